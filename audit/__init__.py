@@ -1,0 +1,1 @@
+"""The transparency log, its events, and the report that an auditor reads."""

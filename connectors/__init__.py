@@ -1,0 +1,1 @@
+"""Buckets, short-lived credentials, key services and the embedded stack: all network code lives here."""

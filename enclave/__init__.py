@@ -1,0 +1,1 @@
+"""The sandboxed worker: lock-down, probes, evidence, channel, broker."""

@@ -1,0 +1,143 @@
+"""The root of every error that Strongroom shows to a person.
+
+An error is a document, not a sentence: it has a stable code, says whose fault it is, where it
+happened, what was expected, what was found, and what to do. Packages derive one branch each
+(``CryptoError``, ``AccessError`` …) and one class per code, so that the error reference in
+``docs/reference/errors.md`` is generated from the classes themselves.
+
+Invariants: errors pickle (they cross processes), and no field ever holds a secret or row content;
+callers put names, sizes, digests and positions there, nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Any, ClassVar
+
+
+class Fault(StrEnum):
+    """Whose move it is to fix the error."""
+
+    INPUT = "input"
+    ACCESS = "access"
+    POLICY = "policy"
+    PLATFORM = "platform"
+
+
+class Exit:
+    """Exit codes of the ``strongroom`` command."""
+
+    OK = 0
+    FAILED = 1
+    BAD_INPUT = 2
+    DENIED = 3
+    KEY_REFUSED = 4
+    INTEGRITY = 5
+
+
+class StrongroomError(Exception):
+    """One error with code, fault, place, expected, actual and remedy.
+
+    Subclasses set the class attributes; instances say where and what. A subclass without a
+    ``code`` is a branch (one per package) and is never raised.
+    """
+
+    code: ClassVar[str] = ""
+    title: ClassVar[str] = ""
+    fault: ClassVar[Fault] = Fault.PLATFORM
+    exit_code: ClassVar[int] = Exit.FAILED
+    remedy: ClassVar[str] = ""
+
+    def __init__(
+        self,
+        *,
+        place: str = "",
+        expected: str = "",
+        actual: str = "",
+        remedy: str = "",
+    ) -> None:
+        self.place = place
+        self.expected = expected
+        self.actual = actual
+        self.fix = remedy or self.remedy
+        super().__init__(str(self))
+
+    def __str__(self) -> str:
+        head = f"{self.place}: " if self.place else ""
+        text = f"{head}{self.code}: {self.title}"
+        if self.expected:
+            text += f"; expected {self.expected}"
+        if self.actual:
+            text += f"; found {self.actual}"
+        if self.fix:
+            text += f". {self.fix}"
+        return text
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_rebuild, (type(self), self.place, self.expected, self.actual, self.fix))
+
+    def to_dict(self) -> dict[str, str]:
+        """The error as plain data, for ``--json`` and for the channel between processes."""
+        return {
+            "code": self.code,
+            "title": self.title,
+            "fault": str(self.fault),
+            "place": self.place,
+            "expected": self.expected,
+            "actual": self.actual,
+            "remedy": self.fix,
+        }
+
+
+def _rebuild(
+    cls: type[StrongroomError], place: str, expected: str, actual: str, fix: str
+) -> StrongroomError:
+    return cls(place=place, expected=expected, actual=actual, remedy=fix)
+
+
+class ErrorList(StrongroomError):
+    """Several errors found together, reported together, in the order of their places."""
+
+    code = "SR-MANY"
+    title = "several errors"
+    fault = Fault.INPUT
+    exit_code = Exit.BAD_INPUT
+
+    def __init__(self, errors: Sequence[StrongroomError]) -> None:
+        self.errors = tuple(errors)
+        super().__init__()
+
+    def __str__(self) -> str:
+        return "\n".join(str(error) for error in self.errors)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (ErrorList, (self.errors,))
+
+
+def all_codes() -> dict[str, type[StrongroomError]]:
+    """Every error class that has been imported, by code."""
+    found: dict[str, type[StrongroomError]] = {}
+    queue = list(StrongroomError.__subclasses__())
+    while queue:
+        cls = queue.pop()
+        queue.extend(cls.__subclasses__())
+        if not cls.code:
+            continue
+        if found.setdefault(cls.code, cls) is not cls:
+            raise TypeError(f"error code {cls.code} is used by two classes")
+    return dict(sorted(found.items()))
+
+
+def from_dict(data: dict[str, str]) -> StrongroomError:
+    """Rebuild an error that crossed a process boundary as plain data.
+
+    Raises ``KeyError`` when the code is unknown to this process.
+    """
+    cls = all_codes()[data["code"]]
+    return cls(
+        place=data.get("place", ""),
+        expected=data.get("expected", ""),
+        actual=data.get("actual", ""),
+        remedy=data.get("remedy", ""),
+    )

@@ -1,0 +1,1 @@
+"""The spine: run file, plan, Beam stages, controller, releaser, command line."""

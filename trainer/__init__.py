@@ -1,0 +1,1 @@
+"""Reinforcement fine-tuning: rollouts, rewards, advantages, losses, the loop, checkpoints."""
