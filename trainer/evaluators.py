@@ -1,0 +1,60 @@
+"""What the trainer asks of an evaluator: one score per finished conversation.
+
+The trainer never imports a customer's code. It hands :class:`Job` records to an
+:class:`Evaluator` and gets :class:`Score` records back, in the same order. In the enclave the
+implementation is a separate process; in tests it is a plain function (:class:`FunctionEvaluator`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """One completion to score."""
+
+    messages: list[dict[str, str]]
+    """The prompt's messages followed by the assistant's completion (role and content each)."""
+    ground_truth: Any = None
+    """The row's ``ground_truth`` column: any JSON value, or ``None`` when the row has none."""
+    extra: dict[str, Any] = {}
+    """The row's other columns, passed to the evaluator as keyword arguments."""
+
+
+class Score(msgspec.Struct, frozen=True, kw_only=True):
+    """What an evaluator made of one job."""
+
+    score: float
+    """The reward: finite; by convention between 0 and 1."""
+    metrics: dict[str, float] = {}
+    """Further finite numbers by name, such as ``accuracy``; never part of the reward."""
+
+
+class Evaluator(Protocol):
+    """Scores completions; must be deterministic for a run to be repeatable."""
+
+    def score(self, jobs: Sequence[Job]) -> list[Score]:
+        """One score for each job, in the order of ``jobs``. May raise; the step then fails."""
+
+
+class FunctionEvaluator:
+    """Runs a customer's ``evaluate(messages, ground_truth, **row)`` in this process.
+
+    ``function`` returns a mapping with ``score`` and, beside it, any other metrics. This class
+    gives no isolation and no time limit: it is for tests and for the enclave's evaluator process.
+    """
+
+    def __init__(self, function: Callable[..., Mapping[str, float]]) -> None:
+        self._function = function
+
+    def score(self, jobs: Sequence[Job]) -> list[Score]:
+        """One score per job; a bad return value raises ``TypeError`` or ``KeyError``."""
+        scores = []
+        for job in jobs:
+            result = dict(self._function(job.messages, job.ground_truth, **job.extra))
+            score = float(result.pop("score"))
+            scores.append(Score(score=score, metrics={k: float(v) for k, v in result.items()}))
+        return scores
