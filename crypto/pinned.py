@@ -1,0 +1,64 @@
+"""What a manifest pins, held against what a bucket or a KMS returned. Each check returns or raises.
+
+``check_object`` costs nothing and is made before an object is opened: with the pinned header and
+length, opening its segments proves the rest. ``check_digest`` needs a pass over all bytes; it is
+for verification without a key.
+"""
+
+from __future__ import annotations
+
+from crypto.digests import Buffer, Sha256
+from crypto.errors import (
+    CommitmentMismatch,
+    HeaderMismatch,
+    KeyIdMismatch,
+    ObjectDigestMismatch,
+    ObjectExtended,
+    ObjectTruncated,
+)
+from crypto.keyset import Keyset
+from crypto.manifest import SealedObject, Shard, WrappedKeyset
+
+
+def check_object(
+    pinned: Shard | SealedObject, *, size_bytes: int, header: Buffer, place: str = ""
+) -> None:
+    """Hold an object's length and first 40 bytes against its manifest.
+
+    Raises ``ObjectTruncated``, ``ObjectExtended`` and ``HeaderMismatch``. ``place`` is the object's
+    name if not given.
+    """
+    place = place or pinned.object
+    if size_bytes != pinned.size_bytes:
+        error = ObjectTruncated if size_bytes < pinned.size_bytes else ObjectExtended
+        raise error(
+            place=place, expected=f"{pinned.size_bytes} bytes", actual=f"{size_bytes} bytes"
+        )
+    if bytes(header) != pinned.header_bytes:
+        raise HeaderMismatch(place=place)
+
+
+def check_digest(pinned: Shard | SealedObject, actual: Sha256, *, place: str = "") -> None:
+    """Hold the SHA-256 of a whole sealed object against its manifest.
+
+    Raises ``ObjectDigestMismatch``.
+    """
+    if actual != pinned.sha256:
+        raise ObjectDigestMismatch(
+            place=place or pinned.object, expected=pinned.sha256, actual=actual
+        )
+
+
+def check_keyset(pinned: WrappedKeyset, keyset: Keyset, *, place: str = "keyset") -> None:
+    """Hold a released key against its manifest, before anything is opened with it.
+
+    Raises ``KeyIdMismatch`` and ``CommitmentMismatch``.
+    """
+    if keyset.key_id != pinned.key_id:
+        raise KeyIdMismatch(
+            place=place, expected=f"key id {pinned.key_id}", actual=f"key id {keyset.key_id}"
+        )
+    if keyset.commitment() != pinned.commitment:
+        raise CommitmentMismatch(
+            place=place, expected=pinned.commitment, actual=keyset.commitment()
+        )
