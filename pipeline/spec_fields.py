@@ -1,0 +1,274 @@
+"""The kinds of value that run file fields have: names, URIs, key references, durations, sizes.
+
+Each kind is an annotated type: it checks one value, says in its message what it expects, and
+serialises to the form that it reads (``900`` seconds become ``15m``), so that a normalised run
+file is itself a run file. Messages never repeat the value; the reader adds it where that is safe.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    PlainSerializer,
+    ValidationInfo,
+    WithJsonSchema,
+)
+from pydantic_core import PydanticCustomError, core_schema
+
+NAME_PATTERN = r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?"
+_LABEL_VALUE = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
+_BUCKET = re.compile(r"[a-z0-9]([-a-z0-9.]{1,61}[a-z0-9])")
+# Object keys: no wildcard or quote of a policy language, no control character, no percent escape.
+_SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=+@-]*")
+_KEY_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
+_KEYS = {
+    "vault": re.compile(rf"{_KEY_NAME}(/{_KEY_NAME})+"),
+    "local": re.compile(r"/?[A-Za-z0-9][A-Za-z0-9._/-]*"),
+    "awskms": re.compile(r"arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:(key|alias)/[A-Za-z0-9/_-]+"),
+    "gcpkms": re.compile(r"projects/[^/\s]+/locations/[^/\s]+/keyRings/[^/\s]+/cryptoKeys/[^/\s]+"),
+}
+
+
+def refuse(message: str) -> PydanticCustomError:
+    """An error whose message completes the sentence "expected …"."""
+    return PydanticCustomError("run_field", "{expected}", {"expected": message})
+
+
+def _matching(pattern: str, message: str) -> Callable[[str], str]:
+    compiled = re.compile(pattern)
+
+    def check(value: str) -> str:
+        if not compiled.fullmatch(value):
+            raise refuse(message)
+        return value
+
+    return check
+
+
+def _label(value: str) -> str:
+    if not _LABEL_VALUE.fullmatch(value):
+        raise refuse("1 to 63 letters, digits, '-', '_' or '.', starting and ending with a letter")
+    return value
+
+
+def _prefix(value: str) -> str:
+    scheme, separator, rest = value.partition("://")
+    if not separator or scheme not in ("s3", "gs", "local"):
+        raise refuse("a URI that starts with s3://, gs:// or local://")
+    if not value.endswith("/"):
+        raise refuse("a prefix that ends with '/'")
+    bucket, *segments = rest[:-1].split("/")
+    if scheme == "local":
+        if bucket or not segments:
+            raise refuse("local:///absolute/folder/")
+    elif not _BUCKET.fullmatch(bucket):
+        raise refuse(
+            "a bucket name of 3 to 63 lower-case letters, digits, '-' and '.' after ://, then '/'"
+        )
+    if not all(_SEGMENT.fullmatch(segment) for segment in segments):
+        raise refuse(
+            "path segments of letters, digits and . _ = + @ -, none empty, each starting with a "
+            "letter or digit"
+        )
+    return value
+
+
+def _inside_a_bucket(value: str) -> str:
+    if not value.startswith("local://") and value.count("/") < 4:
+        raise refuse("a prefix inside the bucket, such as s3://bucket/folder/")
+    return value
+
+
+def _key_reference(value: str) -> str:
+    scheme, separator, rest = value.partition("://")
+    if not separator or scheme not in _KEYS:
+        raise refuse("a key reference that starts with vault://, local://, awskms:// or gcpkms://")
+    if not _KEYS[scheme].fullmatch(rest) or ".." in rest:
+        forms = {
+            "vault": "vault://<mount>/<key>",
+            "local": "local://<keyring>/<key>",
+            "awskms": "awskms://arn:aws:kms:<region>:<account>:key/<id>",
+            "gcpkms": "gcpkms://projects/…/locations/…/keyRings/…/cryptoKeys/…",
+        }
+        raise refuse(forms[scheme])
+    return value
+
+
+def _url(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        raise refuse("a URL such as https://s3.example.com") from None
+    if parts.scheme not in ("http", "https") or not host:
+        raise refuse("a URL such as https://s3.example.com")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise refuse("a URL without user, password, query or fragment")
+    if parts.scheme == "http" and not _is_loopback(host):
+        raise refuse("https://, as http:// is accepted on loopback only")
+    return value.rstrip("/")
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """Annotates an ``int`` that is written as a whole number with a unit, such as ``15m``.
+
+    ``units`` goes from the largest to the smallest; the value counts smallest units times their
+    factor (seconds, bytes). ``low`` and ``high`` are both allowed.
+    """
+
+    units: tuple[tuple[str, int], ...]
+    low: int
+    high: int
+    form: str
+
+    def read(self, value: object) -> object:
+        """From text to a number; numbers without a unit are refused."""
+        pattern = rf"([0-9]{{1,15}})({'|'.join(unit for unit, _ in self.units)})"
+        match = re.fullmatch(pattern, value) if isinstance(value, str) else None
+        if match is None:
+            raise refuse(self.form)
+        number = int(match[1]) * dict(self.units)[match[2]]
+        if not self.low <= number <= self.high:
+            raise refuse(f"{self.write(self.low)} to {self.write(self.high)}")
+        return number
+
+    def write(self, value: int) -> str:
+        """From a number to the shortest text with a unit."""
+        for unit, factor in self.units:
+            if value % factor == 0:
+                return f"{value // factor}{unit}"
+        raise ValueError("the quantity is no multiple of its smallest unit")
+
+    def __get_pydantic_core_schema__(
+        self, source: object, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        return core_schema.no_info_before_validator_function(
+            self.read,
+            handler(source),
+            serialization=core_schema.plain_serializer_function_ser_schema(
+                self.write, return_schema=core_schema.str_schema()
+            ),
+        )
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, object]:
+        return {"type": "string", "pattern": f"^[0-9]+({'|'.join(u for u, _ in self.units)})$"}
+
+
+def _duration(low_s: int, high_s: int) -> Quantity:
+    units = (("h", 3600), ("m", 60), ("s", 1))
+    return Quantity(units, low_s, high_s, "a duration such as 10s, 15m or 1h")
+
+
+def _size(low: int, high: int) -> Quantity:
+    units = (("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20))
+    return Quantity(units, low, high, "a size such as 512MiB or 8GiB")
+
+
+def _local_path(value: Path, info: ValidationInfo) -> Path:
+    if "\0" in str(value) or str(value) in ("", "."):
+        raise refuse("a path")
+    folder = (info.context or {}).get("folder")
+    return value if folder is None else Path(folder, value)
+
+
+def _socket(value: str, info: ValidationInfo) -> str:
+    scheme, separator, path = value.partition("://")
+    if scheme != "unix" or not separator or not path:
+        raise refuse("unix:///path/of/the/socket")
+    folder = (info.context or {}).get("folder")
+    return value if folder is None else f"unix://{Path(folder, path)}"
+
+
+def _socket_name(value: str) -> str:
+    return "unix://" + Path(value.partition("://")[2]).name
+
+
+Name = Annotated[
+    str,
+    AfterValidator(
+        _matching(
+            NAME_PATTERN,
+            "1 to 63 lower-case letters, digits and hyphens, starting with a letter",
+        )
+    ),
+    WithJsonSchema({"type": "string", "pattern": f"^{NAME_PATTERN}$"}),
+]
+LabelValue = Annotated[str, AfterValidator(_label)]
+Digest = Annotated[
+    str,
+    AfterValidator(_matching(r"sha256:[0-9a-f]{64}", "sha256: and 64 hexadecimal digits")),
+    WithJsonSchema({"type": "string", "pattern": "^sha256:[0-9a-f]{64}$"}),
+]
+MetricName = Annotated[
+    str,
+    AfterValidator(
+        _matching(r"[a-z][a-z0-9_]{0,31}", "1 to 32 lower-case letters, digits and underscores")
+    ),
+]
+RuleId = Annotated[
+    str,
+    AfterValidator(_matching(r"[a-z][a-z0-9_]{0,63}", "a rule id such as data_bucket_versioned")),
+]
+OneLine = Annotated[
+    str, AfterValidator(_matching(r"\S[^\x00-\x1f\x7f]{2,199}", "one line of 3 to 200 characters"))
+]
+Date = Annotated[
+    str,
+    AfterValidator(
+        _matching(r"20\d\d-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])", "a date such as 2026-12-31")
+    ),
+    WithJsonSchema({"type": "string", "format": "date"}),
+]
+Role = Annotated[
+    str,
+    AfterValidator(
+        _matching(
+            r"arn:aws[a-z-]*:iam::([0-9]{12})?:role/[A-Za-z0-9+=,.@_/-]{1,512}"
+            r"|[a-z][-a-z0-9]{4,28}[a-z0-9]@[-a-z0-9.]+\.iam\.gserviceaccount\.com",
+            "a role such as arn:aws:iam::111122223333:role/name, or a GCP service account",
+        )
+    ),
+]
+BucketPrefix = Annotated[str, AfterValidator(_prefix)]
+"""``s3://bucket/`` or a prefix inside it; always ends with ``/``."""
+ObjectPrefix = Annotated[str, AfterValidator(_prefix), AfterValidator(_inside_a_bucket)]
+"""A prefix inside a bucket, never the bucket's root."""
+KeyReference = Annotated[str, AfterValidator(_key_reference)]
+HttpUrl = Annotated[str, AfterValidator(_url)]
+LocalPath = Annotated[
+    Path,
+    Field(strict=False),
+    AfterValidator(_local_path),
+    PlainSerializer(lambda path: path.name, return_type=str),
+]
+"""A path on the machine of whoever runs; serialises to the file's name only."""
+UnixSocket = Annotated[str, AfterValidator(_socket), PlainSerializer(_socket_name, return_type=str)]
+Timeout = Annotated[int, _duration(1, 600)]
+"""Seconds, 1s to 10m."""
+LeaseLifetime = Annotated[int, _duration(60, 12 * 3600)]
+"""Seconds, 1m to 12h."""
+Memory = Annotated[int, _size(1 << 30, 1 << 42)]
+"""Bytes, 1GiB to 4TiB."""
