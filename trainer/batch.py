@@ -1,0 +1,123 @@
+"""What the trainer runs the model on: one row per group, nothing computed twice.
+
+A group's row is ``[prompt | c1 | c2 | … | cG]`` with a tree mask: a completion sees the prompt and
+its own past, never its siblings, and its positions go on from the prompt's. The last token of a
+completion predicts nothing and is left out. What all prompts of the batch share is cut off the rows
+and stands before them once.
+
+Measured on SmolLM2-135M, 8 completions, 160 prompt and 64 completion tokens: 2.13 times as fast as
+padded rows, log-probabilities equal to 2e-6 (``tests/invariants/test_trainer_batch.py``).
+"""
+
+# Field names carry their shapes.
+# ruff: noqa: N815
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from trainer.rollout import Rollouts, shared_prefix
+
+MIN_SHARED_PREFIX = 16
+"""Shorter common prefixes are not worth a pass over the weights of their own, in tokens."""
+
+
+@dataclass(frozen=True)
+class GroupBatch:
+    """N groups as rows of S positions, after F shared ones; K completion tokens in all."""
+
+    prefix_F: Tensor
+    """Token ids that stand before every row; may be empty."""
+    ids_NS: Tensor
+    """Token ids, padded at the end."""
+    positions_NS: Tensor
+    """Position of each token in its own conversation."""
+    visible_NSL: Tensor
+    """Which of the L = F + S positions each position sees, bool."""
+    source_K: Tensor
+    """Index into the N * S hidden states of the one that predicts each completion token."""
+    targets_K: Tensor
+    """The completion tokens."""
+    sampler_logprobs_K: Tensor
+    """Their log-probabilities when they were drawn."""
+    completion_K: Tensor
+    """Index into the batch's completions, 0 to N * G - 1."""
+    lengths_C: Tensor
+    """Tokens of each of the batch's N * G completions."""
+
+
+def pack_groups(rollouts: Rollouts, groups: Sequence[int]) -> GroupBatch:
+    """Lay out the ``groups`` (indices of prompts, at least one) of ``rollouts``."""
+    prompts = [rollouts.prompts[group] for group in groups]
+    prefix = shared_prefix(prompts) if len(prompts) > 1 else 0
+    if prefix < MIN_SHARED_PREFIX:
+        prefix = 0
+    samples = rollouts.samples
+    members = torch.tensor([group * samples + g for group in groups for g in range(samples)])
+    lengths_C = rollouts.lengths_B[members]
+    completions = [rollouts.tokens_BT[member, : rollouts.lengths_B[member]] for member in members]
+    rows = [
+        _row(prompt[prefix:], prefix, completions[n * samples : (n + 1) * samples])
+        for n, prompt in enumerate(prompts)
+    ]
+    width = max(len(row.ids) for row in rows)
+    ids_NS = torch.zeros(len(rows), width, dtype=torch.int64)
+    positions_NS = torch.zeros(len(rows), width, dtype=torch.int64)
+    # Padding sees itself, so that no row of the softmax is empty; nothing else sees it.
+    visible_NSS = torch.eye(width, dtype=torch.bool).repeat(len(rows), 1, 1)
+    visible_NSF = torch.ones(len(rows), width, prefix, dtype=torch.bool)
+    for n, row in enumerate(rows):
+        size = len(row.ids)
+        ids_NS[n, :size] = row.ids
+        positions_NS[n, :size] = row.positions
+        visible_NSS[n, :size, :size] = row.visible
+    return GroupBatch(
+        prefix_F=torch.tensor(prompts[0][:prefix], dtype=torch.int64),
+        ids_NS=ids_NS,
+        positions_NS=positions_NS,
+        visible_NSL=torch.cat([visible_NSF, visible_NSS], dim=2),
+        source_K=torch.cat([n * width + row.source for n, row in enumerate(rows)]),
+        targets_K=torch.cat(completions),
+        sampler_logprobs_K=torch.cat(
+            [rollouts.logprobs_BT[member, : rollouts.lengths_B[member]] for member in members]
+        ),
+        completion_K=torch.repeat_interleave(torch.arange(len(members)), lengths_C),
+        lengths_C=lengths_C,
+    )
+
+
+@dataclass(frozen=True)
+class _Row:
+    ids: Tensor
+    positions: Tensor
+    visible: Tensor
+    source: Tensor
+
+
+def _row(prompt: Sequence[int], prefix: int, completions: Sequence[Tensor]) -> _Row:
+    """One group: ``prompt`` is what follows the shared ``prefix`` tokens."""
+    size = len(prompt)
+    branches = [completion[:-1] for completion in completions]
+    total = size + sum(len(branch) for branch in branches)
+    visible = torch.zeros(total, total, dtype=torch.bool)
+    visible[:, :size] = True
+    visible[:size, :size] = torch.ones(size, size).tril().bool()
+    positions = [torch.arange(prefix, prefix + size)]
+    sources = []
+    start = size
+    for branch in branches:
+        stop = start + len(branch)
+        visible[start:stop, start:stop] = torch.ones(len(branch), len(branch)).tril().bool()
+        positions.append(torch.arange(len(branch)) + prefix + size)
+        # The prompt's last position predicts the first token; each branch token, the next one.
+        sources.append(torch.cat([torch.tensor([size - 1]), torch.arange(start, stop)]))
+        start = stop
+    return _Row(
+        ids=torch.cat([torch.tensor(prompt, dtype=torch.int64), *branches]),
+        positions=torch.cat(positions),
+        visible=visible,
+        source=torch.cat(sources),
+    )

@@ -1,0 +1,180 @@
+"""Sampling with the policy's own transformers model.
+
+What the prompts of a batch share is computed once: first the prefix common to all of them (in
+fine-tuning usually the instructions and examples), then each prompt's rest, then the cache is
+repeated for the G completions of each prompt. Nothing outlives a call, so no stale key or value
+can follow a weight update.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import transformers
+from torch import Tensor
+
+from trainer.lora import Policy
+from trainer.masks import additive
+from trainer.rollout import Rollouts, shared_prefix
+
+
+class _GrowingLayer(transformers.cache_utils.DynamicLayer):  # type: ignore[misc]
+    """A layer's keys and values with room for the completion, written in place.
+
+    The stock layer copies the whole cache for every token.
+    """
+
+    def __init__(self, keys: Tensor, values: Tensor, room: int) -> None:
+        super().__init__()
+        self.is_initialized = True
+        self.dtype, self.device = keys.dtype, keys.device
+        self._used = keys.shape[-2]
+        self._keys = torch.cat([keys, keys.new_zeros(*_with_length(keys, room))], dim=-2)
+        self._values = torch.cat([values, values.new_zeros(*_with_length(values, room))], dim=-2)
+
+    def update(self, key: Tensor, value: Tensor, *_: object, **__: object) -> tuple[Tensor, Tensor]:
+        stop = self._used + key.shape[-2]
+        self._keys[..., self._used : stop, :] = key
+        self._values[..., self._used : stop, :] = value
+        self._used = stop
+        return self._keys[..., :stop, :], self._values[..., :stop, :]
+
+    def get_seq_length(self) -> int:
+        return self._used
+
+
+def _with_length(tensor: Tensor, length: int) -> tuple[int, ...]:
+    return (*tensor.shape[:-2], length, tensor.shape[-1])
+
+
+class HfSampler:
+    """An :class:`~trainer.rollout.Engine` on the model that is being trained."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        self._end = torch.tensor(policy.base.end_tokens)
+
+    @torch.inference_mode()
+    def generate(
+        self,
+        prompts: Sequence[Sequence[int]],
+        samples: int,
+        max_tokens: int,
+        temperature: float,
+        generator: torch.Generator | None,
+    ) -> Rollouts:
+        """See :meth:`trainer.rollout.Engine.generate`."""
+        hidden_PD, layers, keep_PL, next_position_P = self._prefill(prompts)
+        batch = len(prompts) * samples
+        cache = transformers.DynamicCache()
+        cache.layers = [
+            _GrowingLayer(
+                keys.repeat_interleave(samples, dim=0),
+                values.repeat_interleave(samples, dim=0),
+                max_tokens,
+            )
+            for keys, values in layers
+        ]
+        hidden_BD = hidden_PD.repeat_interleave(samples, dim=0)
+        keep_BL = torch.cat(
+            [keep_PL, torch.ones(len(prompts), max_tokens, dtype=torch.bool)], dim=1
+        ).repeat_interleave(samples, dim=0)
+        mask_B1QL = additive(keep_BL[:, None, :], hidden_BD.dtype)
+        position_B = next_position_P.repeat_interleave(samples)
+        tokens_BT = torch.full((batch, max_tokens), int(self._end[0]))
+        logprobs_BT = torch.zeros(batch, max_tokens)
+        lengths_B = torch.zeros(batch, dtype=torch.int64)
+        finished_B = torch.zeros(batch, dtype=torch.bool)
+        prompt_length = keep_PL.shape[1]
+        for t in range(max_tokens):
+            token_B, logprob_B = self._draw(hidden_BD, temperature, generator)
+            token_B = torch.where(finished_B, self._end[0], token_B)
+            tokens_BT[:, t] = token_B
+            logprobs_BT[:, t] = logprob_B.masked_fill(finished_B, 0.0)
+            lengths_B += ~finished_B
+            finished_B |= torch.isin(token_B, self._end)
+            if t == max_tokens - 1 or bool(finished_B.all()):
+                break
+            output = self._policy.decoder(
+                input_ids=token_B[:, None],
+                attention_mask=mask_B1QL[..., : prompt_length + t + 1],
+                position_ids=position_B[:, None] + t,
+                past_key_values=cache,
+                use_cache=True,
+            )
+            hidden_BD = output.last_hidden_state[:, -1]
+        longest = int(lengths_B.max())
+        return Rollouts(
+            prompts=tuple(tuple(prompt) for prompt in prompts),
+            tokens_BT=tokens_BT[:, :longest].clone(),
+            logprobs_BT=logprobs_BT[:, :longest].clone(),
+            lengths_B=lengths_B,
+            finished_B=finished_B,
+            texts=self._texts(tokens_BT, lengths_B, finished_B),
+        )
+
+    def _prefill(
+        self, prompts: Sequence[Sequence[int]]
+    ) -> tuple[Tensor, list[tuple[Tensor, Tensor]], Tensor, Tensor]:
+        """Run the prompts once.
+
+        Returns the last hidden state of each (P, D); each layer's keys and values (P, heads, L,
+        head size); which of the L cached positions belong to the prompt (P, L); and the position
+        of the first sampled token (P,).
+        """
+        prefix = shared_prefix(prompts)
+        rest = max(len(prompt) for prompt in prompts) - prefix
+        cache = transformers.DynamicCache()
+        if prefix:
+            self._policy.decoder(
+                input_ids=torch.tensor([prompts[0][:prefix]]), past_key_values=cache, use_cache=True
+            )
+            cache.batch_repeat_interleave(len(prompts))
+        ids_PR = torch.full((len(prompts), rest), int(self._end[0]))
+        keep_PL = torch.ones(len(prompts), prefix + rest, dtype=torch.bool)
+        for row, prompt in enumerate(prompts):
+            padding = prefix + rest - len(prompt)
+            ids_PR[row, padding:] = torch.tensor(prompt[prefix:])
+            keep_PL[row, prefix : prefix + padding] = False
+        position_PL = keep_PL.cumsum(dim=1) - 1
+        columns = torch.arange(prefix + rest)
+        causal_RL = columns[None, :] <= columns[prefix:, None]
+        # A padding position sees itself, so that no row of the softmax is empty.
+        itself_RL = columns[None, :] == columns[prefix:, None]
+        visible_PRL = (causal_RL & keep_PL[:, None, :]) | itself_RL
+        output = self._policy.decoder(
+            input_ids=ids_PR,
+            attention_mask=additive(visible_PRL, self._policy.head_weight.dtype),
+            position_ids=position_PL[:, prefix:],
+            past_key_values=cache,
+            use_cache=True,
+        )
+        layers = [(layer.keys, layer.values) for layer in cache.layers]
+        return output.last_hidden_state[:, -1], layers, keep_PL, position_PL[:, -1] + 1
+
+    def _draw(
+        self, hidden_BD: Tensor, temperature: float, generator: torch.Generator | None
+    ) -> tuple[Tensor, Tensor]:
+        """One token for each row, and its log-probability at ``temperature``."""
+        logits_BV = torch.nn.functional.linear(hidden_BD, self._policy.head_weight).float()
+        if temperature == 0:
+            logprobs_BV = torch.log_softmax(logits_BV, dim=-1)
+            token_B = logprobs_BV.argmax(dim=-1)
+        else:
+            logprobs_BV = torch.log_softmax(logits_BV / temperature, dim=-1)
+            # One number per row and the inverse of the cumulative distribution: a tenth of the
+            # time of torch.multinomial, which draws one number per vocabulary entry.
+            cumulative_BV = logprobs_BV.exp().cumsum(dim=-1, dtype=torch.float64)
+            point_B1 = torch.rand(len(hidden_BD), 1, dtype=torch.float64, generator=generator)
+            token_B = torch.searchsorted(
+                cumulative_BV, point_B1 * cumulative_BV[:, -1:], right=True
+            ).squeeze(1)
+        return token_B, logprobs_BV.gather(1, token_B[:, None]).squeeze(1)
+
+    def _texts(self, tokens_BT: Tensor, lengths_B: Tensor, finished_B: Tensor) -> tuple[str, ...]:
+        stops = (lengths_B - finished_B.long()).tolist()
+        return tuple(
+            self._policy.base.tokenizer.decode(tokens_BT[row, :stop].tolist())
+            for row, stop in enumerate(stops)
+        )

@@ -1,0 +1,92 @@
+"""Errors of the trainer: the base model, the configuration's fit to it, checkpoints, evaluators."""
+
+from __future__ import annotations
+
+from errors import Exit, Fault, StrongroomError
+
+
+class TrainError(StrongroomError):
+    """Branch of all trainer errors; never raised itself."""
+
+
+class ModelFileMissing(TrainError):
+    code = "SR-TRAIN-001"
+    title = "a file of the base model is missing"
+    fault = Fault.INPUT
+    exit_code = Exit.BAD_INPUT
+    remedy = (
+        "A base model folder holds config.json, tokenizer.json, tokenizer_config.json and "
+        "*.safetensors."
+    )
+
+
+class ModelFileInvalid(TrainError):
+    code = "SR-TRAIN-002"
+    title = "a file of the base model cannot be read"
+    fault = Fault.INPUT
+    exit_code = Exit.BAD_INPUT
+    remedy = "Upload the base model again and pin its new digest."
+
+
+class ModelMismatch(TrainError):
+    code = "SR-TRAIN-003"
+    title = "the base model's weights do not fit its config.json"
+    fault = Fault.INPUT
+    exit_code = Exit.BAD_INPUT
+    remedy = "Use weights and config.json of the same model."
+
+
+class ModelUnsupported(TrainError):
+    code = "SR-TRAIN-004"
+    title = "this kind of base model is not supported"
+    fault = Fault.INPUT
+    exit_code = Exit.BAD_INPUT
+    remedy = "Use an unquantised model of a supported type, without code of its own."
+
+
+class LoraTargetMissing(TrainError):
+    code = "SR-TRAIN-005"
+    title = "a LoRA target names no linear layer of the base model"
+    fault = Fault.INPUT
+    exit_code = Exit.BAD_INPUT
+    remedy = "Name linear layers of the model, such as q_proj, k_proj, v_proj, o_proj."
+
+
+class CheckpointInvalid(TrainError):
+    code = "SR-TRAIN-006"
+    title = "the checkpoint cannot be read"
+    fault = Fault.PLATFORM
+    exit_code = Exit.INTEGRITY
+    remedy = "Resume from an earlier checkpoint of the run."
+
+
+class CheckpointMismatch(TrainError):
+    code = "SR-TRAIN-007"
+    title = "the checkpoint belongs to another run"
+    fault = Fault.INPUT
+    exit_code = Exit.BAD_INPUT
+    remedy = "Resume with the same base model and training settings that the run began with."
+
+
+class EvaluatorMisbehaved(TrainError):
+    code = "SR-TRAIN-008"
+    title = "the evaluator did not return one finite score for each completion"
+    fault = Fault.INPUT
+    exit_code = Exit.BAD_INPUT
+    remedy = "Return a finite number under 'score' for every conversation."
+
+
+class NotFinite(TrainError):
+    code = "SR-TRAIN-009"
+    title = "training left the range of finite numbers"
+    fault = Fault.INPUT
+    exit_code = Exit.FAILED
+    remedy = "Lower the learning rate, or resume from the last checkpoint with a new plan."
+
+
+class RowsMissing(TrainError):
+    code = "SR-TRAIN-010"
+    title = "there is no row to work on"
+    fault = Fault.INPUT
+    exit_code = Exit.BAD_INPUT
+    remedy = "Seal a data set with at least one row."

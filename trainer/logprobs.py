@@ -1,0 +1,82 @@
+"""Log-probabilities of completion tokens under the policy, with gradient."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import transformers
+from torch import Tensor
+from torch.nn import functional
+
+from trainer.batch import GroupBatch
+from trainer.lora import Policy
+from trainer.masks import additive
+
+HEAD_CHUNK = 256
+"""Completion tokens whose logits are in memory at once."""
+
+
+def completion_logprobs(
+    policy: Policy, batch: GroupBatch, temperature: float
+) -> tuple[Tensor, Tensor]:
+    """``log π(token)`` of each completion token, and the entropy of its distribution, in nats.
+
+    Both float32 of shape (K,); logits are divided by ``temperature`` as when sampling. Only the
+    log-probabilities carry gradient.
+    """
+    cache = None
+    if len(batch.prefix_F):
+        cache = transformers.DynamicCache()
+        policy.decoder(input_ids=batch.prefix_F[None], past_key_values=cache, use_cache=True)
+        cache.batch_repeat_interleave(len(batch.ids_NS))
+    hidden_NSD = policy.decoder(
+        input_ids=batch.ids_NS,
+        attention_mask=additive(batch.visible_NSL, policy.head_weight.dtype),
+        position_ids=batch.positions_NS,
+        past_key_values=cache,
+        use_cache=cache is not None,
+    ).last_hidden_state
+    hidden_KD = hidden_NSD.flatten(0, 1)[batch.source_K]
+    results: tuple[Tensor, Tensor] = TargetLogprobs.apply(  # type: ignore[no-untyped-call]
+        hidden_KD, policy.head_weight, batch.targets_K, temperature
+    )
+    return results
+
+
+class TargetLogprobs(torch.autograd.Function):
+    """``log softmax(hidden W^T / temperature)[target]`` without keeping any logits.
+
+    Each output depends on its own hidden state only, so its gradient is one vector,
+    ``W^T (onehot - softmax) / temperature``, which is made while the chunk's logits are at hand and
+    kept instead of them: K * D numbers, not K * V. The head itself gets no gradient.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,  # noqa: ANN401
+        hidden_KD: Tensor,
+        head_VD: Tensor,
+        targets_K: Tensor,
+        temperature: float,
+    ) -> tuple[Tensor, Tensor]:
+        logprobs, entropies, jacobians = [], [], []
+        for start in range(0, len(targets_K), HEAD_CHUNK):
+            hidden, target = (part[start : start + HEAD_CHUNK] for part in (hidden_KD, targets_K))
+            logits = functional.linear(hidden, head_VD)
+            logits = logits.to(torch.promote_types(logits.dtype, torch.float32)) / temperature
+            logp = torch.log_softmax(logits, dim=-1)
+            p = logp.exp()
+            logprobs.append(logp.gather(1, target[:, None]).squeeze(1))
+            entropies.append(-torch.linalg.vecdot(p, logp))
+            slope = p.neg_().scatter_add_(1, target[:, None], torch.ones_like(p[:, :1]))
+            jacobians.append(slope.to(head_VD.dtype) @ head_VD / temperature)
+        ctx.save_for_backward(torch.cat(jacobians))
+        entropy_K = torch.cat(entropies)
+        ctx.mark_non_differentiable(entropy_K)
+        return torch.cat(logprobs), entropy_K
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:  # noqa: ANN401
+        (jacobian_KD,) = ctx.saved_tensors
+        return (jacobian_KD * grads[0][:, None]).to(jacobian_KD.dtype), None, None, None

@@ -1,0 +1,66 @@
+"""Completions sampled from the policy, and what an engine that samples them must promise.
+
+An :class:`Engine` draws ``samples`` completions of each prompt. It records the log-probability of
+every token under the distribution it was drawn from, so that the trainer can check its own
+arithmetic against the sampler's. All randomness comes from the generator it is given.
+"""
+
+# Field names carry their shapes.
+# ruff: noqa: N815
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Rollouts:
+    """Completions of P prompts, G each; B = P * G, a prompt's completions side by side."""
+
+    prompts: tuple[tuple[int, ...], ...]
+    """P prompts as token ids."""
+    tokens_BT: Tensor
+    """Sampled token ids, int64, padded after the end."""
+    logprobs_BT: Tensor
+    """Log-probabilities under the sampler, float32; 0 where padded."""
+    lengths_B: Tensor
+    """Sampled tokens per completion, the end token included; at least 1."""
+    finished_B: Tensor
+    """Whether the completion ended with an end token, bool."""
+    texts: tuple[str, ...]
+    """B completions as text, without the end token."""
+
+    @property
+    def samples(self) -> int:
+        """Completions per prompt, G."""
+        return self.tokens_BT.shape[0] // len(self.prompts)
+
+
+class Engine(Protocol):
+    """Draws completions from the policy as it is now."""
+
+    def generate(
+        self,
+        prompts: Sequence[Sequence[int]],
+        samples: int,
+        max_tokens: int,
+        temperature: float,
+        generator: torch.Generator | None,
+    ) -> Rollouts:
+        """Draw ``samples`` completions of up to ``max_tokens`` for each prompt of token ids.
+
+        At ``temperature`` 0 the likeliest token is taken and no ``generator`` is needed.
+        """
+
+
+def shared_prefix(prompts: Sequence[Sequence[int]]) -> int:
+    """Length of the longest common prefix that leaves at least one token of every prompt."""
+    first, limit = prompts[0], min(len(prompt) for prompt in prompts) - 1
+    for position in range(limit):
+        if any(prompt[position] != first[position] for prompt in prompts):
+            return position
+    return limit

@@ -1,0 +1,119 @@
+"""Rows of a data set: one JSON object a line, checked before anything is trained on it.
+
+A row has ``messages`` (a chat that the model is to continue), optionally ``ground_truth`` (any
+JSON value), and any other columns, which reach the evaluator as keyword arguments. A bad row
+raises :class:`RecordFault` with one of the enumerated codes, and never with the row's content.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import Any, Literal, Protocol
+
+import msgspec
+
+MAX_RECORD_BYTES = 4 << 20
+"""Longest record that is decoded, in bytes, unless a caller says otherwise."""
+
+
+class FaultCode(StrEnum):
+    """Everything that can be wrong with one record; the only text about it that may leave."""
+
+    BLANK = "blank"
+    TOO_LONG = "too_long"
+    NOT_JSON = "not_json"
+    NOT_OBJECT = "not_object"
+    MESSAGES_MISSING = "messages_missing"
+    MESSAGES_INVALID = "messages_invalid"
+    MESSAGES_END_WITH_ASSISTANT = "messages_end_with_assistant"
+    TEMPLATE_REFUSED = "template_refused"
+    PROMPT_TOO_LONG = "prompt_too_long"
+
+
+class RecordFault(ValueError):
+    """One record cannot be used; ``code`` says why."""
+
+    def __init__(self, code: FaultCode) -> None:
+        self.code = code
+        super().__init__(str(code))
+
+    def __reduce__(self) -> tuple[type[RecordFault], tuple[FaultCode]]:
+        return (RecordFault, (self.code,))
+
+
+class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One turn of a chat."""
+
+    role: Literal["system", "user", "assistant", "tool"]
+    content: str
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """One decoded record."""
+
+    messages: tuple[Message, ...]
+    ground_truth: Any = None
+    extra: dict[str, Any] = {}
+
+    def chat(self) -> list[dict[str, str]]:
+        """The messages as plain dictionaries, for chat templates and evaluators."""
+        return [{"role": message.role, "content": message.content} for message in self.messages]
+
+
+class Rows(Protocol):
+    """Rows by index. A list is one; so is :class:`SparseRows`."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Row: ...
+
+
+class SparseRows:
+    """A data set of ``n_rows`` of which only some are in memory."""
+
+    def __init__(self, n_rows: int, held: Mapping[int, Row]) -> None:
+        self._n_rows = n_rows
+        self._held = held
+
+    def __len__(self) -> int:
+        return self._n_rows
+
+    def __getitem__(self, index: int) -> Row:
+        """Raises ``KeyError`` for a row that is not held."""
+        return self._held[index]
+
+
+def decode_row(line: bytes | memoryview, max_bytes: int = MAX_RECORD_BYTES) -> Row:
+    """Decode one line, without its line end. Raises :class:`RecordFault`."""
+    if len(line) > max_bytes:
+        raise RecordFault(FaultCode.TOO_LONG)
+    if not bytes(line).strip():
+        raise RecordFault(FaultCode.BLANK)
+    try:
+        columns = msgspec.json.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise RecordFault(FaultCode.NOT_JSON) from None
+    if not isinstance(columns, dict):
+        raise RecordFault(FaultCode.NOT_OBJECT)
+    if "messages" not in columns:
+        raise RecordFault(FaultCode.MESSAGES_MISSING)
+    messages = _messages(columns.pop("messages"))
+    return Row(messages=messages, ground_truth=columns.pop("ground_truth", None), extra=columns)
+
+
+def _messages(value: object) -> tuple[Message, ...]:
+    try:
+        messages = msgspec.convert(value, tuple[Message, ...])
+    except msgspec.ValidationError:
+        raise RecordFault(FaultCode.MESSAGES_INVALID) from None
+    if not messages:
+        raise RecordFault(FaultCode.MESSAGES_INVALID)
+    if messages[-1].role == "assistant":
+        raise RecordFault(FaultCode.MESSAGES_END_WITH_ASSISTANT)
+    return messages
+
+
+def decode_rows(lines: Sequence[bytes]) -> list[Row]:
+    """Decode lines that must all be good. Raises the first :class:`RecordFault`."""
+    return [decode_row(line) for line in lines]

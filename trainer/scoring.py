@@ -1,0 +1,76 @@
+"""Asking the evaluator, and believing only finite numbers, one score per completion."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import msgspec
+
+from trainer.errors import EvaluatorMisbehaved
+from trainer.evaluators import Evaluator, Job, Score
+from trainer.rollout import Rollouts
+from trainer.rows import Row
+
+
+class ScoredRollout(msgspec.Struct, frozen=True, kw_only=True):
+    """One completion as a key holder may look at it later. Plaintext: it leaves sealed or never."""
+
+    step: int
+    """The step that sampled it, from 1; 0 for an evaluation."""
+    row: int
+    """Index of its row in the data set."""
+    messages: list[dict[str, str]]
+    completion: str
+    tokens: int
+    score: float
+    metrics: dict[str, float]
+
+
+def score_rollouts(evaluator: Evaluator, rows: Sequence[Row], rollouts: Rollouts) -> list[Score]:
+    """Score all completions; ``rows`` are those of the prompts, in order.
+
+    Raises :class:`EvaluatorMisbehaved` for a wrong number of scores or one that is not finite.
+    """
+    jobs = [
+        Job(
+            messages=[*row.chat(), {"role": "assistant", "content": text}],
+            ground_truth=row.ground_truth,
+            extra=row.extra,
+        )
+        for row, text in zip(_repeated(rows, rollouts.samples), rollouts.texts, strict=True)
+    ]
+    scores = evaluator.score(jobs)
+    if len(scores) != len(jobs):
+        raise EvaluatorMisbehaved(expected=f"{len(jobs)} scores", actual=str(len(scores)))
+    for score in scores:
+        if not all(math.isfinite(value) for value in (score.score, *score.metrics.values())):
+            raise EvaluatorMisbehaved(expected="finite numbers", actual="NaN or infinity")
+    return scores
+
+
+def scored_rollouts(
+    step: int,
+    indices: Sequence[int],
+    rows: Sequence[Row],
+    rollouts: Rollouts,
+    scores: Sequence[Score],
+) -> list[ScoredRollout]:
+    """Completions with their scores; ``indices`` and ``rows`` are those of the prompts."""
+    lengths = rollouts.lengths_B.tolist()
+    return [
+        ScoredRollout(
+            step=step,
+            row=indices[b // rollouts.samples],
+            messages=rows[b // rollouts.samples].chat(),
+            completion=text,
+            tokens=lengths[b],
+            score=scores[b].score,
+            metrics=scores[b].metrics,
+        )
+        for b, text in enumerate(rollouts.texts)
+    ]
+
+
+def _repeated(rows: Sequence[Row], times: int) -> list[Row]:
+    return [row for row in rows for _ in range(times)]

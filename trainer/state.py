@@ -1,0 +1,28 @@
+"""What changes while a run trains, beside the adapter itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from trainer.config import TrainingConfig
+from trainer.lora import Policy
+from trainer.optimizer import AdamW
+
+
+@dataclass
+class TrainingState:
+    """Everything that a checkpoint must hold for a run to go on as if nothing had happened."""
+
+    step: int
+    """Steps done."""
+    optimizer: AdamW
+    generator: torch.Generator
+    """The only source of randomness in sampling."""
+
+
+def new_state(policy: Policy, config: TrainingConfig) -> TrainingState:
+    """The state before the first step."""
+    generator = torch.Generator().manual_seed(config.seed)
+    return TrainingState(step=0, optimizer=AdamW(policy), generator=generator)
