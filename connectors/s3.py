@@ -1,0 +1,193 @@
+"""S3 buckets: reads and small writes by ``obstore``, large conditional writes by ``boto3``.
+
+``obstore`` cannot finish a multipart upload with a condition, and would send a large ``create``
+as one request from memory; so those go through boto3 with ``If-None-Match`` on the completion
+(supported by AWS S3 and SeaweedFS). A role that creates needs ``s3:AbortMultipartUpload`` beside
+``s3:PutObject``. Tested against SeaweedFS, never against AWS.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import obstore
+from obstore.store import S3Store
+
+from connectors import aws
+from connectors.answers import from_boto, from_obstore
+from connectors.credentials import CredentialSource
+from connectors.errors import (
+    BucketError,
+    CredentialsExpired,
+    CredentialsRefused,
+    ObjectChanged,
+    ObjectExists,
+    ObjectMissing,
+    ObjectTooLarge,
+)
+from connectors.object_store import CLIENT, RETRY, ObjectStoreReader
+from connectors.parts import parts
+from connectors.uri import Location
+from errors import StrongroomError
+
+if TYPE_CHECKING:
+    from obstore import PutMode
+    from typing_extensions import Buffer
+
+PART_BYTES = 8 << 20
+MAX_PARTS = 10_000
+PARTS_IN_FLIGHT = 3
+
+
+class S3Bucket(ObjectStoreReader):
+    """One S3 bucket; see ``connectors.bucket.Bucket`` for what each method promises."""
+
+    def __init__(
+        self, location: Location, credentials: CredentialSource, endpoint: str | None, region: str
+    ) -> None:
+        shown = endpoint or f"https://s3.{region}.amazonaws.com"
+        self._credentials = aws.CurrentCredentials(credentials, str(location))
+        self._own_endpoint = endpoint
+        self._region = region
+        self._clients: dict[str, aws.Client] = {}
+        self._lock = threading.Lock()
+        store = S3Store(
+            location.bucket,
+            # Each of these could otherwise come from a variable of the environment.
+            config={
+                "endpoint": shown,
+                "aws_endpoint_url_s3": shown,
+                "region": region,
+                "virtual_hosted_style_request": False,
+                "skip_signature": False,
+                "conditional_put": "etag",
+                # Object Lock buckets take no put without a checksum.
+                "checksum_algorithm": "sha256",
+            },
+            client_options={**CLIENT, "allow_http": shown.startswith("http://")},
+            retry_config=RETRY,
+            credential_provider=self._credentials,
+        )
+        super().__init__(location, store, shown)
+
+    def create(self, key: str, data: Buffer | Iterable[Buffer]) -> str:
+        place = self._object_place(key)
+        pieces = parts(data, PART_BYTES)
+        first = next(pieces, memoryview(b""))
+        second = next(pieces, None)
+        try:
+            if second is None:
+                return self._put(key, first, "create")
+            self._refuse_existing(key)
+            return self._create_large(key, itertools.chain([first, second], pieces))
+        except ObjectChanged as error:
+            actual = error.actual
+        raise ObjectExists(place=place, expected="no object", actual=actual)
+
+    def replace(self, key: str, data: Buffer, etag: str) -> str:
+        place = self._object_place(key)
+        try:
+            return self._put(key, memoryview(data).cast("B"), {"e_tag": etag})
+        except (ObjectMissing, ObjectChanged) as error:
+            actual = error.actual
+        raise ObjectChanged(place=place, expected=f"version {etag}", actual=actual)
+
+    def _put(self, key: str, data: memoryview, mode: PutMode) -> str:
+        result = self._guarded(
+            key, lambda: obstore.put(self._store, key, data, mode=mode, use_multipart=False)
+        )
+        return self._version(result, key)
+
+    def _refuse_existing(self, key: str) -> None:
+        """Spare an upload that must fail. The completion decides, so a denied look is no matter."""
+        try:
+            etag = self.head(key).etag
+        except BucketError:
+            return
+        raise ObjectExists(place=self._place(key), expected="no object", actual=f"version {etag}")
+
+    def _create_large(self, key: str, pieces: Iterator[memoryview]) -> str:
+        where = {"Bucket": self._root.bucket, "Key": key}
+        upload = self._boto(key, "create_multipart_upload", **where, ChecksumAlgorithm="SHA256")
+        where["UploadId"] = upload["UploadId"]
+        try:
+            done = self._send_parts(key, where, pieces)
+            result = self._boto(
+                key,
+                "complete_multipart_upload",
+                **where,
+                MultipartUpload={"Parts": done},
+                IfNoneMatch="*",
+            )
+        except BaseException:
+            # What an abort leaves behind is no object; a lifecycle rule of the bucket clears it.
+            with contextlib.suppress(StrongroomError):
+                self._boto(key, "abort_multipart_upload", **where)
+            raise
+        return str(result["ETag"])
+
+    def _send_parts(
+        self, key: str, where: dict[str, str], pieces: Iterator[memoryview]
+    ) -> list[dict[str, Any]]:
+        """Upload the parts, a few at once, in bounded memory."""
+        done: list[dict[str, Any]] = []
+        in_flight: deque[Future[dict[str, Any]]] = deque()
+        with ThreadPoolExecutor(PARTS_IN_FLIGHT, thread_name_prefix="bucket-upload") as pool:
+            for number, piece in enumerate(pieces, 1):
+                if number > MAX_PARTS:
+                    raise ObjectTooLarge(
+                        place=self._place(key),
+                        expected=f"at most {MAX_PARTS * PART_BYTES} bytes",
+                        actual="more",
+                    )
+                in_flight.append(pool.submit(self._send_part, key, where, number, piece))
+                if len(in_flight) == PARTS_IN_FLIGHT:
+                    done.append(in_flight.popleft().result())
+            done.extend(future.result() for future in in_flight)
+        return done
+
+    def _send_part(
+        self, key: str, where: dict[str, str], number: int, piece: memoryview
+    ) -> dict[str, Any]:
+        answer = self._boto(
+            key,
+            "upload_part",
+            **where,
+            PartNumber=number,
+            Body=bytes(piece),
+            ChecksumAlgorithm="SHA256",
+        )
+        checksum = answer.get("ChecksumSHA256")
+        part = {"PartNumber": number, "ETag": answer["ETag"]}
+        return {**part, "ChecksumSHA256": checksum} if checksum else part
+
+    def _boto(self, key: str, operation: str, **arguments: object) -> dict[str, Any]:
+        return self._guarded(key, lambda: getattr(self._client(), operation)(**arguments))
+
+    def _client(self) -> aws.Client:
+        """A client with credentials that are valid now; upload ids outlive credentials."""
+        current = self._credentials.current()
+        with self._lock:
+            if current.access_key not in self._clients:
+                made = aws.client("s3", current, self._own_endpoint, self._region)
+                self._clients = {current.access_key: made}
+            return self._clients[current.access_key]
+
+    def _translate(self, error: Exception, place: str) -> StrongroomError:
+        failure = self._credentials.failure()
+        if failure is not None and aws.CurrentCredentials.MARK in str(error):
+            return failure
+        if type(error).__module__.startswith("botocore"):
+            translated = from_boto(error, place, self._endpoint)
+        else:
+            translated = from_obstore(error, place, self._endpoint)
+        if isinstance(translated, CredentialsRefused) and self._credentials.expired():
+            # SeaweedFS answers InvalidAccessKeyId for a session that has ended.
+            return CredentialsExpired(place=place, actual=translated.actual)
+        return translated
