@@ -1,0 +1,35 @@
+"""Every error of the package is complete, distinct, and survives a process border."""
+
+import pickle
+import re
+
+import pytest
+
+import crypto.errors as errors_module
+from crypto.errors import CryptoError, IntegrityError
+from errors import Exit, all_codes, from_dict
+
+CLASSES = [
+    cls
+    for cls in vars(errors_module).values()
+    if isinstance(cls, type) and issubclass(cls, CryptoError) and cls.code
+]
+
+
+@pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.code)
+def test_each_error_is_a_document(cls):
+    assert re.fullmatch(r"SR-CRYPTO-0\d\d", cls.code)
+    assert cls.title
+    assert not cls.title[0].isupper()
+    assert cls.remedy[0].isupper()
+    assert not cls.remedy.endswith(".")
+    if issubclass(cls, IntegrityError):
+        assert cls.exit_code == Exit.INTEGRITY
+    error = cls(place="shard-00003.sealed segment 7", expected="this", actual="that")
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)
+    assert str(from_dict(error.to_dict())) == str(error)
+
+
+def test_codes_are_distinct():
+    assert len({cls.code for cls in CLASSES}) == len(CLASSES) >= 25
+    assert {cls.code for cls in CLASSES} <= set(all_codes())
