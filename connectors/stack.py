@@ -29,72 +29,18 @@ from connectors import openbao, provision, seaweed, stack_process
 from connectors.access_errors import (
     StackNotFound,
     StackSetUpFailed,
-    StackStateDamaged,
 )
 from connectors.credentials import S3Credentials
 from connectors.provision import S3Client
-from connectors.stack_folder import locked, private_folder, write_private
-from connectors.stack_process import Process
+from connectors.stack_folder import locked, private_folder
+from connectors.stack_info import ServiceStatus as ServiceStatus
+from connectors.stack_info import StackInfo as StackInfo
+from connectors.stack_info import identity_files, log_file, save
 
 DEFAULT_TOKEN_DURATION_S = 900
-_VERSION = 1
 _RECOVER_LIMIT_S = 5.0
 _SET_UP_LIMIT_S = 30.0
 _FAR_FUTURE = datetime(9999, 1, 1, tzinfo=UTC)
-
-
-class StackInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What others need to use the stack. Holds no secret.
-
-    ``roles``: ARN by ``broker``, ``audit``, ``owner``. ``oidc_roles``: the OpenBao OIDC role whose
-    token each of them wants. ``identities``: absolute path of the credentials file by ``broker``,
-    ``owner``, ``releaser``, ``admin``. ``public_keys``: ``ed25519:<base64>`` by ``feedback-signer``
-    and ``audit-log``. ``entities``: OpenBao entity ids (the tokens' ``sub``).
-    """
-
-    version: int = _VERSION
-    s3_endpoint: str
-    sts_endpoint: str
-    vault_addr: str
-    region: str
-    data_bucket: str
-    audit_bucket: str
-    oidc_audience: str
-    roles: dict[str, str]
-    oidc_roles: dict[str, str]
-    identities: dict[str, str]
-    public_keys: dict[str, str]
-    entities: dict[str, str]
-    token_duration_s: int
-    ports: dict[str, int]
-    processes: dict[str, Process]
-
-    @staticmethod
-    def load(state: Path) -> StackInfo:
-        """Read ``stack.json``. Raises ``StackNotFound`` and ``StackStateDamaged``."""
-        path = Path(state) / "stack.json"
-        try:
-            info = msgspec.json.decode(path.read_bytes(), type=StackInfo)
-        except (FileNotFoundError, NotADirectoryError):
-            raise StackNotFound(place=str(state)) from None
-        except (msgspec.DecodeError, UnicodeDecodeError, OSError) as error:
-            raise StackStateDamaged(place=str(path), actual=type(error).__name__) from None
-        if info.version != _VERSION:
-            raise StackStateDamaged(
-                place=str(path), expected=f"version {_VERSION}", actual=str(info.version)
-            )
-        # The folder may have been moved since.
-        return msgspec.structs.replace(info, identities=_identity_files(Path(state)))
-
-
-class ServiceStatus(msgspec.Struct, frozen=True):
-    """One server of the stack: whether it runs, and where."""
-
-    name: str
-    running: bool
-    endpoint: str
-    pid: int
-    log: str
 
 
 def up(state: Path, *, token_duration_s: int | None = None) -> StackInfo:
@@ -110,7 +56,7 @@ def up(state: Path, *, token_duration_s: int | None = None) -> StackInfo:
         info = _known(state) or _planned(state)
         if token_duration_s is not None:
             info = msgspec.structs.replace(info, token_duration_s=token_duration_s)
-        _save(state, info)
+        save(state, info)
         info = _start_vault(state, info)
         return _start_buckets(state, info)
 
@@ -126,11 +72,11 @@ def down(state: Path) -> None:
         info = StackInfo.load(state)
         for name in ("seaweedfs", "openbao"):
             if name in info.processes:
-                stack_process.stop(name, info.processes[name], _log(state, name))
+                stack_process.stop(name, info.processes[name], log_file(state, name))
         for path in seaweed.sockets(info.ports):
             with suppress(OSError):
                 path.unlink(missing_ok=True)
-        _save(state, msgspec.structs.replace(info, processes={}))
+        save(state, msgspec.structs.replace(info, processes={}))
 
 
 def status(state: Path) -> tuple[ServiceStatus, ...]:
@@ -142,7 +88,7 @@ def status(state: Path) -> tuple[ServiceStatus, ...]:
         process = info.processes.get(name)
         running = process is not None and process.alive()
         pid = process.pid if process is not None and running else 0
-        found.append(ServiceStatus(name, running, endpoint, pid, str(_log(Path(state), name))))
+        found.append(ServiceStatus(name, running, endpoint, pid, str(log_file(Path(state), name))))
     return tuple(found)
 
 
@@ -182,7 +128,7 @@ def _planned(state: Path) -> StackInfo:
         oidc_audience=provision.AUDIENCE,
         roles={use: seaweed.role_arn(role) for use, role in provision.ROLES.items()},
         oidc_roles=dict(provision.ROLE_ENTITIES),
-        identities=_identity_files(state),
+        identities=identity_files(state),
         public_keys={},
         entities={},
         token_duration_s=DEFAULT_TOKEN_DURATION_S,
@@ -212,7 +158,7 @@ def _start_vault(state: Path, info: StackInfo) -> StackInfo:
     )
     if set_up:
         return info
-    log = _log(state, "openbao")
+    log = log_file(state, "openbao")
     try:
         root = openbao.client(addr, openbao.initialise(addr, folder))
         try:
@@ -225,7 +171,7 @@ def _start_vault(state: Path, info: StackInfo) -> StackInfo:
     except (VaultError, requests.RequestException, KeyError, TypeError) as error:
         raise StackSetUpFailed(place=str(log), actual=f"openbao: {type(error).__name__}") from None
     info = msgspec.structs.replace(info, entities=entities, public_keys=public_keys)
-    _save(state, info)
+    save(state, info)
     return info
 
 
@@ -271,7 +217,7 @@ def _set_up_buckets(state: Path) -> None:
         except (ClientError, BotoCoreError) as error:
             if time.monotonic() > end:
                 actual = f"seaweedfs: {type(error).__name__}"
-                log = _log(state, "seaweedfs")
+                log = log_file(state, "seaweedfs")
                 raise StackSetUpFailed(place=str(log), actual=actual) from None
             time.sleep(0.2)
         else:
@@ -290,7 +236,7 @@ def _ensure(
     ready: Callable[[], bool],
 ) -> StackInfo:
     """Keep the server if it runs and is ready, else start it; record it at once."""
-    log = _log(state, name)
+    log = log_file(state, name)
     process = info.processes.get(name)
     if process is not None and process.alive():
         end = time.monotonic() + _RECOVER_LIMIT_S
@@ -302,7 +248,7 @@ def _ensure(
     stack_process.check_free(name, [info.ports[port] for port in ports])
     process = stack_process.start(command, folder=folder, environment=environment, log=log)
     info = msgspec.structs.replace(info, processes={**info.processes, name: process})
-    _save(state, info)
+    save(state, info)
     stack_process.wait_ready(name, process, ready, log)
     return info
 
@@ -311,22 +257,8 @@ def _stop(state: Path, info: StackInfo, name: str, folder: Path) -> StackInfo:
     """Stop the recorded server, and one that a killed ``up`` started but did not record."""
     for process in (info.processes.get(name), stack_process.working_in(folder)):
         if process is not None:
-            stack_process.stop(name, process, _log(state, name))
+            stack_process.stop(name, process, log_file(state, name))
     others = {key: process for key, process in info.processes.items() if key != name}
     info = msgspec.structs.replace(info, processes=others)
-    _save(state, info)
+    save(state, info)
     return info
-
-
-def _identity_files(state: Path) -> dict[str, str]:
-    folder = state.absolute() / "identity"
-    return {name: str(folder / f"{name}.json") for name in provision.vault_policies()}
-
-
-def _log(state: Path, name: str) -> Path:
-    return state / "logs" / f"{name}.log"
-
-
-def _save(state: Path, info: StackInfo) -> None:
-    encoded = msgspec.json.format(msgspec.json.encode(info), indent=2)
-    write_private(state / "stack.json", encoded)
