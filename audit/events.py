@@ -73,7 +73,6 @@ def to_ocsf(event: Event) -> dict[str, Any]:
     entry: dict[str, Any] = {
         "activity_id": shape.activity_id,
         "activity_name": shape.activity_name,
-        "actor": {"app_name": event.actor},
         "category_name": _CATEGORIES[shape.class_uid // 1000],
         "category_uid": shape.class_uid // 1000,
         "class_name": shape.class_name,
@@ -81,7 +80,11 @@ def to_ocsf(event: Event) -> dict[str, Any]:
         "metadata": {
             "correlation_uid": event.run,
             "event_code": event.type,
-            "product": {"name": "Strongroom", "vendor_name": "Strongroom"},
+            "product": {
+                "feature": {"name": event.actor},
+                "name": "Strongroom",
+                "vendor_name": "Strongroom",
+            },
             "uid": event.id,
             "version": OCSF_VERSION,
         },
@@ -126,7 +129,7 @@ def from_entry(entry: bytes, *, place: str = "log entry") -> Event:
                 "id": metadata["uid"],
                 "time": _iso(ocsf["time"]),
                 "run": metadata["correlation_uid"],
-                "actor": ocsf["actor"]["app_name"],
+                "actor": metadata["product"]["feature"]["name"],
                 "data": {**ocsf["unmapped"], "type": metadata["event_code"]},
             },
             Event,
@@ -141,12 +144,12 @@ def from_entry(entry: bytes, *, place: str = "log entry") -> Event:
 
 def _class_fields(event: Event, class_uid: int) -> dict[str, Any]:
     """The fields that each OCSF class asks for beside the base ones."""
-    place = {"name": event.actor}
+    who = {"actor": {"app_name": event.actor}, "src_endpoint": {"name": event.actor}}
     if class_uid == 6003:
-        return {"api": {"operation": event.type}, "src_endpoint": place}
+        return who | {"api": {"operation": event.type}}
     if class_uid == 6005:
         objects = {"name": event.run, "type_id": 99, "type": "Strongroom run"}
-        return {"databucket": objects, "src_endpoint": place}
+        return who | {"databucket": objects}
     if class_uid == 6002:
         return {"app": {"name": "Strongroom", "vendor_name": "Strongroom"}}
     return {
@@ -188,8 +191,8 @@ def reference() -> str:
         "Every event is one entry of the audit log: canonical JSON (RFC 8785) of an OCSF "
         f"{OCSF_VERSION} object. The event's own fields stand under `unmapped`, its type under "
         "`metadata.event_code`, its run under `metadata.correlation_uid`, its id under "
-        "`metadata.uid`, and the role that saw it under `actor.app_name`. No field holds free "
-        "text.",
+        "`metadata.uid`, and the role that saw it under `metadata.product.feature.name`. No field "
+        "holds free text.",
     ]
     for name, kind in sorted(TYPES.items()):
         shape = kind.ocsf

@@ -145,23 +145,27 @@ class Edge:
             root = node_hash(peaks.pop(), root)
         return root
 
-    def extend(self, entries: Sequence[bytes]) -> tuple[Edge, dict[str, bytes]]:
+    def extend(
+        self, entries: Sequence[bytes], leaves: Sequence[bytes] | None = None
+    ) -> tuple[Edge, dict[str, bytes]]:
         """The edge after ``entries``, and every tile that the new size asks for, by name.
 
         Entry bundles come first, then hash tiles, so that whoever writes them in order never
-        has a hash before its entry.
+        has a hash before its entry. ``leaves`` are the entries' hashes, if they are known.
         """
+        if leaves is None:
+            leaves = [leaf_hash(entry) for entry in entries]
         bundles: dict[str, bytes] = {}
         hashes: dict[str, bytes] = {}
         levels = [bytearray(tile) for tile in self.tiles]
         tail = list(self.tail)
-        for position, entry in enumerate(entries, self.size):
+        for position, (entry, leaf) in enumerate(zip(entries, leaves, strict=True), self.size):
             tail.append(entry)
             if len(tail) == TILE_WIDTH:
                 path = tile_path("entries", position // TILE_WIDTH, TILE_WIDTH)
                 bundles[path] = encode_bundle(tail)
                 tail.clear()
-            _push(levels, leaf_hash(entry), position, hashes)
+            _push(levels, leaf, position, hashes)
         size = self.size + len(entries)
         if tail and entries:
             path = tile_path("entries", size // TILE_WIDTH, len(tail))
