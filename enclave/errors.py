@@ -1,0 +1,220 @@
+"""Errors of the enclave: its lock-down and evidence (SR-ENCLAVE) and the evaluator (SR-EVAL).
+
+None of them carries text that a customer's code or data chose: an evaluator's failure is told by
+row, line and the name of a built-in exception class, never by the exception's message.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from errors import Exit, Fault, StrongroomError
+
+
+class EnclaveError(StrongroomError):
+    """Branch: starting, locking down and vouching for an enclave."""
+
+    fault = Fault.PLATFORM
+    exit_code = Exit.FAILED
+
+
+class LockdownOrder(EnclaveError):
+    code = "SR-ENCLAVE-001"
+    title = "the lock-down was asked for when the process already had more than one thread"
+    remedy = "Lock files and network first, before importing anything that starts threads."
+
+
+class PlatformUnsupported(EnclaveError):
+    code = "SR-ENCLAVE-002"
+    title = "this machine cannot lock a process down"
+    fault = Fault.INPUT
+    exit_code = Exit.BAD_INPUT
+    remedy = "Use Linux 6.2 or later on x86-64 with Landlock and seccomp, or assurance A0 to try."
+
+
+class ChildSetupFailed(EnclaveError):
+    code = "SR-ENCLAVE-003"
+    title = "the evaluator's process did not come up"
+    remedy = "Run `strongroom probe` to see which layer of the sandbox is missing."
+
+
+class EvidenceMalformed(EnclaveError):
+    code = "SR-ENCLAVE-010"
+    title = "the enclave's evidence is malformed"
+    exit_code = Exit.KEY_REFUSED
+    remedy = "The enclave and the releaser are of different versions, or the evidence was altered."
+
+
+class KeyRefused(EnclaveError):
+    """Branch: the evidence is well formed and does not deserve the key."""
+
+    exit_code = Exit.KEY_REFUSED
+
+
+class RoleMismatch(KeyRefused):
+    code = "SR-ENCLAVE-011"
+    title = "the evidence is for another role"
+    remedy = "Ask for the key with the role that the plan names."
+
+
+class AssuranceTooLow(KeyRefused):
+    code = "SR-ENCLAVE-012"
+    title = "the enclave's assurance is below what the key's owner asks for"
+    fault = Fault.POLICY
+    remedy = "Run at the assurance that the releaser asks for, or have its owner lower it."
+
+
+class MeasurementUnknown(KeyRefused):
+    code = "SR-ENCLAVE-013"
+    title = "the enclave runs code that the key's owner has not approved"
+    fault = Fault.POLICY
+    remedy = (
+        "Compare with `strongroom probe` and approve this measurement, or install the approved."
+    )
+
+
+class PlanMismatch(KeyRefused):
+    code = "SR-ENCLAVE-014"
+    title = "the evidence is for another plan"
+    remedy = "Plan and run again; the plan changed after the enclave was started."
+
+
+class NonceMismatch(KeyRefused):
+    code = "SR-ENCLAVE-015"
+    title = "the evidence does not answer this challenge"
+    remedy = "Ask again with a fresh challenge; if it repeats, somebody is replaying evidence."
+
+
+class ProbeMissing(KeyRefused):
+    code = "SR-ENCLAVE-016"
+    title = "the evidence lacks a probe's result"
+    remedy = "Install the same version of Strongroom for the enclave and the releaser."
+
+
+class LayerOpen(KeyRefused):
+    code = "SR-ENCLAVE-017"
+    title = "a layer of the enclave's sandbox is open"
+    remedy = "Run `strongroom probe` on the worker and repair the layer it names."
+
+
+class SwapUnprotected(KeyRefused):
+    code = "SR-ENCLAVE-018"
+    title = "the host swaps and the enclave's memory is not locked"
+    remedy = "Turn swap off, or raise the memory-lock limit (`ulimit -l unlimited`)."
+
+
+class WarningMissing(KeyRefused):
+    code = "SR-ENCLAVE-019"
+    title = "the evidence does not own up to a weakness that its probes show"
+    remedy = "Install the same version of Strongroom for the enclave and the releaser."
+
+
+class EvaluatorError(StrongroomError):
+    """Branch: the customer's evaluator failed.
+
+    ``row`` is the job's place in the batch; ``line`` and ``column`` are in the evaluator's source,
+    from 1. Each is ``None`` when unknown; ``place`` says the same in words.
+    """
+
+    fault = Fault.INPUT
+    exit_code = Exit.FAILED
+
+    def __init__(
+        self,
+        *,
+        row: int | None = None,
+        line: int | None = None,
+        column: int | None = None,
+        place: str = "",
+        expected: str = "",
+        actual: str = "",
+        remedy: str = "",
+    ) -> None:
+        self.row, self.line, self.column = row, line, column
+        where = ":".join(["evaluator.py", *(str(n) for n in (line, column) if n is not None)])
+        place = place or (where if row is None else f"{where}, row {row} of the batch")
+        super().__init__(place=place, expected=expected, actual=actual, remedy=remedy)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        fields = ("row", "line", "column", "place", "expected", "actual")
+        values = {name: getattr(self, name) for name in fields}
+        return (_rebuild, (type(self), {**values, "remedy": self.fix}))
+
+
+def _rebuild(cls: type[EvaluatorError], fields: dict[str, Any]) -> EvaluatorError:
+    return cls(**fields)
+
+
+class EvaluatorSyntax(EvaluatorError):
+    code = "SR-EVAL-001"
+    title = "the evaluator is not valid Python"
+    exit_code = Exit.BAD_INPUT
+    remedy = "Correct the line and try `python -m py_compile evaluator.py`."
+
+
+class EvaluateMissing(EvaluatorError):
+    code = "SR-EVAL-002"
+    title = "the evaluator defines no function named evaluate"
+    exit_code = Exit.BAD_INPUT
+    remedy = "Define evaluate(messages, ground_truth, **row)."
+
+
+class EvaluatorRaised(EvaluatorError):
+    code = "SR-EVAL-003"
+    title = "the evaluator raised an exception"
+    remedy = "Run the evaluator on rows of this shape outside; the message stays in the enclave."
+
+
+class EvaluatorTimedOut(EvaluatorError):
+    code = "SR-EVAL-004"
+    title = "the evaluator took too long"
+    remedy = "Bound the work per row; a hanging evaluator is stopped and fails the run."
+
+
+class EvaluatorExited(EvaluatorError):
+    code = "SR-EVAL-005"
+    title = "the evaluator ended its own process"
+    remedy = "Return a score; do not call exit."
+
+
+class EvaluatorForbidden(EvaluatorError):
+    code = "SR-EVAL-006"
+    title = "the evaluator asked for a file, a process or the network, which the enclave forbids"
+    remedy = "Compute the score from the arguments alone, with the libraries that are installed."
+
+
+class ScoreInvalid(EvaluatorError):
+    code = "SR-EVAL-007"
+    title = "the evaluator's answer is not a score"
+    remedy = "Return a number, or a dict whose score and metrics are numbers."
+
+
+class ScoreNotFinite(EvaluatorError):
+    code = "SR-EVAL-008"
+    title = "the evaluator returned NaN or infinity"
+    remedy = "Return a finite number; decide what such a row is worth."
+
+
+class MetricUndeclared(EvaluatorError):
+    code = "SR-EVAL-009"
+    title = "the evaluator returned a metric that the plan does not declare"
+    remedy = "Declare the metric's name in the run file; undeclared names cannot leave."
+
+
+class EvaluatorProtocol(EvaluatorError):
+    code = "SR-EVAL-010"
+    title = "the evaluator wrote to the enclave's channel"
+    remedy = "Write to no descriptor; answers leave through the return value alone."
+
+
+class EvaluatorCrashed(EvaluatorError):
+    code = "SR-EVAL-011"
+    title = "the evaluator's process crashed"
+    remedy = "Run the evaluator outside on rows of this shape; look for native code and recursion."
+
+
+class EvaluatorTooLarge(EvaluatorError):
+    code = "SR-EVAL-012"
+    title = "the evaluator or a batch for it is too large"
+    exit_code = Exit.BAD_INPUT
+    remedy = "Keep the evaluator's source and the rows of a batch below the limit."

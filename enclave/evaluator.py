@@ -1,0 +1,243 @@
+"""The enclave's side of the evaluator: a process of its own for the customer's code.
+
+Invariants: the process is forked after the lock-down's stage A and before any key or library with
+threads; it gets rows and answers numbers; nothing that it sends is believed further than its form.
+A failure is an :class:`~enclave.errors.EvaluatorError` with the row in the batch, or the line,
+never the exception's message. After a failure of the process itself (a hang, a crash, forged
+frames) it is dead and the run fails; there is no second one, since no process can be made after
+stage B.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import time
+from collections.abc import Collection, Sequence
+from typing import TypeVar
+
+import msgspec
+
+from enclave import evaluator_child
+from enclave.errors import (
+    ChildSetupFailed,
+    EvaluateMissing,
+    EvaluatorCrashed,
+    EvaluatorError,
+    EvaluatorExited,
+    EvaluatorForbidden,
+    EvaluatorProtocol,
+    EvaluatorRaised,
+    EvaluatorSyntax,
+    EvaluatorTimedOut,
+    EvaluatorTooLarge,
+    MetricUndeclared,
+    ScoreInvalid,
+    ScoreNotFinite,
+)
+from enclave.evaluator_messages import (
+    BUILTIN_EXCEPTIONS,
+    MAX_ANSWER_BYTES,
+    MAX_BATCH_BYTES,
+    MAX_SOURCE_BYTES,
+    Answer,
+    Batch,
+    Failed,
+    Loaded,
+    Ready,
+    Request,
+    Row,
+    Source,
+    frame,
+)
+from enclave.lockdown import library_paths
+from enclave.probe_names import EVALUATOR, known
+from trainer.evaluators import Job, Score
+
+_A = TypeVar("_A", Ready, Loaded, Row)
+
+_PROC = "/proc"
+_START_S = 30.0
+_ERRORS: dict[str, type[EvaluatorError]] = {
+    "syntax": EvaluatorSyntax,
+    "missing": EvaluateMissing,
+    "raised": EvaluatorRaised,
+    "forbidden": EvaluatorForbidden,
+    "invalid": ScoreInvalid,
+    "not_finite": ScoreNotFinite,
+    "undeclared": MetricUndeclared,
+}
+
+
+class EvaluatorProcess:
+    """A running evaluator process, made by :meth:`start`; a ``trainer.evaluators.Evaluator``."""
+
+    def __init__(self, channel: socket.socket, pid: int, pidfd: int) -> None:
+        self._channel, self._pid, self._pidfd = channel, pid, pidfd
+        self._decoder = msgspec.json.Decoder(Answer)
+        self._metrics: tuple[str, ...] = ()
+        self._lines = 0
+        self._timeout_s = 30.0
+        self.probes: dict[str, str] = {}
+        """What the process found when it tried its walls, by name with ``evaluator.`` before it."""
+
+    @classmethod
+    def start(cls, *, locked: bool = True, memory_bytes: int = 2 << 30) -> EvaluatorProcess:
+        """Fork the evaluator's process from this one, which must have a single thread.
+
+        ``memory_bytes`` bounds its address space. ``locked=False`` is for A0: a process without
+        walls. Raises ``ChildSetupFailed``.
+        """
+        ours, theirs = socket.socketpair()
+        paths = tuple(path for path in library_paths() if not path.is_relative_to(_PROC))
+        confinement = evaluator_child.Confinement(paths, memory_bytes) if locked else None
+        parent = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            evaluator_child.run(theirs, parent, confinement)
+        theirs.close()
+        process = cls(ours, pid, os.pidfd_open(pid))
+        try:
+            ready = process._receive(Ready, time.monotonic() + _START_S, None)
+        except EvaluatorError as error:
+            raise ChildSetupFailed(actual=error.code) from None
+        probes = {f"evaluator.{name}": value for name, value in ready.probes.items()}
+        valid = all(known(name, value) for name, value in probes.items())
+        if locked and not (valid and probes.keys() == EVALUATOR):
+            process.close()
+            raise ChildSetupFailed(actual="unknown probe results")
+        process.probes = probes
+        return process
+
+    def fds(self) -> frozenset[int]:
+        """The descriptors that this object holds, for :func:`enclave.probes.probe`."""
+        return frozenset((self._channel.fileno(), self._pidfd))
+
+    def load(
+        self, source: bytes, metrics: Collection[str] = (), *, timeout_s: float = 30.0
+    ) -> None:
+        """Compile and run the customer's file, which must define ``evaluate``.
+
+        ``metrics`` are the names that the plan declares beside ``score``. ``timeout_s`` bounds
+        this call and, from then on, each row. Raises ``EvaluatorError``.
+        """
+        if len(source) > MAX_SOURCE_BYTES:
+            raise EvaluatorTooLarge(
+                expected=f"{MAX_SOURCE_BYTES} bytes at most", actual=f"{len(source)}"
+            )
+        self._metrics = tuple(sorted(set(metrics) - {"score"}))
+        self._lines = source.count(b"\n") + source.count(b"\r") + 2
+        self._timeout_s = timeout_s
+        deadline = time.monotonic() + timeout_s
+        self._send(Source(source, list(self._metrics)), deadline, None)
+        self._receive(Loaded, deadline, None)
+
+    def score(self, jobs: Sequence[Job], timeout_s: float | None = None) -> list[Score]:
+        """One score per job, in order. ``timeout_s`` bounds each row. Raises ``EvaluatorError``."""
+        limit_s = self._timeout_s if timeout_s is None else timeout_s
+        self._send(Batch(list(jobs)), time.monotonic() + limit_s, 0)
+        scores = []
+        for row in range(len(jobs)):
+            answer = self._receive(Row, time.monotonic() + limit_s, row)
+            if len(answer.values) != len(self._metrics):
+                raise self._broken(row)
+            pairs = zip(self._metrics, answer.values, strict=True)
+            metrics = {name: value for name, value in pairs if value is not None}
+            scores.append(Score(score=answer.score, metrics=metrics))
+        return scores
+
+    def close(self) -> None:
+        """Kill the process, if it lives, and wait for it."""
+        self._channel.close()
+        if self._pidfd >= 0:
+            self._end()
+
+    def __enter__(self) -> EvaluatorProcess:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _send(self, request: Request, deadline: float, row: int | None) -> None:
+        data = frame(request)
+        if len(data) > MAX_BATCH_BYTES:
+            raise EvaluatorTooLarge(
+                row=row, expected=f"{MAX_BATCH_BYTES} bytes at most", actual=f"{len(data)}"
+            )
+        try:
+            self._channel.settimeout(max(deadline - time.monotonic(), 0.001))
+            self._channel.sendall(data)
+        except TimeoutError:
+            self._end()
+            raise EvaluatorTimedOut(row=row) from None
+        except OSError:
+            raise self._ended(row) from None
+
+    def _receive(self, kind: type[_A], deadline: float, row: int | None) -> _A:
+        length = int.from_bytes(self._exactly(4, deadline, row), "little")
+        if length > MAX_ANSWER_BYTES:
+            raise self._broken(row)
+        try:
+            answer = self._decoder.decode(self._exactly(length, deadline, row))
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            raise self._broken(row) from None
+        if isinstance(answer, kind):
+            return answer
+        if isinstance(answer, Failed) and kind is not Ready:
+            raise self._failed(answer, row)
+        raise self._broken(row)
+
+    def _exactly(self, size: int, deadline: float, row: int | None) -> bytes:
+        data = bytearray()
+        while len(data) < size:
+            try:
+                self._channel.settimeout(max(deadline - time.monotonic(), 0.001))
+                piece = self._channel.recv(size - len(data))
+            except TimeoutError:
+                self._end()
+                raise EvaluatorTimedOut(row=row) from None
+            except OSError:
+                piece = b""
+            if not piece:
+                raise self._ended(row)
+            data += piece
+        return bytes(data)
+
+    def _failed(self, failed: Failed, row: int | None) -> EvaluatorError:
+        """The error for a failure that the child told; it may be forged, so its form is checked."""
+        if not 0 <= failed.line <= self._lines or not 0 <= failed.column <= MAX_SOURCE_BYTES:
+            return self._broken(row)
+        if failed.kind == "raised" and failed.exception not in BUILTIN_EXCEPTIONS:
+            return self._broken(row)
+        return _ERRORS[failed.kind](
+            row=row,
+            line=failed.line or None,
+            column=failed.column or None,
+            actual=failed.exception if failed.kind == "raised" else "",
+        )
+
+    def _broken(self, row: int | None) -> EvaluatorError:
+        self._end()
+        return EvaluatorProtocol(row=row)
+
+    def _ended(self, row: int | None) -> EvaluatorError:
+        """The error for a process that closed its channel: by what ended it."""
+        state = self._end()
+        if state is None or state.si_code == os.CLD_EXITED:
+            return EvaluatorExited(row=row)
+        if state.si_status == signal.SIGSYS:
+            return EvaluatorForbidden(row=row, actual="a system call that is not allowed")
+        return EvaluatorCrashed(row=row, actual=signal.Signals(state.si_status).name)
+
+    def _end(self) -> os.waitid_result | None:
+        """Kill and reap, by the pidfd: no other process can be meant."""
+        if self._pidfd < 0:
+            return None
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+        state = os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED)
+        os.close(self._pidfd)
+        self._pidfd = -1
+        return state

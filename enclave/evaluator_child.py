@@ -1,0 +1,211 @@
+"""The evaluator's process: it runs the customer's code and nothing of ours that matters.
+
+It is forked before there is a key, holds one socket to the enclave and three times ``/dev/null``,
+can write to no file, make no process, reach no network, and neither signal nor trace the enclave.
+What it prints goes nowhere; what it raises leaves as a kind, a line and a built-in class name.
+"""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import math
+import os
+import resource
+import signal
+import socket
+import sys
+import types
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from numbers import Real
+from pathlib import Path
+from typing import Any, NoReturn
+
+import msgspec
+
+from enclave import filters, landlock, lockdown, probes, syscalls
+from enclave.evaluator_messages import (
+    FILE,
+    Answer,
+    Failed,
+    Loaded,
+    Ready,
+    Request,
+    Row,
+    Source,
+    frame,
+)
+from trainer.evaluators import Job
+
+SOCKET = 3
+"""The descriptor on which this process talks to the enclave; the only one beside 0 to 2."""
+
+
+@dataclass(frozen=True)
+class Confinement:
+    """How the child is to be confined; ``None`` in its place means not at all (A0)."""
+
+    read_only: Sequence[Path]
+    memory_bytes: int
+
+
+class _Problem(Exception):
+    """An answer that is no score."""
+
+    def __init__(self, failed: Failed) -> None:
+        self.failed = failed
+
+
+def run(end: socket.socket, parent: int, confinement: Confinement | None) -> NoReturn:
+    """Be the evaluator's process until the socket closes. Called in the child of a fork."""
+    status = 1
+    with contextlib.suppress(BaseException):  # a traceback has no place to go
+        syscalls.die_with_parent(parent)
+        _drop_descriptors(end)
+        results = _confine(confinement, parent) if confinement else {}
+        stream = _Stream()
+        stream.send(Ready(results))
+        _serve(stream)
+        status = 0
+    os._exit(status)
+
+
+def _drop_descriptors(end: socket.socket) -> None:
+    null = os.open(os.devnull, os.O_RDWR)
+    channel = os.dup(end.detach())
+    for standard in (0, 1, 2):
+        os.dup2(null, standard)
+    os.dup2(channel, SOCKET)
+    os.closerange(SOCKET + 1, os.sysconf("SC_OPEN_MAX"))
+
+
+def _confine(confinement: Confinement, parent: int) -> dict[str, str]:
+    """Put every layer on this process, and try them."""
+    for number in range(1, signal.NSIG):
+        with contextlib.suppress(OSError, ValueError):
+            if signal.getsignal(number) not in (None, signal.SIG_DFL, signal.SIG_IGN):
+                signal.signal(number, signal.SIG_DFL)
+    for limit, value in (
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_AS, confinement.memory_bytes),
+    ):
+        resource.setrlimit(limit, (value, value))
+    locked = "locked"
+    try:
+        lockdown.lock_memory()
+    except OSError:
+        locked = "unlocked"
+    syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
+    syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
+    # A layer of its own: it takes /proc away, and makes the enclave an outsider to signals.
+    abi = landlock.restrict(confinement.read_only)
+    syscalls.die_with_parent(parent)
+    lockdown.lock_system_calls(filters.evaluator())
+    return {
+        **probes.attempts(),
+        **probes.states({SOCKET}),
+        "landlock_abi": str(abi),
+        "mlock": locked,
+    }
+
+
+class _Stream:
+    """Frames over the socket. Whoever runs in this process can forge them; the enclave knows."""
+
+    def __init__(self) -> None:
+        self._decoder: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)
+
+    def send(self, answer: Answer) -> None:
+        data = frame(answer)
+        while data:
+            data = data[os.write(SOCKET, data) :]
+
+    def receive(self) -> Request:
+        length = int.from_bytes(self._exactly(4), "little")
+        return self._decoder.decode(self._exactly(length))
+
+    def _exactly(self, size: int) -> bytearray:
+        data = bytearray()
+        while len(data) < size:
+            piece = os.read(SOCKET, min(size - len(data), 1 << 20))
+            if not piece:
+                os._exit(0)  # the enclave closed the channel
+            data += piece
+        return data
+
+
+def _serve(stream: _Stream) -> NoReturn:
+    evaluate: Callable[..., Any] | None = None
+    metrics: tuple[str, ...] = ()
+    while True:
+        request = stream.receive()
+        try:
+            if isinstance(request, Source):
+                evaluate, metrics = _load(request.text), tuple(request.metrics)
+                stream.send(Loaded())
+                continue
+            for job in request.jobs:
+                stream.send(_score(evaluate, job, metrics))
+        except _Problem as problem:
+            stream.send(problem.failed)
+        except BaseException as error:
+            stream.send(_failure(error))
+
+
+def _load(text: bytes) -> Callable[..., Any]:
+    module = types.ModuleType("evaluator")
+    module.__file__ = FILE
+    sys.modules["evaluator"] = module  # dataclasses and pickle look their module up
+    try:
+        code = compile(text, FILE, "exec", dont_inherit=True)
+    except SyntaxError as error:
+        line, column = error.lineno or 0, error.offset or 0
+        raise _Problem(Failed("syntax", max(line, 0), max(column, 0))) from None
+    except ValueError:  # null bytes
+        raise _Problem(Failed("syntax")) from None
+    exec(code, module.__dict__)  # noqa: S102 - what this process is for
+    evaluate = module.__dict__.get("evaluate")
+    if not callable(evaluate):
+        raise _Problem(Failed("missing"))
+    return evaluate  # type: ignore[no-any-return]
+
+
+def _score(evaluate: Callable[..., Any] | None, job: Job, metrics: tuple[str, ...]) -> Row:
+    if evaluate is None:
+        raise _Problem(Failed("missing"))
+    result = evaluate(job.messages, job.ground_truth, **job.extra)
+    named: Mapping[Any, Any] = result if isinstance(result, Mapping) else {"score": result}
+    if not set(named) <= {"score", *metrics}:
+        raise _Problem(Failed("undeclared"))
+    if "score" not in named:
+        raise _Problem(Failed("invalid"))
+    values = [_number(named[name]) if name in named else None for name in metrics]
+    return Row(_number(named["score"]), values)
+
+
+def _number(value: object) -> float:
+    if not isinstance(value, Real):  # takes bool, int, float and NumPy's scalars
+        raise _Problem(Failed("invalid"))
+    try:
+        number = float(value)
+    except OverflowError:
+        raise _Problem(Failed("invalid")) from None
+    if not math.isfinite(number):
+        raise _Problem(Failed("not_finite"))
+    return number
+
+
+def _failure(error: BaseException) -> Failed:
+    line, trace = 0, error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == FILE:
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    if isinstance(error, PermissionError):
+        return Failed("forbidden", line)
+    for kind in type(error).__mro__:
+        if vars(builtins).get(kind.__name__) is kind:
+            return Failed("raised", line, exception=kind.__name__)
+    return Failed("raised", line, exception="BaseException")
