@@ -136,7 +136,7 @@ def test_malformed_manifests(dataset, what):
 def test_a_malformed_manifest_names_the_field(dataset):
     with pytest.raises(ManifestMalformed) as caught:
         decode_dataset(bent(dataset.manifest, "shards/0/records", -1), PLACE)
-    assert "$.shards[...].records" in caught.value.actual
+    assert "$.shards[0].records" in caught.value.actual
 
 
 INCONSISTENT = {
