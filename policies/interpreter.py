@@ -1,0 +1,148 @@
+"""Runs a bundle's rules on one plan, in a process of its own.
+
+The rules run in native code (rego-cpp). A process that crashes, hangs or answers nonsense must
+deny and never take the gate with it: so the gate starts ``python -m policies.interpreter``, and
+reads one JSON answer from it.
+
+What decides (``allow``, ``passed``, ``waived``) is asked for apart from what explains
+(``denied``): explanations hold text from the plan, and rego-cpp 1.5.2 does not escape every string
+that its built-ins return, so plan text could otherwise forge parts of the answer. An explanation
+that cannot be read is dropped, and the gate says so with a text of its own.
+"""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from regopy import Interpreter, LogLevel, RegoError
+
+TIMEOUT_S = 30
+_ADMISSION = "data.strongroom.admission"
+
+
+class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Rules by file name, and their documents ``data`` and ``input`` as JSON text."""
+
+    modules: dict[str, str]
+    data: str
+    input: str
+
+
+class Reason(msgspec.Struct, frozen=True, kw_only=True):
+    """One denial as a rule gives it."""
+
+    rule: str
+    control: str
+    path: str
+    expected: str
+    actual: str
+    fix: str
+
+
+class Refusal(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a waiver does not count."""
+
+    rule: str
+    reason: str
+
+
+class Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What the rules say. ``waived`` holds indexes into the run file's waivers."""
+
+    allow: bool = False
+    passed: tuple[str, ...] = ()
+    explained: tuple[str, ...] = ()
+    waived: tuple[int, ...] = ()
+    denied: tuple[Reason, ...] = ()
+    refused_waivers: tuple[Refusal, ...] = ()
+    error: str = ""
+
+
+def ask_apart(request: Request) -> Answer:
+    """Run the rules in a process of its own. Crash, timeout and nonsense become ``error``."""
+    root = Path(__file__).resolve().parent.parent
+    try:
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "policies.interpreter"],
+            input=msgspec.json.encode(request),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={"PYTHONPATH": str(root)},
+            timeout=TIMEOUT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return Answer(error=f"the rules took more than {TIMEOUT_S} s")
+    if done.returncode != 0:
+        return Answer(error=f"the rules' interpreter ended with status {done.returncode}")
+    try:
+        return msgspec.json.decode(done.stdout, type=Answer)
+    except msgspec.DecodeError:
+        return Answer(error="the rules' interpreter gave no readable answer")
+
+
+def ask_here(request: Request) -> Answer:
+    """Run the rules in this process."""
+    rego = Interpreter()
+    rego.log_level = LogLevel.NONE
+    try:
+        for name, text in request.modules.items():
+            rego.add_module(name, text)
+        rego.add_data_json(request.data)
+        rego.set_input_term(request.input)
+        allow = _value(rego, "allow")
+        passed = _value(rego, "passed")
+        explained = _value(rego, "explained")
+        waived = _value(rego, "waived")
+        decided = msgspec.convert(
+            {"allow": allow, "passed": passed, "explained": explained, "waived": waived}, Answer
+        )
+    except (RegoError, msgspec.ValidationError, LookupError, ValueError) as error:
+        return Answer(error=_place(request.modules, str(error)) or type(error).__name__)
+    return msgspec.structs.replace(
+        decided,
+        denied=_texts(rego, "denied", tuple[Reason, ...]),
+        refused_waivers=_texts(rego, "refused_waivers", tuple[Refusal, ...]),
+    )
+
+
+def _value(rego: Interpreter, name: str) -> Any:  # noqa: ANN401 - converted by the caller
+    return rego.query(f"{_ADMISSION}.{name}")[0][0]
+
+
+def _texts(rego: Interpreter, name: str, shape: Any) -> Any:  # noqa: ANN401
+    try:
+        return msgspec.convert(_value(rego, name), shape)
+    except (RegoError, msgspec.ValidationError, LookupError, ValueError):
+        return ()
+
+
+def _place(modules: dict[str, str], message: str) -> str:
+    """``lib.rego:59:15``; rego-cpp names a module and an offset: ``8:lib.rego|1345|54``."""
+    for name, text in modules.items():
+        _, found, rest = message.partition(f":{name}|")
+        offset = rest.partition("|")[0]
+        if found and offset.isdigit():
+            before = text.encode()[: int(offset)]
+            column = len(before) - before.rfind(b"\n")
+            return f"{name}:{before.count(10) + 1}:{column}"
+    return ""
+
+
+def main() -> None:
+    """Answer one request from stdin on stdout."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # No limit on address space: rego-cpp's allocator reserves far more than it uses.
+    resource.setrlimit(resource.RLIMIT_CPU, (TIMEOUT_S, TIMEOUT_S))
+    request = msgspec.json.decode(sys.stdin.buffer.read(), type=Request)
+    answer = ask_here(request)
+    sys.stdout.buffer.write(msgspec.json.encode(answer))
+
+
+if __name__ == "__main__":
+    main()
