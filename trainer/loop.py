@@ -7,6 +7,7 @@ the same bytes, on the same machine with the same number of threads.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -137,8 +138,10 @@ class _Learner:
             )
         )
         loss = output.loss.item()
-        if loss != loss:
-            raise NotFinite(place=f"step {self.state.step + 1}", expected="a number as loss")
+        if not math.isfinite(loss):
+            raise NotFinite(
+                place=f"step {self.state.step + 1}", expected="a finite loss", actual=str(loss)
+            )
         output.loss.backward()  # type: ignore[no-untyped-call]
         return {
             **output.metrics,

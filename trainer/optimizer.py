@@ -1,8 +1,8 @@
 """AdamW without weight decay on the adapter's flat weights (arXiv:1711.05101).
 
-``torch.optim`` imports the compiler stack when an optimiser is made, which needs a writable
-temporary folder and takes seconds; this one is a handful of vector operations on three tensors,
-with the same arithmetic (``tests/trainer/test_optimizer.py`` compares the two).
+A handful of vector operations on three flat tensors, where ``torch.optim`` makes as many for each
+of the adapter's hundreds of matrices and imports modules in its first step. The arithmetic is the
+same (``tests/trainer/test_optimizer.py`` compares the two).
 """
 
 from __future__ import annotations
