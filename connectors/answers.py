@@ -120,14 +120,14 @@ def from_obstore(error: Exception, place: str, endpoint: str) -> BucketError:
 
 def from_boto(error: Exception, place: str, endpoint: str) -> BucketError:
     """The error for an exception of ``botocore``."""
-    from botocore.exceptions import ClientError, HTTPClientError
+    from botocore import exceptions as boto
 
-    if isinstance(error, ClientError):
+    if isinstance(error, boto.ClientError):
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
         code = str(error.response.get("Error", {}).get("Code", ""))
         known = _CODE.fullmatch(f"<Code>{code}</Code>")
         return from_answer(status, known[1] if known else "", place)
-    if isinstance(error, HTTPClientError):
+    if isinstance(error, (boto.ConnectionError, boto.HTTPClientError)):
         return unreachable(place, endpoint)
     return StoreFault(place=place, actual=type(error).__name__)
 

@@ -22,6 +22,7 @@ from obstore.store import GCSStore
 from requests.exceptions import RequestException
 
 from connectors.answers import from_answer, from_obstore, unreachable
+from connectors.bucket import ObjectInfo
 from connectors.errors import (
     BucketError,
     BucketMissing,
@@ -45,6 +46,9 @@ ABSENT = 0
 """The generation that means: there is no object."""
 
 
+_RETRY = DEFAULT_RETRY.with_timeout(20.0)
+
+
 class GcsBucket(ObjectStoreReader):
     """One bucket of an emulator; see ``connectors.bucket.Bucket`` for what the methods promise."""
 
@@ -66,7 +70,8 @@ class GcsBucket(ObjectStoreReader):
         self._bucket = client.bucket(location.bucket)
 
     def create(self, key: str, data: Buffer | Iterable[Buffer]) -> str:
-        place = self._object_place(key)
+        self._check(key)
+        place = self._place(key)
         pieces = parts(data, PART_BYTES)
         first = next(pieces, memoryview(b""))
         second = next(pieces, None)
@@ -80,7 +85,8 @@ class GcsBucket(ObjectStoreReader):
         raise ObjectExists(place=place, expected="no object", actual=actual)
 
     def replace(self, key: str, data: Buffer, etag: str) -> str:
-        place = self._object_place(key)
+        self._check(key)
+        place = self._place(key)
         if not etag.isascii() or not etag.isdigit() or int(etag) == ABSENT:
             raise ObjectChanged(place=place, expected=f"version {etag}", actual="no such version")
         try:
@@ -98,9 +104,15 @@ class GcsBucket(ObjectStoreReader):
     def _put_large(self, key: str, pieces: Iterator[memoryview]) -> str:
         def send(blob: storage.Blob) -> None:
             blob.chunk_size = PART_BYTES
-            blob.upload_from_file(_Pieces(pieces), **_condition(ABSENT))
+            blob.upload_from_file(source, **_condition(ABSENT))
 
-        return self._written(key, send)
+        source = _Pieces(pieces)
+        try:
+            return self._written(key, send)
+        except StrongroomError:
+            if source.failure is None:
+                raise
+        raise source.failure
 
     def _written(self, key: str, send: Callable[[storage.Blob], None]) -> str:
         blob = self._bucket.blob(key)
@@ -116,6 +128,12 @@ class GcsBucket(ObjectStoreReader):
         except BucketError:
             return
         raise ObjectExists(place=self._place(key), expected="no object", actual=f"version {etag}")
+
+    def _listed(self, prefix: str) -> Iterator[ObjectInfo]:
+        # The listing of the XML API, which obstore reads, names no generations.
+        found = iter(self._bucket.list_blobs(prefix=prefix or None, retry=_RETRY, timeout=(5, 60)))
+        while (blob := self._guarded(prefix, lambda: next(found, None))) is not None:
+            yield ObjectInfo(blob.name, int(blob.size), str(blob.generation))
 
     def _version(self, meta: ObjectMeta | PutResult, key: str) -> str:
         generation = meta["version"]
@@ -133,7 +151,7 @@ class GcsBucket(ObjectStoreReader):
         else:
             return from_obstore(error, place, self._endpoint)
         if status == 404:
-            # A write misses nothing but its bucket; reads do not go through this client.
+            # A write or a list misses nothing but its bucket; reads go through obstore.
             return BucketMissing(place=place, expected="a bucket", actual="HTTP 404")
         return from_answer(status, "", place)
 
@@ -145,7 +163,7 @@ def _nobody() -> GCSCredential:
 def _condition(generation: int) -> dict[str, Any]:
     return {
         "if_generation_match": generation,
-        "retry": DEFAULT_RETRY.with_timeout(20.0),
+        "retry": _RETRY,
         "timeout": (5, 120),
         "checksum": "crc32c",
     }
@@ -158,6 +176,7 @@ class _Pieces(io.RawIOBase):
         self._pieces = pieces
         self._rest = memoryview(b"")
         self._position = 0
+        self.failure: Exception | None = None
 
     def readable(self) -> bool:
         return True
@@ -171,7 +190,7 @@ class _Pieces(io.RawIOBase):
         wanted = size if size >= 0 else None
         while wanted is None or wanted > 0:
             if not self._rest:
-                self._rest = next(self._pieces, memoryview(b""))
+                self._rest = self._next()
                 if not self._rest:
                     break
             taken = self._rest if wanted is None else self._rest[:wanted]
@@ -182,3 +201,11 @@ class _Pieces(io.RawIOBase):
         data = b"".join(found)
         self._position += len(data)
         return data
+
+    def _next(self) -> memoryview:
+        try:
+            return next(self._pieces, memoryview(b""))
+        except Exception as error:
+            # The caller's own failure, which the client would hand back as one of the store.
+            self.failure = error
+            raise

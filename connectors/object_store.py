@@ -52,6 +52,7 @@ class ObjectStoreReader:
         self._endpoint = endpoint
 
     def head(self, key: str) -> ObjectInfo:
+        self._check(key)
         try:
             meta = self._guarded(key, lambda: obstore.head(self._store, key))
         except (ObjectMissing, AccessDenied):
@@ -62,6 +63,7 @@ class ObjectStoreReader:
         return self._info(meta)
 
     def get(self, key: str, max_bytes: int = MAX_GET_BYTES) -> tuple[bytes, str]:
+        self._check(key)
         result = self._get(key, {})
         info = self._info(result.meta)
         if info.size_bytes > max_bytes:
@@ -75,6 +77,7 @@ class ObjectStoreReader:
         return body, info.etag
 
     def get_range(self, key: str, start: int, length: int) -> bytes:
+        self._check(key)
         if start < 0 or length < 0:
             raise ValueError("a range has no negative bounds")
         if length == 0:
@@ -160,10 +163,8 @@ class ObjectStoreReader:
     def _place(self, key: str) -> str:
         return f"{self._root}{key}"
 
-    def _object_place(self, key: str) -> str:
-        """The address of an object, after a check of its key. Raises ``UriInvalid``."""
+    def _check(self, key: str) -> None:
         check_key(key, place=str(self._root))
-        return self._place(key)
 
     def _info(self, meta: ObjectMeta) -> ObjectInfo:
         return ObjectInfo(meta["path"], meta["size"], self._version(meta, meta["path"]))

@@ -77,7 +77,8 @@ class S3Bucket(ObjectStoreReader):
         super().__init__(location, store, shown)
 
     def create(self, key: str, data: Buffer | Iterable[Buffer]) -> str:
-        place = self._object_place(key)
+        self._check(key)
+        place = self._place(key)
         pieces = parts(data, PART_BYTES)
         first = next(pieces, memoryview(b""))
         second = next(pieces, None)
@@ -91,7 +92,8 @@ class S3Bucket(ObjectStoreReader):
         raise ObjectExists(place=place, expected="no object", actual=actual)
 
     def replace(self, key: str, data: Buffer, etag: str) -> str:
-        place = self._object_place(key)
+        self._check(key)
+        place = self._place(key)
         try:
             return self._put(key, memoryview(data).cast("B"), {"e_tag": etag})
         except (ObjectMissing, ObjectChanged) as error:

