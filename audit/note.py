@@ -126,8 +126,13 @@ def open_checkpoint(note: bytes, key: LogKey, origin: str, *, place: str) -> Che
     return _parse_text(text, origin, place)
 
 
+def parse_text(text: bytes, *, place: str) -> Checkpoint:
+    """The checkpoint in a text that is to be signed. Raises ``CheckpointMalformed``."""
+    return _parse_text(text, text.decode(errors="replace").partition("\n")[0], place)
+
+
 def _parse_text(text: bytes, origin: str, place: str) -> Checkpoint:
-    lines = text.decode().split("\n")
+    lines = text.decode(errors="replace").split("\n")
     if len(lines) != 4 or not _SIZE.fullmatch(lines[1]):
         raise CheckpointMalformed(place=place, expected="origin, size and root, a line each")
     root = _canonical_b64(lines[2])

@@ -8,6 +8,7 @@ import random
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -18,6 +19,43 @@ from audit.log import AuditLog
 from audit.store import LogStore
 
 ORIGIN = "acme-audit/strongroom"
+
+ATTEMPTS = [
+    "write.tmp",
+    "write.dev_shm",
+    "read.passwd",
+    "read.proc",
+    "mkdir",
+    "unlink",
+    "truncate",
+    "memfd_create",
+    "chmod",
+    "chown",
+    "socket.inet",
+    "socket.inet6",
+    "socket.unix",
+    "socket.vsock",
+    "socket.netlink",
+    "socketpair",
+    "pipe",
+    "shm",
+    "io_uring",
+    "fork",
+    "exec",
+    "signal",
+    "raise_limit",
+    "ptrace",
+    "process_memory",
+    "pidfd",
+    "perf_event",
+    "bpf",
+    "userfaultfd",
+    "mount",
+    "unshare",
+    "chroot",
+    "set_dumpable",
+    "credentials",
+]
 
 
 class MemoryStore:
@@ -181,15 +219,9 @@ def invented_run(run: str = "feedback-json-7f3a") -> list[Event]:
             assurance="A1",
             evidence=evidence,
             signing_key="ed25519:" + "A" * 43 + "=",
-            probes={
-                "network": "refused:EACCES",
-                "files.write": "refused:EACCES",
-                "exec": "refused:EPERM",
-                "ptrace": "killed:SIGSYS",
-                "core_dump": "off",
-                "inherited_fds": "none",
-                "memory.locked": "yes",
-            },
+            probes=dict.fromkeys(ATTEMPTS, "blocked")
+            | {"userfaultfd": "absent", "netns": "own", "landlock_abi": "7", "mlock": "locked"}
+            | {"seccomp": "2", "no_new_privs": "1", "host_root": "trusted", "core_limit": "0"},
         ),
         4,
     )
@@ -293,6 +325,23 @@ def invented_run(run: str = "feedback-json-7f3a") -> list[Event]:
 @pytest.fixture
 def run_events() -> list[Event]:
     return invented_run()
+
+
+@pytest.fixture
+def plan() -> dict[str, Any]:
+    """What the report reads of a plan.json."""
+    return {
+        "run": "feedback-json-7f3a",
+        "outputs": "s3://acme-data/runs/",
+        "model": {"uri": "s3://acme-data/models/smollm2-135m-instruct/"},
+        "keys": {
+            "data": "vault://transit/feedback",
+            "outputs": "vault://transit/feedback-outputs",
+            "audit": "vault://transit/audit-log",
+        },
+        "spec": {"training": {"method": {"type": "grpo"}}, "policy": {"waivers": []}},
+        "capacity_bits": 23_811,
+    }
 
 
 @pytest.fixture

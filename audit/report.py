@@ -1,0 +1,122 @@
+"""The report that an auditor reads: one HTML file that needs nothing else and runs nothing.
+
+No script, no external resource (its own content policy forbids them), charts as inline SVG. Every
+value is escaped; none is trusted, since an evaluator chooses metric names and an operator chooses
+object names.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from audit.charts import bars, curve, number
+from audit.report_data import ReportData
+
+ASSURANCE = {
+    "": "not shown: no enclave of this run is in the log",
+    "A0": "A0: no isolation, for debugging; whoever runs the machine can read the plaintext",
+    "A1": "A1: software isolation on one machine; trusts the host's root; not a hardware enclave",
+    "A2": "A2: attested confidential CPU",
+    "A3": "A3: attested confidential CPU and GPU",
+}
+
+CHECK_NAMES = {
+    "checkpoint": "The log's entries hash to the signed root",
+    "batch": "Batches of entries as they were appended",
+    "tile": "Entry bundles and hash tiles, recomputed",
+    "prefix": "Earlier signed checkpoints are prefixes",
+    "pending": "Appends that no checkpoint covers yet",
+    "stray": "Objects that no log writes",
+    "log": "The log can be read",
+}
+
+METRICS = {
+    "reward_mean": "Reward, mean of the step's completions",
+    "zero_variance_share": "Share of prompts that taught nothing (all scores equal)",
+    "entropy": "Entropy of the policy, nats per token",
+    "completion_tokens_mean": "Tokens in a completion, mean",
+    "loss": "Loss",
+    "kl": "Divergence from the base model",
+}
+
+
+def render(report: ReportData) -> str:
+    """The report as one self-contained HTML document."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "clock": clock,
+        "short": short,
+        "number": number,
+        "bytes": size,
+        "duration": duration,
+    }
+    marks = [float(item.data.step) for item in report.checkpoints]
+    charts = [
+        (
+            METRICS.get(series.name, series.name),
+            series.points,
+            curve(series, marks=_inner(marks, series.points)),
+        )
+        for series in report.curves
+    ]
+    return environment.get_template("report.html.j2").render(
+        report=report,
+        charts=charts,
+        evaluation=bars(f"{report.evaluation_metric} on held-out records", report.evaluations),
+        assurance=ASSURANCE.get(report.assurance, report.assurance),
+        check_names=CHECK_NAMES,
+        probe_counts=_count_probes(report),
+        longest_lease=max((lease.data.ttl_s for lease in report.leases), default=0),
+    )
+
+
+def clock(time: str) -> str:
+    """``2026-03-14T09:26:53.589Z`` as ``2026-03-14 09:26:53``."""
+    return time[:19].replace("T", " ")
+
+
+def short(digest: str) -> str:
+    """A digest's first twelve digits, for places where it only has to be told apart."""
+    name, colon, digits = digest.partition(":")
+    return f"{digits[:12]}…" if colon and name == "sha256" else digest
+
+
+def size(count: int) -> str:
+    """Bytes in binary units."""
+    value = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1024:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} TiB"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as hours, minutes and seconds."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = ((hours, "h"), (minutes, "min"), (rest, "s"))
+    return " ".join(f"{value} {unit}" for value, unit in parts if value) or "0 s"
+
+
+def _inner(marks: list[float], points: tuple[tuple[float, float], ...]) -> list[float]:
+    """Marks between a curve's ends."""
+    return [mark for mark in marks if points and points[0][0] < mark < points[-1][0]]
+
+
+def _count_probes(report: ReportData) -> dict[str, int]:
+    values = [value for _, value in report.probes]
+    return {
+        "made": len(values),
+        "blocked": sum(value == "blocked" for value in values),
+        "open": sum(value == "open" for value in values),
+        "absent": sum(value == "absent" for value in values),
+    }
