@@ -10,7 +10,7 @@ broker     its OIDC token               ``strongroom``: read acme-data, create u
 owner      its OIDC token               ``strongroom-owner``: read and create under
                                         datasets/ and models/
 releaser   wrap, unwrap, sign, verify   nothing
-admin      change keys and AppRoles     nothing
+admin      keys, AppRoles, OIDC roles   nothing
 ========== ============================ ===================================================
 
 Nobody may delete an object. Everything here can be run again without harm.
@@ -21,20 +21,16 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
-import boto3
 import hvac
 import msgspec
-from botocore.config import Config
 from botocore.exceptions import ClientError
 from hvac import exceptions as vault
 
+from connectors.aws import Client
 from connectors.identity import AppRoleFile
 from connectors.stack_folder import private_folder, write_private
-
-S3Client: TypeAlias = Any
-"""A boto3 S3 client; boto3 makes its classes at run time, so there is no type to name."""
 
 DATA_BUCKET = "acme-data"
 AUDIT_BUCKET = "acme-audit"
@@ -116,6 +112,8 @@ def vault_policies() -> dict[str, str]:
         _grant("transit/rewrap/*", "update"),
         _grant("auth/approle/role/*", "create", "read", "update", "delete", "list"),
         _grant("sys/policies/acl/*", "create", "read", "update", "delete", "list"),
+        _grant("identity/oidc/role/*", "create", "read", "update", "delete", "list"),
+        _grant("identity/oidc/key/*", "create", "read", "update", "delete", "list"),
     ]
     return {
         "broker": _grant("identity/oidc/token/broker", "read"),
@@ -204,24 +202,7 @@ def revoke(root: hvac.Client) -> None:
         return
 
 
-def s3_admin(endpoint: str, access_key: str, secret_key: str) -> S3Client:
-    """A boto3 S3 client with the stack's administrator key."""
-    return boto3.session.Session().client(
-        "s3",
-        endpoint_url=endpoint,
-        region_name=REGION,
-        aws_access_key_id=access_key,
-        aws_secret_access_key=secret_key,
-        config=Config(
-            s3={"addressing_style": "path"},
-            connect_timeout=5,
-            read_timeout=30,
-            retries={"mode": "standard", "max_attempts": 4},
-        ),
-    )
-
-
-def set_up_buckets(admin: S3Client) -> None:
+def set_up_buckets(admin: Client) -> None:
     """Make the data bucket (versioned) and the audit bucket (versioned, locked for a day)."""
     _make_bucket(admin, DATA_BUCKET, locked=False)
     admin.put_bucket_versioning(Bucket=DATA_BUCKET, VersioningConfiguration={"Status": "Enabled"})
@@ -236,7 +217,7 @@ def set_up_buckets(admin: S3Client) -> None:
     )
 
 
-def _make_bucket(admin: S3Client, name: str, *, locked: bool) -> None:
+def _make_bucket(admin: Client, name: str, *, locked: bool) -> None:
     try:
         admin.create_bucket(Bucket=name, ObjectLockEnabledForBucket=locked)
     except ClientError as error:

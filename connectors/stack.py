@@ -25,13 +25,12 @@ import requests
 from botocore.exceptions import BotoCoreError, ClientError
 from hvac.exceptions import VaultError
 
-from connectors import openbao, provision, seaweed, stack_process
+from connectors import aws, openbao, provision, seaweed, stack_process
 from connectors.access_errors import (
     StackNotFound,
     StackSetUpFailed,
 )
 from connectors.credentials import S3Credentials
-from connectors.provision import S3Client
 from connectors.stack_folder import locked, private_folder
 from connectors.stack_info import ServiceStatus as ServiceStatus
 from connectors.stack_info import StackInfo as StackInfo
@@ -98,10 +97,10 @@ def admin_credentials(state: Path) -> S3Credentials:
     return S3Credentials(access_key, secret_key, None, _FAR_FUTURE)
 
 
-def admin_client(state: Path) -> S3Client:
+def admin_client(state: Path) -> aws.Client:
     """A boto3 S3 client with the administrator's key. For set-up and tests only."""
-    access_key, secret_key = seaweed.admin_key(Path(state) / "seaweedfs")
-    return provision.s3_admin(StackInfo.load(state).s3_endpoint, access_key, secret_key)
+    info = StackInfo.load(state)
+    return aws.client("s3", admin_credentials(state), info.s3_endpoint, info.region)
 
 
 def _known(state: Path) -> StackInfo | None:
