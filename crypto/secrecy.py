@@ -22,8 +22,5 @@ class Secret:
     def __reduce__(self) -> NoReturn:
         raise TypeError(f"{type(self).__name__} holds secrets and must not leave this process")
 
-    def __reduce_ex__(self, protocol: object) -> NoReturn:
-        self.__reduce__()
-
     def __getstate__(self) -> NoReturn:
         self.__reduce__()

@@ -247,6 +247,13 @@ def test_inconsistent_checkpoints(checkpoint, path, value):
         decode_checkpoint(bent(checkpoint, path, value), PLACE)
 
 
+def test_checkpoint_objects_are_distinct(checkpoint):
+    """One header twice would be one object under two names."""
+    header = checkpoint.objects["state"].header
+    with pytest.raises(ManifestInconsistent, match="every object once"):
+        decode_checkpoint(bent(checkpoint, "objects/adapter/header", header), PLACE)
+
+
 def test_nothing_unreadable_is_encoded(dataset):
     wrong_sum = msgspec.structs.replace(dataset.manifest, records=1)
     with pytest.raises(ManifestInconsistent):

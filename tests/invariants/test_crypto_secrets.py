@@ -58,6 +58,13 @@ def test_pickle(holder, protocol):
     assert shows(pickle.dumps(Naive(7, SECRET), max(protocol, 2)))
 
 
+def test_state(holder):
+    """Some libraries ask for the state directly."""
+    with pytest.raises(TypeError, match="must not leave this process"):
+        holder.__getstate__()
+    assert shows(Naive(7, SECRET).__getstate__())
+
+
 def test_copy(holder):
     for attempt in (copy.copy, copy.deepcopy):
         with pytest.raises(TypeError, match="must not leave this process"):
