@@ -75,20 +75,30 @@ def curve(series: Series, *, marks: Sequence[float] = ()) -> Markup:
 
 
 def bars(title: str, values: Sequence[tuple[str, float]]) -> Markup:
-    """Shares between 0 and 1 as horizontal bars, the last one in the accent colour."""
-    height = 34 * len(values) + 8
-    parts = [_open(title, height)]
+    """Values as horizontal bars on one scale from 0 to 1 or more, the last in the accent colour."""
+    top = max([1.0, *(value for _, value in values)])
+    start, room = 76, WIDTH - 76 - 66
+    parts = [_open(title, 34 * len(values) + 8)]
     for row, (label, value) in enumerate(values):
         y = 8 + 34 * row
         kind = "bar last" if row == len(values) - 1 else "bar"
-        width = max(0.0, min(1.0, value)) * (WIDTH - 180)
         parts.append(
             Markup(
-                '<text class="label" x="92" y="{0}" text-anchor="end">{1}</text>'
-                '<rect class="track" x="104" y="{2}" width="{3}" height="20" rx="3"/>'
-                '<rect class="{4}" x="104" y="{2}" width="{5:.1f}" height="20" rx="3"/>'
-                '<text class="value" x="{6}" y="{0}" text-anchor="end">{7}</text>'
-            ).format(y + 14.5, label, y, WIDTH - 180, kind, width, WIDTH - 14, number(value))
+                '<text class="label" x="0" y="{0}">{1}</text>'
+                '<rect class="track" x="{2}" y="{3}" width="{4}" height="20" rx="3"/>'
+                '<rect class="{5}" x="{2}" y="{3}" width="{6:.1f}" height="20" rx="3"/>'
+                '<text class="value" x="{7}" y="{0}">{8}</text>'
+            ).format(
+                y + 14.5,
+                label,
+                start,
+                y,
+                room,
+                kind,
+                max(0.0, value / top) * room,
+                start + room + 12,
+                number(value),
+            )
         )
     parts.append(Markup("</svg>"))
     return Markup("").join(parts)

@@ -56,12 +56,12 @@ def control_matrix(events: Sequence[Event], *, verified: bool) -> tuple[Control,
             "the plan was admitted by policy and the run is bound to its digest",
         ),
         Control(
-            "Data is encrypted at rest; keys come from the customer's KMS",
+            "Data is encrypted at rest; keys come from the customer’s KMS",
             "SOC 2 CC6.1, CC6.7 · ISO 27001 A.8.24 · HIPAA 164.312(a)(2)(iv) · GDPR 32 · "
             "NIST SC-13, SC-28",
             _status(bool(shards and written), bool(releases)),
-            f"{shards} shards authenticated before use, {written} sets of sealed outputs, "
-            f"{len(releases)} key releases",
+            f"shards authenticated before use: {shards}; sets of sealed outputs: {written}; "
+            f"key releases: {len(releases)}",
         ),
         Control(
             "Keys reach only attested workloads",
@@ -73,21 +73,21 @@ def control_matrix(events: Sequence[Event], *, verified: bool) -> tuple[Control,
             "Access is scoped and short-lived",
             "SOC 2 CC6.1, CC6.6 · NIST AC-6 · PCI DSS 7",
             _status(bool(leases), longest <= LEASE_SECONDS_MAX and all(map(_scoped, leases))),
-            f"{len(leases)} leases, the longest for {longest} s; each names its prefixes, "
+            f"leases: {len(leases)}, the longest for {longest} s; each names its prefixes, "
             "none can delete",
         ),
         Control(
             "Plaintext is processed in isolation",
             "NIST SC-7, SC-39 · SOC 2 CC6.1",
             _status(bool(tries), opened == 0),
-            f"{len(tries)} probes from inside, {opened} of them open",
+            f"probes from inside: {len(tries)}, open: {opened}",
         ),
         Control(
             "Access and actions are logged",
             "SOC 2 CC7.2 · ISO 27001 A.8.15 · HIPAA 164.312(b) · NIST AU-2, AU-3, AU-12 · "
             "EU AI Act 12",
             _status(bool(events), verified),
-            f"{len(events)} events of this run in the verified log",
+            f"events of this run in the log: {len(events)}",
         ),
         Control(
             "The log shows tampering",
@@ -96,7 +96,7 @@ def control_matrix(events: Sequence[Event], *, verified: bool) -> tuple[Control,
             "every entry, tile and earlier checkpoint was recomputed against the signed root",
         ),
         Control(
-            "The model's origin is recorded",
+            "The model’s origin is recorded",
             "EU AI Act Annex IV · ISO 42001 A.7 · NIST AI RMF Map, Measure",
             _status(bool(written), admitted),
             "datasets, base model, evaluator, plan and adapter by digest",
@@ -105,7 +105,7 @@ def control_matrix(events: Sequence[Event], *, verified: bool) -> tuple[Control,
             "Retention and deletion of data",
             "GDPR 17, 30 · ISO 27001 A.8.10",
             "customer",
-            "the data stays in the customer's bucket; Strongroom holds no right to delete",
+            "the data stays in the customer’s bucket; Strongroom holds no right to delete",
         ),
         Control(
             "Hosts, people and key custody",

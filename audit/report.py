@@ -17,13 +17,13 @@ from audit.report_data import ReportData
 ASSURANCE = {
     "": "not shown: no enclave of this run is in the log",
     "A0": "A0: no isolation, for debugging; whoever runs the machine can read the plaintext",
-    "A1": "A1: software isolation on one machine; trusts the host's root; not a hardware enclave",
+    "A1": "A1: software isolation on one machine; trusts the host’s root; not a hardware enclave",
     "A2": "A2: attested confidential CPU",
     "A3": "A3: attested confidential CPU and GPU",
 }
 
 CHECK_NAMES = {
-    "checkpoint": "The log's entries hash to the signed root",
+    "checkpoint": "The log’s entries hash to the signed root",
     "batch": "Batches of entries as they were appended",
     "tile": "Entry bundles and hash tiles, recomputed",
     "prefix": "Earlier signed checkpoints are prefixes",
@@ -33,7 +33,7 @@ CHECK_NAMES = {
 }
 
 METRICS = {
-    "reward_mean": "Reward, mean of the step's completions",
+    "reward_mean": "Reward, mean of the step’s completions",
     "zero_variance_share": "Share of prompts that taught nothing (all scores equal)",
     "entropy": "Entropy of the policy, nats per token",
     "completion_tokens_mean": "Tokens in a completion, mean",
@@ -53,7 +53,6 @@ def render(report: ReportData) -> str:
     )
     environment.filters |= {
         "clock": clock,
-        "short": short,
         "number": number,
         "bytes": size,
         "duration": duration,
@@ -74,6 +73,7 @@ def render(report: ReportData) -> str:
         assurance=ASSURANCE.get(report.assurance, report.assurance),
         check_names=CHECK_NAMES,
         probe_counts=_count_probes(report),
+        no_network=_no_network(report),
         longest_lease=max((lease.data.ttl_s for lease in report.leases), default=0),
     )
 
@@ -81,12 +81,6 @@ def render(report: ReportData) -> str:
 def clock(time: str) -> str:
     """``2026-03-14T09:26:53.589Z`` as ``2026-03-14 09:26:53``."""
     return time[:19].replace("T", " ")
-
-
-def short(digest: str) -> str:
-    """A digest's first twelve digits, for places where it only has to be told apart."""
-    name, colon, digits = digest.partition(":")
-    return f"{digits[:12]}…" if colon and name == "sha256" else digest
 
 
 def size(count: int) -> str:
@@ -120,3 +114,9 @@ def _count_probes(report: ReportData) -> dict[str, int]:
         "open": sum(value == "open" for value in values),
         "absent": sum(value == "absent" for value in values),
     }
+
+
+def _no_network(report: ReportData) -> bool:
+    """The enclave tried to open sockets, of every kind that it knows, and got none."""
+    tries = [value for name, value in report.probes if ".socket" in f".{name}"]
+    return bool(tries) and all(value in ("blocked", "absent") for value in tries)

@@ -20,42 +20,12 @@ from audit.store import LogStore
 
 ORIGIN = "acme-audit/strongroom"
 
-ATTEMPTS = [
-    "write.tmp",
-    "write.dev_shm",
-    "read.passwd",
-    "read.proc",
-    "mkdir",
-    "unlink",
-    "truncate",
-    "memfd_create",
-    "chmod",
-    "chown",
-    "socket.inet",
-    "socket.inet6",
-    "socket.unix",
-    "socket.vsock",
-    "socket.netlink",
-    "socketpair",
-    "pipe",
-    "shm",
-    "io_uring",
-    "fork",
-    "exec",
-    "signal",
-    "raise_limit",
-    "ptrace",
-    "process_memory",
-    "pidfd",
-    "perf_event",
-    "bpf",
-    "userfaultfd",
-    "mount",
-    "unshare",
-    "chroot",
-    "set_dumpable",
-    "credentials",
-]
+ATTEMPTS = tuple(
+    """write.tmp write.dev_shm read.passwd read.proc mkdir unlink truncate memfd_create chmod chown
+    socket.inet socket.inet6 socket.unix socket.vsock socket.netlink socketpair pipe shm io_uring
+    fork exec signal raise_limit ptrace process_memory pidfd perf_event bpf userfaultfd mount
+    unshare chroot set_dumpable credentials""".split()  # noqa: SIM905
+)
 
 
 class MemoryStore:

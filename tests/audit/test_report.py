@@ -1,0 +1,269 @@
+"""The report: it says what the log shows and no more, needs nothing, and runs nothing."""
+
+from __future__ import annotations
+
+from html.parser import HTMLParser
+
+import msgspec
+import pytest
+
+from audit import event_types as types
+from audit.charts import Series, bars, curve
+from audit.controls import control_matrix
+from audit.events import Event, new_event, to_entry
+from audit.report import clock, duration, render, size
+from audit.report_data import from_log
+from audit.verify import Check, check_log, read_log
+
+RUN = "feedback-json-7f3a"
+HOSTILE = "\"'><script>alert(1)</script><img src=x onerror=alert(1)>{{ 7*7 }}&lt;"
+GOOD = [Check("checkpoint", True, "checkpoint")]
+
+
+class Page(HTMLParser):
+    """Tags, attributes and text of a page."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.attributes: set[tuple[str, str]] = set()
+        self.text = ""
+        self._styling = False
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+        self.attributes |= {(name, value or "") for name, value in attrs}
+        self._styling = tag == "style"
+
+    def handle_endtag(self, tag):
+        self.text += " " * (tag in ("b", "td", "dd", "strong"))
+        self._styling = False
+
+    def handle_data(self, data):
+        if not self._styling:
+            self.text += data
+
+
+@pytest.fixture
+def page(run_events, plan, maker, memory) -> Page:
+    log = maker.writer(memory)
+    for at in range(0, len(run_events), 5):
+        log.append([to_entry(event) for event in run_events[at : at + 5]])
+    view = read_log(memory, maker.vkey, maker.origin)
+    checks = check_log(memory, maker.vkey, maker.origin)
+    return Page(render(from_log(run_events, RUN, checks, plan, log=view)))
+
+
+def words(page: Page) -> str:
+    return " ".join(page.text.split())
+
+
+def test_a_whole_run_is_told(page, run_events, maker, memory):
+    text = words(page)
+    for part in (
+        "Verified",
+        "0.54 → 0.91",
+        "60 training steps, grpo",
+        "3 min 52 s",
+        "A1: software isolation on one machine; trusts the host’s root; not a hardware enclave",
+        "at most 23,811 bits",
+        "s3://acme-data/datasets/feedback/train/",
+        "4 of 4",
+        "vault://transit/feedback-outputs",
+        "nonce_unknown",
+        "datasets/feedback/held-out/",
+        "none; no lease of this run allowed any",
+        "customer’s responsibility",
+        "not tested",
+        f"strongroom verify {RUN} --json",
+        maker.vkey,
+        read_log(memory, maker.vkey, maker.origin).root.hex(),
+        run_events[-1].data.adapter,
+    ):
+        assert part in text, part
+    assert "Not verified" not in text
+    assert "complian" not in text.lower()
+
+
+def test_the_page_needs_nothing_and_runs_nothing(page):
+    assert page.tags.isdisjoint({"script", "img", "link", "iframe", "object", "embed", "form"})
+    assert not [name for name, _ in page.attributes if name.startswith("on")]
+    assert not [name for name, _ in page.attributes if name in ("src", "href", "action")]
+    assert ("content", "default-src 'none'; style-src 'unsafe-inline'") in page.attributes
+
+
+def hostile_events(run_events):
+    """The run with every string in it replaced: Structs can be built without being checked."""
+
+    def poison(value):
+        if isinstance(value, msgspec.Struct):
+            return type(value)(
+                **{name: poison(getattr(value, name)) for name in value.__struct_fields__}
+            )
+        if isinstance(value, tuple):
+            return tuple(poison(item) for item in value)
+        if isinstance(value, dict):
+            return {HOSTILE + name: poison(item) for name, item in value.items()}
+        return HOSTILE if isinstance(value, str) else value
+
+    return [
+        Event(HOSTILE, event.time, HOSTILE, HOSTILE, poison(event.data)) for event in run_events
+    ]
+
+
+def test_hostile_strings_stay_text(run_events, plan, page):
+    events = hostile_events(run_events)
+    events.append(
+        Event(HOSTILE, events[-1].time, HOSTILE, HOSTILE, types.RunFailed(HOSTILE, HOSTILE, 1))
+    )
+    plan["keys"] = {HOSTILE: HOSTILE}
+    plan["spec"]["training"]["method"]["type"] = HOSTILE
+    plan["spec"]["policy"]["waivers"] = [
+        {"rule": HOSTILE, "owner": HOSTILE, "reason": HOSTILE, "expires": HOSTILE}
+    ]
+    checks = [Check(HOSTILE, False, HOSTILE, HOSTILE), Check(HOSTILE, True, HOSTILE)]
+    poisoned = Page(render(from_log(events, HOSTILE, checks, plan)))
+    assert poisoned.tags <= page.tags
+    assert not [name for name, _ in poisoned.attributes if name.startswith("on")]
+    assert HOSTILE in poisoned.text
+
+
+def test_a_failed_check_is_the_first_thing_said(run_events, plan):
+    checks = [*GOOD, Check("tile", False, "tile/0/000.p/6", "SR-AUDIT-008: differs")]
+    text = words(Page(render(from_log(run_events, RUN, checks, plan))))
+    assert "Not verified 1 of 2 checks failed" in text
+    assert "tile/0/000.p/6" in text
+    statuses = {
+        control.theme: control.status for control in control_matrix(run_events, verified=False)
+    }
+    assert statuses["The log shows tampering"] == "fail"
+
+
+def test_without_checks_nothing_is_called_verified(run_events, plan):
+    report = from_log(run_events, RUN, [], plan)
+    assert not report.verified
+    assert "No checks were made" in words(Page(render(report)))
+
+
+def test_a_log_without_the_run_still_gives_a_page():
+    report = from_log([], "nothing", GOOD, {})
+    text = words(Page(render(report)))
+    assert report.outcome == "unfinished"
+    assert "No dataset was admitted" in text
+    assert "no enclave of this run is in the log" in text
+
+
+def test_other_runs_stay_out(run_events, plan):
+    other = new_event("another", "controller", types.RunFailed("SR-X-001", "train", 3))
+    report = from_log([*run_events, other], RUN, GOOD, plan)
+    assert report.outcome == "completed"
+    assert sum(count for _, count in report.events) == len(run_events)
+
+
+@pytest.mark.parametrize(
+    ("data", "outcome"),
+    [
+        (types.RunFailed("SR-ENCLAVE-001", "train", 7), ("failed", "SR-ENCLAVE-001 in train")),
+        (types.RunCancelled(7), ("cancelled", "")),
+        (types.RunResumed("sha256:" + "0" * 64, 20), ("unfinished", "")),
+    ],
+)
+def test_the_last_word_decides_the_outcome(run_events, plan, data, outcome):
+    events = [*run_events[:-1], new_event(RUN, "controller", data)]
+    report = from_log(events, RUN, GOOD, plan)
+    assert (report.outcome, report.error) == outcome
+
+
+def test_a_denied_run_is_told_with_its_rules(digest_of):
+    denial = types.RunDenied(
+        plan=digest_of("plan"),
+        policy=digest_of("policy"),
+        denials=(types.Denial("lease-lifetime", "CC6.1"),),
+    )
+    report = from_log([new_event("r", "controller", denial)], "r", GOOD, {})
+    assert report.outcome == "denied"
+    assert "lease-lifetime (CC6.1)" in words(Page(render(report)))
+
+
+def test_a_repeated_step_counts_once(run_events, plan):
+    again = new_event(RUN, "enclave", types.TrainingStep(60, {"reward_mean": 0.123}))
+    report = from_log([*run_events, again], RUN, GOOD, plan)
+    reward = next(series for series in report.curves if series.name == "reward_mean")
+    assert len(reward.points) == 60
+    assert reward.points[-1] == (60.0, 0.123)
+
+
+def replace_start(run_events, **changes):
+    return [
+        msgspec.structs.replace(event, data=msgspec.structs.replace(event.data, **changes))
+        if isinstance(event.data, types.EnclaveStarted)
+        else event
+        for event in run_events
+    ]
+
+
+def test_an_open_socket_and_a_missing_sandbox_are_not_glossed_over(run_events, plan):
+    probes = {"socket.inet": "open", "exec": "blocked"}
+    events = replace_start(run_events, probes=probes, assurance="A0")
+    text = words(Page(render(from_log(events, RUN, GOOD, plan))))
+    assert "Enclave not shown" in text
+    assert "A0: no isolation" in text
+    statuses = {control.theme: control.status for control in control_matrix(events, verified=True)}
+    assert statuses["Plaintext is processed in isolation"] == "fail"
+
+
+def test_a_broad_or_long_lease_fails_its_control(run_events):
+    for changes in ({"read": ("/",)}, {"create": ("runs/x",)}, {"ttl_s": 7200}):
+        events = [
+            msgspec.structs.replace(event, data=msgspec.structs.replace(event.data, **changes))
+            if isinstance(event.data, types.LeaseIssued)
+            else event
+            for event in run_events
+        ]
+        statuses = {row.theme: row.status for row in control_matrix(events, verified=True)}
+        assert statuses["Access is scoped and short-lived"] == "fail", changes
+
+
+def test_a_release_to_an_unknown_enclave_fails_its_control(run_events, digest_of):
+    events = replace_start(run_events, evidence=digest_of("another"))
+    statuses = {row.theme: row.status for row in control_matrix(events, verified=True)}
+    assert statuses["Keys reach only attested workloads"] == "fail"
+
+
+@pytest.mark.parametrize(
+    "points",
+    [
+        ((1.0, 0.5),),
+        ((1.0, 0.0), (2.0, 0.0)),
+        ((1.0, 1e-9), (2.0, 1e9)),
+        ((1.0, -5.0), (2.0, -4.0)),
+        tuple((float(i), float(i % 3)) for i in range(500)),
+    ],
+)
+def test_curves_stay_inside_their_frame(points):
+    svg = curve(Series("x", points))
+    tags = Page(svg)
+    assert "nan" not in svg
+    assert "inf" not in svg
+    for name, value in tags.attributes:
+        if name in ("cx", "x1", "x2"):
+            assert 0 <= float(value) <= 460
+        if name in ("cy", "y1", "y2"):
+            assert 0 <= float(value) <= 200
+
+
+def test_charts_of_nothing_and_of_large_values():
+    assert curve(Series("x", ())) == ""
+    widths = {float(value) for name, value in Page(bars("t", [("a", 5.0), ("b", -1.0)])).attributes
+              if name == "width"}  # fmt: skip
+    assert max(widths) <= 460
+    assert min(widths) >= 0
+
+
+def test_words_for_figures():
+    assert duration(0.2) == "0 s"
+    assert duration(3661) == "1 h 1 min 1 s"
+    assert size(512) == "512 B"
+    assert size(1_843_200) == "1.8 MiB"
+    assert clock("2026-03-14T09:26:53.589Z") == "2026-03-14 09:26:53"
