@@ -12,7 +12,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from audit.charts import bars, curve, number
-from audit.report_data import ReportData
+from audit.report_model import ReportData
 
 ASSURANCE = {
     "": "not shown: no enclave of this run is in the log",

@@ -1,4 +1,4 @@
-"""What a report says, as plain frozen data, gathered from a run's events.
+"""What a report says, gathered from a run's events.
 
 Pure: the log's events, the checks that were made and the plan go in; ``ReportData`` comes out.
 Nothing here formats. What the log does not show is left empty and is reported as not shown.
@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from audit import event_types as types
 from audit.charts import Series
-from audit.controls import Control, control_matrix
+from audit.controls import control_matrix
 from audit.events import Event
+from audit.report_model import CheckGroup, Dataset, LogHead, ReportData, Timed, Waiver
 from audit.verify import Check, LogView
 
 SHOWN_FIRST = (
@@ -28,118 +28,10 @@ SHOWN_FIRST = (
 """Step metrics that get a chart, in this order; others follow where these are missing."""
 
 MAX_CURVES = 4
+
+__all__ = ["ReportData", "from_log"]
+
 _T = TypeVar("_T", bound=types.EventData)
-
-
-@dataclass(frozen=True)
-class LogHead:
-    """The log that the report rests on, and the line that verifies it."""
-
-    origin: str
-    vkey: str
-    size: int
-    root: str
-    pending: int
-
-
-@dataclass(frozen=True)
-class CheckGroup:
-    """Checks of one kind: how many were made, and those that failed."""
-
-    name: str
-    made: int
-    failed: tuple[Check, ...]
-
-
-@dataclass(frozen=True)
-class Timed:
-    """An event's data with its time and the role that saw it."""
-
-    time: str
-    actor: str
-    data: Any
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """A dataset by its signed manifest; ``opened`` counts shards authenticated in an enclave."""
-
-    name: str
-    uri: str
-    manifest: str
-    shards: int
-    records: int
-    opened: int
-    rejected: int
-
-
-@dataclass(frozen=True)
-class Waiver:
-    """An exception from a policy rule, as the plan names it."""
-
-    rule: str
-    owner: str
-    reason: str
-    expires: str
-
-
-@dataclass(frozen=True)
-class ReportData:
-    """Everything that the report shows. Digests are ``sha256:…``, times ISO 8601 UTC."""
-
-    run: str
-    outcome: str
-    error: str
-    checks: tuple[CheckGroup, ...]
-    log: LogHead | None
-    began: str
-    ended: str
-    seconds: float | None
-    steps: int
-    method: str
-    events: tuple[tuple[str, int], ...]
-    admitted: types.RunAdmitted | None
-    denied: tuple[Timed, ...]
-    resumed: tuple[Timed, ...]
-    plan_digest: str
-    outputs: str
-    model_uri: str
-    kms: tuple[tuple[str, str], ...]
-    datasets: tuple[Dataset, ...]
-    rejected: tuple[types.RecordRejected, ...]
-    enclaves: tuple[Timed, ...]
-    assurance: str
-    leases: tuple[Timed, ...]
-    releases: tuple[Timed, ...]
-    refusals: tuple[Timed, ...]
-    checkpoints: tuple[Timed, ...]
-    published: types.RunPublished | None
-    adapter: str
-    rollouts_opened: int
-    curves: tuple[Series, ...]
-    evaluations: tuple[tuple[str, float], ...]
-    evaluation_metric: str
-    held_out_records: int
-    capacity_bits: int | None
-    controls: tuple[Control, ...]
-    waivers: tuple[Waiver, ...]
-
-    @property
-    def verified(self) -> bool:
-        """Checks were made, and every one of them held."""
-        return bool(self.checks) and not any(group.failed for group in self.checks)
-
-    @property
-    def checks_made(self) -> int:
-        """Number of checks."""
-        return sum(group.made for group in self.checks)
-
-    @property
-    def probes(self) -> tuple[tuple[str, str], ...]:
-        """The last enclave's probes, by name."""
-        if not self.enclaves:
-            return ()
-        return tuple(sorted(self.enclaves[-1].data.probes.items()))
 
 
 def from_log(

@@ -14,7 +14,14 @@ from audit.errors import (
     OriginMismatch,
     SignerMismatch,
 )
-from audit.note import Checkpoint, LogKey, open_checkpoint, parse_vkey, sign_checkpoint
+from audit.note import (
+    Checkpoint,
+    LogKey,
+    open_checkpoint,
+    parse_text,
+    parse_vkey,
+    sign_checkpoint,
+)
 
 ORIGIN = "example.com/log42"
 
@@ -116,3 +123,11 @@ def test_origins_with_spaces_or_plus_are_refused():
     for name in ("a b", "a+b", "", "a\nb", "é"):
         with pytest.raises(KeyMalformed):
             LogKey(name, bytes(32))
+
+
+def test_a_text_that_is_to_be_signed_is_read_as_strictly():
+    checkpoint = Checkpoint(ORIGIN, 7, b"\x07" * 32)
+    assert parse_text(checkpoint.text(), place="here") == checkpoint
+    for text in (b"", b"a\n7\n", checkpoint.text() + b"more\n", b"\xff", b"transfer 100"):
+        with pytest.raises(CheckpointMalformed):
+            parse_text(text, place="here")
