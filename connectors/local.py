@@ -16,6 +16,7 @@ import os
 import secrets
 import stat
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from connectors.bucket import CHUNK_BYTES, MAX_GET_BYTES, ObjectInfo
@@ -137,19 +138,22 @@ class LocalBucket:
 
     def _listed(self, prefix: str) -> Iterator[ObjectInfo]:
         prefix = prefix or self._base
-        with self._errors(prefix):
-            try:
-                with self._folder_of(prefix + "any") as (folder, _):
-                    entries = sorted(os.listdir(folder))  # noqa: PTH208
-            except ObjectMissing:
-                return
-        for entry in entries:
-            if entry.startswith(ASIDE):
-                continue
-            try:
-                yield self.head(prefix + entry)
-            except ObjectMissing:
-                yield from self._listed(f"{prefix}{entry}/")
+        try:
+            with self._folder_of(prefix + "any") as (folder, _), os.scandir(folder) as entries:
+                found = sorted(
+                    (entry.name, entry.is_dir(follow_symlinks=False))
+                    for entry in entries
+                    if not entry.is_symlink() and not entry.name.startswith(ASIDE)
+                )
+        except ObjectMissing:
+            return
+        for name, is_folder in found:
+            if is_folder:
+                yield from self._listed(f"{prefix}{name}/")
+            else:
+                # Gone since, or no file at all: neither is an object.
+                with contextlib.suppress(ObjectMissing):
+                    yield self.head(prefix + name)
 
     def _chunks(
         self, key: str, stamp: tuple[int, int, int], chunk_bytes: int
@@ -206,9 +210,12 @@ class LocalBucket:
                 os.close(folder)
 
     def _open_base(self, make: bool) -> int:
-        path = "/" + self._base
+        path = Path("/" + self._base)
         if make:
-            os.makedirs(path, mode=0o700, exist_ok=True)  # noqa: PTH103
+            for folder in (*reversed(path.parents), path):
+                if not folder.exists():
+                    folder.mkdir(mode=0o700, exist_ok=True)
+                    _sync(folder.parent)
         try:
             return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except (FileNotFoundError, NotADirectoryError):
@@ -286,6 +293,14 @@ def _step(folder: int, segment: str, make: bool) -> int:
             os.mkdir(segment, 0o700, dir_fd=folder)
             os.fsync(folder)
     return os.open(segment, _FOLDER, dir_fd=folder)
+
+
+def _sync(path: Path) -> None:
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def _exists(folder: int, name: str) -> bool:

@@ -37,7 +37,8 @@ T = TypeVar("T")
 
 CLIENT: ClientConfig = {
     "connect_timeout": timedelta(seconds=5),
-    "timeout": timedelta(seconds=120),
+    # For one chunk, or one put of 64 MiB over a slow line.
+    "timeout": timedelta(seconds=300),
     "user_agent": "strongroom",
 }
 RETRY: RetryConfig = {"max_retries": 3, "retry_timeout": timedelta(seconds=60)}
@@ -55,9 +56,9 @@ class ObjectStoreReader:
         self._check(key)
         try:
             meta = self._guarded(key, lambda: obstore.head(self._store, key))
-        except (ObjectMissing, AccessDenied):
+        except (ObjectMissing, AccessDenied, StoreFault):
             # The answer to HEAD has no body and so no code: only GET tells a missing bucket
-            # from a missing key, and unknown credentials from a denied key.
+            # from a missing key, and bad credentials from a denied key.
             self._get(key, {"range": (0, 1)})
             raise
         return self._info(meta)

@@ -30,13 +30,15 @@ from connectors.uri import Location, parse
 
 @dataclass(frozen=True)
 class SeaweedS3:
-    """One S3 server with an admin identity and one that may read ``limited`` buckets only."""
+    """One S3 server: an admin, a reader of the bucket ``limited``, a writer that cannot read."""
 
     endpoint: str
     admin_key: str
     admin_secret: str
     reader_key: str
     reader_secret: str
+    writer_key: str
+    writer_secret: str
 
     def credentials(self) -> S3Credentials:
         expires_at = datetime.now(UTC) + timedelta(hours=1)
@@ -45,6 +47,10 @@ class SeaweedS3:
     def reader_credentials(self) -> S3Credentials:
         expires_at = datetime.now(UTC) + timedelta(hours=1)
         return S3Credentials(self.reader_key, self.reader_secret, None, expires_at)
+
+    def writer_credentials(self) -> S3Credentials:
+        expires_at = datetime.now(UTC) + timedelta(hours=1)
+        return S3Credentials(self.writer_key, self.writer_secret, None, expires_at)
 
     def client(self, service: str = "s3") -> Any:
         return boto3.client(
@@ -88,7 +94,8 @@ def _wait_ready(url: str, process: subprocess.Popen[bytes], log: Path, timeout_s
 def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedS3]:
     folder = tmp_path_factory.mktemp("seaweed")
     admin_key, reader_key = "ADMIN" + secrets.token_hex(6), "READER" + secrets.token_hex(6)
-    admin_secret, reader_secret = secrets.token_hex(20), secrets.token_hex(20)
+    writer_key = "WRITER" + secrets.token_hex(6)
+    admin_secret, reader_secret, writer_secret = (secrets.token_hex(20) for _ in range(3))
     identities = [
         {
             "name": "admin",
@@ -99,6 +106,11 @@ def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedS3]:
             "name": "reader",
             "credentials": [{"accessKey": reader_key, "secretKey": reader_secret}],
             "actions": ["Read:limited", "List:limited"],
+        },
+        {
+            "name": "writer",
+            "credentials": [{"accessKey": writer_key, "secretKey": writer_secret}],
+            "actions": ["Write"],
         },
     ]
     (folder / "s3.json").write_text(json.dumps({"identities": identities}))
@@ -121,7 +133,13 @@ def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedS3]:
     try:
         _wait_ready(f"http://127.0.0.1:{s3}/healthz", process, log, 30)
         yield SeaweedS3(
-            f"http://127.0.0.1:{s3}", admin_key, admin_secret, reader_key, reader_secret
+            f"http://127.0.0.1:{s3}",
+            admin_key,
+            admin_secret,
+            reader_key,
+            reader_secret,
+            writer_key,
+            writer_secret,
         )
     finally:
         process.terminate()
