@@ -76,6 +76,10 @@ def _drop_descriptors(end: socket.socket) -> None:
     channel = os.dup(end.detach())
     for standard in (0, 1, 2):
         os.dup2(null, standard)
+    # Whatever the objects of the process that forked us wrote to, ours write to nothing.
+    sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
     os.dup2(channel, SOCKET)
     os.closerange(SOCKET + 1, os.sysconf("SC_OPEN_MAX"))
 

@@ -1,0 +1,121 @@
+"""Processes to lock down: each test runs its piece of code in a fresh interpreter."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+_PRELUDE = """
+import ctypes, json, os, resource, signal, socket, sys
+from pathlib import Path
+from enclave import lockdown, probes, syscalls
+FD, STAGE = int(sys.argv[1]), sys.argv[2]
+def report(value):
+    os.write(FD, json.dumps(value).encode())
+    os._exit(0)
+def attempt(action):
+    try:
+        action()
+    except OSError as error:
+        return error.errno
+    return 0
+def lock():
+    if STAGE in ("A", "AB"):
+        lockdown.lock_files_and_network()
+    if STAGE == "AB":
+        lockdown.lock_system_calls()
+"""
+
+
+class Inside:
+    """Runs code in a new process and returns what it reports.
+
+    The code calls ``lock()`` (stages ``none``, ``A`` or ``AB``), and then ``report(value)``.
+    """
+
+    def __init__(self, user: list[str]) -> None:
+        self._user = user
+
+    def __call__(
+        self, code: str, stage: str = "AB", *, look: Callable[[int], Any] | None = None
+    ) -> Any:
+        """The reported value; with ``look``, what ``look(pid)`` returns while the child waits."""
+        status, text = self.raw(code, stage, look=look)
+        assert status == 0, f"ended with {status}"
+        return json.loads(text)
+
+    def raw(
+        self, code: str, stage: str = "AB", *, look: Callable[[int], Any] | None = None
+    ) -> tuple[int, bytes]:
+        """Exit status and what was reported."""
+        ours, theirs = os.pipe()
+        program = _PRELUDE + textwrap.dedent(code)
+        process = subprocess.Popen(
+            [*self._user, sys.executable, "-I", "-B", "-c", program, str(theirs), stage],
+            pass_fds=[theirs],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            env={"HOME": "/nonexistent"},
+        )
+        os.close(theirs)
+        assert process.stderr is not None
+        with process, os.fdopen(ours, "rb") as pipe:
+            if look is not None:
+                pipe.peek(1)  # it has reported something: it is locked
+                seen = look(process.pid)
+                process.kill()
+                return 0, json.dumps(seen).encode()
+            text = pipe.read()
+            complaint = process.stderr.read().decode()
+        sys.stderr.write(complaint)
+        return process.returncode, text
+
+
+@functools.cache
+def _nobody() -> list[str] | str:
+    """The command that runs another command without privileges, or why that cannot be."""
+    if os.geteuid() != 0:
+        return []
+    if shutil.which("setpriv") is None:
+        return "no setpriv to become an unprivileged user with"
+    command = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    trial = subprocess.run(
+        [*command, sys.executable, "-I", "-c", "import msgspec, enclave, cryptography"],
+        capture_output=True,
+        check=False,
+    )
+    return command if trial.returncode == 0 else "the environment is unreadable to other users"
+
+
+@pytest.fixture
+def inside() -> Inside:
+    """A process of this user."""
+    return Inside([])
+
+
+@pytest.fixture(params=["this user", "nobody"])
+def inside_as(request: pytest.FixtureRequest) -> Inside:
+    """A process of this user, then of one without privileges."""
+    if request.param == "this user":
+        return Inside([])
+    nobody = _nobody()
+    if isinstance(nobody, str):
+        pytest.skip(nobody)
+    return Inside(nobody)
+
+
+@pytest.fixture(scope="session")
+def programs() -> Path:
+    """Whole programs that tests run."""
+    return Path(__file__).parent / "programs"

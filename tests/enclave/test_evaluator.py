@@ -1,0 +1,381 @@
+from __future__ import annotations
+
+import os
+import pickle
+import time
+from pathlib import Path
+
+import pytest
+
+from enclave import errors
+from enclave.evaluator import EvaluatorProcess
+from enclave.evaluator_messages import MAX_SOURCE_BYTES
+from trainer.evaluators import Job, Score
+
+CANARY = "canary-in-a-row"
+TIMEOUT_S = 0.5
+
+
+def job(content: str = CANARY, **fields: object) -> Job:
+    return Job(messages=[{"role": "assistant", "content": content}], **fields)
+
+
+def source(body: str) -> bytes:
+    """An evaluator whose ``evaluate`` is this body, from line 2 on."""
+    lines = "\n".join("    " + line for line in body.splitlines())
+    return f"def evaluate(messages, ground_truth, **row):\n{lines}\n".encode()
+
+
+@pytest.fixture
+def process():
+    """A confined evaluator process, without anything loaded."""
+    with EvaluatorProcess.start() as started:
+        yield started
+
+
+def failure(process: EvaluatorProcess, body: str, metrics: tuple[str, ...] = ()) -> Exception:
+    """The error of scoring one job with this body; it must not carry the row."""
+    process.load(source(body), metrics, timeout_s=30)
+    with pytest.raises(errors.EvaluatorError) as caught:
+        process.score([job()], timeout_s=20)
+    assert CANARY not in str(caught.value)
+    assert CANARY not in str(caught.value.to_dict())
+    return caught.value
+
+
+def test_it_scores_each_job_in_order(process):
+    process.load(source("return len(messages[-1]['content']) + row['extra'] + ground_truth"))
+    jobs = [job("x" * n, ground_truth=0.5, extra={"extra": 100}) for n in range(5)]
+    assert process.score(jobs) == [Score(score=100.5 + n) for n in range(5)]
+    assert process.score([]) == []
+
+
+@pytest.mark.parametrize(
+    ("result", "score"),
+    [("1", 1.0), ("True", 1.0), ("0.25", 0.25), ("{'score': -3}", -3.0)],
+)
+def test_what_counts_as_a_score(process, result, score):
+    process.load(source(f"return {result}"))
+    assert process.score([job()]) == [Score(score=score)]
+
+
+def test_a_numpy_scalar_counts_and_lazy_imports_work(process):
+    process.load(source("import numpy, decimal, difflib\nreturn numpy.float32(0.5)"))
+    assert process.score([job()]) == [Score(score=0.5)]
+
+
+def test_ground_truth_arrives_as_it_was(process):
+    truth = {"a": [1, 2**70, None, "é"], "b": 0.1}
+    process.load(source(f"return ground_truth == {truth!r}"))
+    assert process.score([job(ground_truth=truth)]) == [Score(score=1.0)]
+
+
+def test_declared_metrics_come_back_and_may_be_left_out(process):
+    process.load(source("return {'score': 1, **row['give']}"), ["accuracy", "length"])
+    jobs = [job(extra={"give": give}) for give in ({"accuracy": 0.5}, {"length": 3}, {})]
+    assert [score.metrics for score in process.score(jobs)] == [
+        {"accuracy": 0.5},
+        {"length": 3.0},
+        {},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        ("return float('nan')", errors.ScoreNotFinite),
+        ("return float('inf')", errors.ScoreNotFinite),
+        ("return {'score': 1, 'm': -float('inf')}", errors.ScoreNotFinite),
+        ("return 'canary'", errors.ScoreInvalid),
+        ("return None", errors.ScoreInvalid),
+        ("return [1.0]", errors.ScoreInvalid),
+        ("return {'m': 1}", errors.ScoreInvalid),
+        ("return {'score': '1'}", errors.ScoreInvalid),
+        ("return 10 ** 400", errors.ScoreInvalid),
+        ("return 'x' * 10**8", errors.ScoreInvalid),
+        ("return {'score': 1, 'other': 1}", errors.MetricUndeclared),
+        ("return {'score': 1, messages[0]['content']: 1}", errors.MetricUndeclared),
+        ("return {'score': 1, 17: 1}", errors.MetricUndeclared),
+    ],
+)
+def test_what_does_not_count_as_a_score(process, body, error):
+    caught = failure(process, body, ("m",))
+    assert type(caught) is error
+    assert caught.row == 0
+
+
+def test_the_row_of_a_failure_is_told(process):
+    process.load(source("return 1 / row['n']"))
+    with pytest.raises(errors.EvaluatorRaised) as caught:
+        process.score([job(extra={"n": n}) for n in (1, 2, 0, 3)])
+    assert (caught.value.row, caught.value.line, caught.value.actual) == (2, 2, "ZeroDivisionError")
+    assert pickle.loads(pickle.dumps(caught.value)).row == 2
+
+
+def test_after_a_failure_of_a_row_it_scores_on(process):
+    failure(process, "return 1 / row.get('n', 0)")
+    assert process.score([job(extra={"n": 2})]) == [Score(score=0.5)]
+
+
+@pytest.mark.parametrize(
+    ("body", "name"),
+    [
+        ("raise ValueError(messages)", "ValueError"),
+        ("raise KeyError(messages[0]['content'])", "KeyError"),
+        ("import json\njson.loads(messages[0]['content'])", "ValueError"),
+        ("class Mine(LookupError): pass\nraise Mine(messages)", "LookupError"),
+        ("raise type(messages[0]['content'], (ValueError,), {})", "ValueError"),
+        ("import sys\nsys.exit(messages[0]['content'])", "SystemExit"),
+        ("raise KeyboardInterrupt", "KeyboardInterrupt"),
+        ("return evaluate(messages, ground_truth)", "RecursionError"),
+        ("bytearray(10 ** 11)", "MemoryError"),
+    ],
+)
+def test_an_exception_leaves_as_a_builtin_name_and_a_line(process, body, name):
+    caught = failure(process, body)
+    assert type(caught) is errors.EvaluatorRaised
+    assert caught.actual == name
+    assert caught.line == 1 + len(body.splitlines())
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "import os\nos.fork()",
+        "import subprocess\nsubprocess.run(['true'])",
+        "import os\nos.execv('/bin/true', ['true'])",
+        "import socket\nsocket.socket()",
+        "import urllib.request\nurllib.request.urlopen('http://127.0.0.1:1/')",
+        "open('/tmp/canary', 'w')",
+        "open('/dev/shm/canary', 'w')",
+        "open('/etc/passwd')",
+        "open('/proc/self/mem')",
+        "import os\nos.kill(os.getppid(), 9)",
+        "import os\nos.memfd_create('x')",
+        "import os\nos.utime('/usr/lib', (1, 1))",
+        "import connectors",
+        "import ctypes\nctypes.CDLL(None).syscall(9999)",
+    ],
+)
+def test_what_is_forbidden_fails_as_forbidden(process, body):
+    caught = failure(process, body)
+    if isinstance(caught, errors.EvaluatorRaised):  # urllib hides the cause in its own class
+        assert caught.actual == "OSError"
+        assert "urllib" in body
+    else:
+        assert type(caught) is errors.EvaluatorForbidden
+
+
+def test_a_shell_does_not_run(process, tmp_path):
+    target = tmp_path / "made"
+    process.load(source(f"import os\nreturn os.system('touch {target}')"))
+    assert process.score([job()]) != [Score(score=0.0)]
+    assert not target.exists()
+    with EvaluatorProcess.start(locked=False) as control:
+        control.load(source(f"import os\nreturn os.system('touch {target}')"))
+        assert control.score([job()]) == [Score(score=0.0)]
+    assert target.exists()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "while True: pass",
+        "while True:\n  try:\n    while True: pass\n  except BaseException: pass",
+        "import time\ntime.sleep(100)",
+        "import signal\nsignal.pthread_sigmask(signal.SIG_BLOCK, range(1, 65))\nsignal.pause()",
+        "import threading\nthreading.Lock().acquire()\nthreading.Event().wait()",
+        "import os\nos.closerange(3, 100)\nwhile True: pass",
+    ],
+)
+def test_a_hang_is_ended(process, body):
+    process.load(source(body))
+    begin = time.monotonic()
+    with pytest.raises(errors.EvaluatorError) as caught:
+        process.score([job()], timeout_s=TIMEOUT_S)
+    assert time.monotonic() - begin < TIMEOUT_S + 3
+    closed = "closerange" in body
+    assert type(caught.value) is (errors.EvaluatorCrashed if closed else errors.EvaluatorTimedOut)
+    assert caught.value.row == 0
+    with pytest.raises(errors.EvaluatorExited):
+        process.score([job()])
+
+
+def test_a_hang_at_import_is_ended(process):
+    with pytest.raises(errors.EvaluatorTimedOut):
+        process.load(b"while True: pass", timeout_s=TIMEOUT_S)
+
+
+def test_time_is_per_row(process):
+    process.load(source("import time\ntime.sleep(0.2)\nreturn 1"))
+    assert len(process.score([job()] * 4, timeout_s=0.7)) == 4
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        ("import os\nos._exit(0)", errors.EvaluatorExited),
+        ("import ctypes\nctypes.string_at(8)", errors.EvaluatorCrashed),
+        ("import os\nos.abort()", errors.EvaluatorCrashed),
+        ("import os\nos.close(3)\nreturn 1", errors.EvaluatorExited),
+    ],
+)
+def test_an_end_is_told_by_what_ended_it(process, body, error):
+    assert type(failure(process, body)) is error
+
+
+FORGED = """
+import os
+body = {body}
+os.write(3, len(body).to_bytes(4, "little") + body)
+return 1
+"""
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "messages[0]['content'].encode()",
+        'b\'{"type":"row","score":"canary","values":[]}\'',
+        'b\'{"type":"row","score":1,"values":[1]}\'',
+        'b\'{"type":"row","score":1,"values":[],"note":"canary"}\'',
+        'b\'{"type":"row","score":1e999,"values":[]}\'',
+        'b\'{"type":"failed","kind":"canary"}\'',
+        'b\'{"type":"failed","kind":"raised","exception":"canary-in-a-row"}\'',
+        'b\'{"type":"failed","kind":"raised","exception":"ValueError","line":123456}\'',
+        'b\'{"type":"ready","probes":{"a":"b"}}\'',
+        "b'[' * 60000",
+        "bytes(70000)",
+    ],
+)
+def test_a_forged_frame_carries_nothing_out(process, body):
+    caught = failure(process, FORGED.format(body=body))
+    assert type(caught) is errors.EvaluatorProtocol
+    assert caught.row == 0
+
+
+def test_prints_go_nowhere(process, capfd):
+    process.load(source("import sys\nprint(messages)\nprint(messages, file=sys.stderr)\nreturn 1"))
+    process.score([job()])
+    assert capfd.readouterr() == ("", "")
+
+
+def test_it_holds_one_socket_and_three_null_devices(process):
+    body = """
+import os
+held = [n for n in range(5000) if not fails(os.fstat, n)]
+null = os.stat('/dev/null').st_rdev
+return held == [0, 1, 2, 3] and all(os.fstat(n).st_rdev == null for n in (0, 1, 2))
+"""
+    helper = b"def fails(f, n):\n  try: f(n)\n  except OSError: return True\n"
+    leaked = os.open("/dev/null", os.O_RDONLY)
+    with EvaluatorProcess.start() as late:
+        late.load(helper + source(body))
+        assert late.score([job()]) == [Score(score=1.0)]
+    os.close(leaked)
+
+
+def test_it_cannot_reach_the_enclave(process, tmp_path):
+    """Not its memory, not its state in /proc, not with a signal."""
+    body = f"""
+import os, signal
+blocked = 0
+for action in (
+    lambda: open('/proc/{os.getpid()}/status'),
+    lambda: open('/proc/{os.getpid()}/mem'),
+    lambda: os.kill({os.getpid()}, 0),
+    lambda: os.pidfd_open({os.getpid()}),
+):
+    try:
+        action()
+    except PermissionError:
+        blocked += 1
+return blocked
+"""
+    process.load(source(body))
+    assert process.score([job()]) == [Score(score=4.0)]
+    with EvaluatorProcess.start(locked=False) as control:
+        control.load(source(body))
+        assert control.score([job()]) == [Score(score=0.0)]
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "column"),
+    [(b"x = (\n", 1, 5), (b"x = 1\ny = = 2\n", 2, 5), (b"\0", None, None), (b"\xff", None, None)],
+)
+def test_a_syntax_error_names_line_and_column(process, text, line, column):
+    with pytest.raises(errors.EvaluatorSyntax) as caught:
+        process.load(text)
+    if line:
+        assert (caught.value.line, caught.value.column) == (line, column)
+        assert caught.value.place == f"evaluator.py:{line}:{column}"
+
+
+@pytest.mark.parametrize("text", [b"", b"evaluate = 3", b"def score(): pass"])
+def test_a_source_without_evaluate_is_told(process, text):
+    with pytest.raises(errors.EvaluateMissing):
+        process.load(text)
+
+
+def test_a_source_that_raises_at_import_is_told(process):
+    with pytest.raises(errors.EvaluatorRaised) as caught:
+        process.load(b"import math\nmath.sqrt(-1)\n")
+    assert (caught.value.line, caught.value.actual) == (2, "ValueError")
+
+
+def test_a_source_above_the_limit_is_refused(process):
+    with pytest.raises(errors.EvaluatorTooLarge):
+        process.load(b"#" * (MAX_SOURCE_BYTES + 1))
+
+
+def test_dataclasses_work_in_an_evaluator(process):
+    head = b"from dataclasses import dataclass\n@dataclass\nclass Point:\n    x: float\n"
+    process.load(head + source("return Point(2.5).x"))
+    assert process.score([job()]) == [Score(score=2.5)]
+
+
+def test_closing_ends_the_process():
+    process = EvaluatorProcess.start()
+    pid = process._pid
+    process.close()
+    process.close()
+    assert not Path(f"/proc/{pid}").exists()
+
+
+def test_it_dies_with_the_enclave(inside):
+    import json
+
+    _, text = inside.raw(
+        """
+        from enclave.evaluator import EvaluatorProcess
+        lock()
+        report(EvaluatorProcess.start()._pid)
+        """,
+        "A",
+    )
+    deadline = time.monotonic() + 5
+    pid = json.loads(text)
+    while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not Path(f"/proc/{pid}").exists()
+
+
+def test_all_of_it_works_in_a_locked_enclave(inside_as):
+    seen = inside_as(
+        """
+        from enclave.errors import EvaluatorError
+        from enclave.evaluator import EvaluatorProcess
+        from trainer.evaluators import Job
+        lockdown.lock_files_and_network()
+        process = EvaluatorProcess.start()
+        lockdown.lock_system_calls()
+        loop = b"while not ground_truth: pass"
+        process.load(b"def evaluate(_, ground_truth):\\n  " + loop + b"\\n  return 1")
+        scores = [score.score for score in process.score([Job(messages=[], ground_truth=1)] * 3)]
+        try:
+            process.score([Job(messages=[])], timeout_s=0.3)
+        except EvaluatorError as error:
+            report([scores, error.code])
+        """
+    )
+    assert seen == [[1.0, 1.0, 1.0], "SR-EVAL-004"]

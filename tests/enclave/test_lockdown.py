@@ -1,0 +1,228 @@
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+import socket
+from errno import EACCES, EPERM
+from pathlib import Path
+
+import pytest
+
+STAGES = ["A", "AB"]
+
+
+@pytest.mark.parametrize("stage", ["none", *STAGES])
+def test_files_outside_the_libraries_cannot_be_read(inside_as, stage):
+    seen = inside_as(
+        """
+        lock()
+        paths = ("/etc/passwd", "/proc/1/status", "/proc/stat")
+        report([attempt(lambda: open(path)) for path in paths])
+        """,
+        stage,
+    )
+    assert seen == ([0, 0, 0] if stage == "none" else [EACCES] * 3)
+
+
+def test_a_file_of_the_same_user_cannot_be_read_or_written(inside, tmp_path):
+    secret = tmp_path / "state"
+    secret.write_text("x")
+    code = f"""
+    lock()
+    report([attempt(lambda: open({str(secret)!r}, mode)) for mode in ("r", "a")])
+    """
+    assert inside(code, "none") == [0, 0]
+    assert inside(code, "A") == [EACCES, EACCES]
+
+
+@pytest.mark.parametrize("stage", ["none", *STAGES])
+def test_our_other_packages_cannot_be_read(inside, stage):
+    paths = {name: importlib.util.find_spec(name).origin for name in ("crypto", "connectors")}
+    code = f"lock(); report({{n: attempt(lambda: open(p)) for n, p in {paths!r}.items()}})"
+    other = 0 if stage == "none" else EACCES
+    assert inside(code, stage) == {"crypto": 0, "connectors": other}
+
+
+def test_nothing_is_writable_but_the_null_device(inside_as):
+    seen = inside_as(
+        """
+        lock()
+        paths = ("/tmp/x", "/var/tmp/x", "/dev/shm/x", "/proc/self/comm", "/dev/null")
+        report([attempt(lambda: os.open(path, os.O_WRONLY | os.O_CREAT)) for path in paths])
+        """,
+        "A",
+    )
+    assert seen == [EACCES, EACCES, EACCES, EACCES, 0]
+
+
+@pytest.mark.parametrize("stage", ["none", *STAGES])
+def test_a_server_on_this_host_cannot_be_reached(inside_as, stage):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        code = f"""
+        lock()
+        def reach():
+            with socket.create_connection(("127.0.0.1", {server.getsockname()[1]}), timeout=2):
+                pass
+        report(attempt(reach))
+        """
+        seen = inside_as(code, stage)
+    assert (seen == 0) == (stage == "none")
+
+
+def test_privileges_are_gone_for_good(inside_as):
+    seen = inside_as(
+        """
+        lock()
+        lines = Path("/proc/self/status").read_text().splitlines()
+        status = dict(line.split(":", 1) for line in lines if line)
+        report({
+            "caps": int(status["CapEff"], 16) & ~(1 << 14),
+            "bounding": int(status["CapBnd"], 16),
+            "ambient": int(status["CapAmb"], 16),
+            "new_privs": status["NoNewPrivs"].strip(),
+            "dumpable": syscalls.prctl(syscalls.PR_GET_DUMPABLE),
+            "core": resource.getrlimit(resource.RLIMIT_CORE),
+            "files": resource.getrlimit(resource.RLIMIT_FSIZE),
+            "raise": attempt(lambda: syscalls.call("setns", 0, 0)),
+        })
+        """
+    )
+    assert seen == {
+        "caps": 0,
+        "bounding": 0 if os.geteuid() == 0 else seen["bounding"],
+        "ambient": 0,
+        "new_privs": "1",
+        "dumpable": 0,
+        "core": [0, 0],
+        "files": [0, 0],
+        "raise": EPERM,
+    }
+
+
+def test_a_second_lock_down_cannot_give_back_what_the_first_took(inside):
+    seen = inside(
+        """
+        from enclave import landlock
+        lock()
+        landlock.restrict([Path("/")])
+        report(attempt(lambda: open("/etc/passwd")))
+        """,
+        "A",
+    )
+    assert seen == EACCES
+
+
+def test_it_refuses_a_process_with_threads(inside):
+    seen = inside(
+        """
+                from enclave.errors import LockdownOrder
+        threading.Thread(target=lambda: signal.pause(), daemon=True).start()
+        try:
+            lockdown.lock_files_and_network()
+        except LockdownOrder as error:
+            report([error.code, error.actual])
+        """
+    )
+    assert seen == ["SR-ENCLAVE-001", "2 threads"]
+
+
+@pytest.mark.parametrize("stage", ["A", "AB"])
+def test_stage_b_reaches_threads_that_already_run(inside, stage):
+    seen = inside(
+        """
+                lockdown.lock_files_and_network()
+        go, found = threading.Event(), []
+        def body():
+            go.wait()
+            found.append(attempt(socket.socket))
+        thread = threading.Thread(target=body)
+        thread.start()
+        if STAGE == "AB":
+            lockdown.lock_system_calls()
+        go.set()
+        thread.join()
+        report(found)
+        """,
+        stage,
+    )
+    assert seen == [EPERM if stage == "AB" else 0]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_system_call_that_nobody_named_kills(inside, stage):
+    status, _ = inside.raw("lock(); ctypes.CDLL(None).syscall(9999); report(0)", stage)
+    assert status == (-signal.SIGSYS if stage == "AB" else 0)
+
+
+def test_the_command_line_that_others_see_is_empty(inside_as):
+    code = "lock(); os.write(FD, b'x'); signal.pause()"
+
+    def look(pid: int) -> str:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode()
+
+    assert "lockdown" in inside_as(code, "none", look=look)
+    assert inside_as(code, "A", look=look) == ""
+
+
+def test_memory_can_be_mapped_after_the_lock(inside_as):
+    """A finite limit on locked memory would let the lock succeed and this fail."""
+    assert inside_as("lock(); report(len(bytearray(64 << 20)) >> 20)") == 64
+
+
+def test_a_thread_can_be_started_after_stage_b_and_a_process_cannot(inside):
+    seen = inside(
+        """
+                lock()
+        found = []
+        thread = threading.Thread(target=lambda: found.append("thread"))
+        thread.start()
+        thread.join()
+        report([*found, attempt(os.fork)])
+        """
+    )
+    assert seen == ["thread", EPERM]
+
+
+def test_only_a_held_pidfd_can_be_killed(inside):
+    seen = inside(
+        """
+        lockdown.lock_files_and_network()
+        me, child = os.getpid(), os.fork()
+        if not child:
+            syscalls.die_with_parent(me)
+            signal.pause()
+        held = os.pidfd_open(child)
+        lockdown.lock_system_calls()
+        kill = attempt(lambda: os.kill(child, 9))
+        stop = attempt(lambda: signal.pidfd_send_signal(held, signal.SIGSTOP))
+        signal.pidfd_send_signal(held, signal.SIGKILL)
+        report([kill, stop, os.waitid(os.P_PIDFD, held, os.WEXITED).si_status])
+        """
+    )
+    assert seen == [EPERM, EPERM, signal.SIGKILL]
+
+
+def test_a_pipe_filled_by_the_parent_can_still_be_read(inside):
+    """What a locked process holds, it can use: the channel to its broker above all."""
+    seen = inside(
+        """
+        a, b = socket.socketpair()
+        lock()
+        b.settimeout(1)
+        a.sendall(b"row")
+        report(b.recv(9).decode())
+        """
+    )
+    assert seen == "row"
+
+
+def test_library_paths_name_neither_the_home_nor_the_checkout():
+    from enclave.lockdown import library_paths
+
+    paths = library_paths()
+    checkout = Path(importlib.util.find_spec("enclave").origin).parents[1]
+    assert checkout not in paths
+    assert Path.home() not in paths
+    assert Path("/") not in paths
+    assert Path("/etc") not in paths

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import importlib.machinery
+import time
+from pathlib import Path
+
+import pytest
+
+from enclave import measurement
+
+
+@pytest.fixture
+def copied(tmp_path, monkeypatch):
+    """Our packages stand in for a small one that a test may change."""
+    package = tmp_path / "pkg"
+    package.mkdir()
+    (package / "__init__.py").write_text("A = 1\n")
+    (package / "inner.py").write_text("B = 2\n")
+    spec = importlib.machinery.ModuleSpec("pkg", None, is_package=True)
+    spec.submodule_search_locations = [str(package)]
+    monkeypatch.setattr(measurement, "FIRST_PARTY", ("pkg",))
+    monkeypatch.setattr(measurement.importlib.util, "find_spec", lambda name: spec)
+    return package
+
+
+def take() -> str:
+    measurement.components.cache_clear()
+    measurement.measure.cache_clear()
+    return measurement.measure()
+
+
+@pytest.fixture(autouse=True)
+def _forget():
+    yield
+    measurement.components.cache_clear()
+    measurement.measure.cache_clear()
+
+
+def test_it_is_repeatable_and_fast():
+    first = take()
+    begin = time.perf_counter()
+    assert take() == first
+    assert time.perf_counter() - begin < 0.5
+
+
+def test_it_names_what_runs_inside():
+    names = {(part["kind"], part["name"]) for part in measurement.components()}
+    assert {("source", "enclave/lockdown.py"), ("source", "errors/__init__.py")} <= names
+    assert {("library", "torch"), ("library", "cryptography"), ("python", "CPython")} <= names
+    assert not any(name.startswith(("connectors/", "pipeline/")) for _, name in names)
+
+
+@pytest.mark.parametrize("change", ["edit", "add", "rename", "remove"])
+def test_any_change_of_the_source_changes_it(copied, change):
+    before = take()
+    inner = copied / "inner.py"
+    match change:
+        case "edit":
+            inner.write_text("B = 3\n")
+        case "add":
+            (copied / "more.py").write_text("")
+        case "rename":
+            inner.rename(copied / "other.py")
+        case "remove":
+            inner.unlink()
+    assert take() != before
+
+
+def test_byte_code_does_not_change_it(copied):
+    before = take()
+    (copied / "__pycache__").mkdir()
+    (copied / "__pycache__" / "inner.cpython-311.pyc").write_bytes(b"x")
+    assert take() == before
+
+
+def test_another_version_of_a_library_changes_it(monkeypatch):
+    before = take()
+    real = measurement.importlib.metadata.distribution
+
+    class Other:
+        version = "9.9"
+
+        def read_text(self, name: str) -> str:
+            return real("msgspec").read_text(name)
+
+    monkeypatch.setattr(
+        measurement.importlib.metadata,
+        "distribution",
+        lambda name: Other() if name == "msgspec" else real(name),
+    )
+    assert take() != before
+
+
+def test_where_the_libraries_lie_does_not_change_it(monkeypatch):
+    record = "torch/a.py,sha256=x,1\n"
+    scripts = "../../bin/torchrun,sha256=y,2\ntorch/__pycache__/a.pyc,,\n"
+
+    class Fake:
+        version = "1"
+
+        def __init__(self, text: str) -> None:
+            self.text = text
+
+        def read_text(self, _: str) -> str:
+            return self.text
+
+    digests = []
+    for text in (record, scripts + record, record + "torch/b.py,sha256=z,3\n"):
+        monkeypatch.setattr(
+            measurement.importlib.metadata, "distribution", lambda _, t=text: Fake(t)
+        )
+        digests.append(measurement._library("torch")["digest"])
+    assert digests[0] == digests[1] != digests[2]
+
+
+@pytest.mark.parametrize("stage", ["A", "AB"])
+def test_it_is_the_same_inside(inside, stage):
+    seen = inside("from enclave.measurement import measure; lock(); report(measure())", stage)
+    assert seen == take()
+    assert Path(measurement.__file__).exists()
