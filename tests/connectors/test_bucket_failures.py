@@ -64,7 +64,7 @@ def answers() -> Iterator[Answers]:
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     found = Answers(f"http://127.0.0.1:{server.server_port}")
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     yield found
     server.shutdown()
     server.server_close()
@@ -149,8 +149,8 @@ def test_replace_maps_a_failed_condition(answers):
         opened(answers.endpoint).replace("a/b", b"data", '"etag"')
 
 
-@pytest.mark.parametrize("endpoint", ["http://127.0.0.1:1", "https://no-such-host.invalid"])
-def test_no_connection_is_unreachable(endpoint):
+def test_no_connection_is_unreachable():
+    endpoint = "http://127.0.0.1:1"
     bucket = opened(endpoint)
     for act in (
         lambda: bucket.get("a"),
