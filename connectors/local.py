@@ -33,6 +33,7 @@ from connectors.errors import (
     StoreReadOnly,
     UriInvalid,
 )
+from connectors.local_files import READ, exists, read_at, stamp, step, sync, write_all
 from connectors.parts import parts
 from connectors.uri import Location, check_key
 
@@ -42,8 +43,6 @@ if TYPE_CHECKING:
 ASIDE = ".strongroom-"
 """How the names of unfinished files begin; keys that begin so are refused and never listed."""
 
-_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
-_FOLDER = _READ | os.O_DIRECTORY
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _BLOCK_BYTES = 1 << 20
 
@@ -72,7 +71,7 @@ class LocalBucket:
                     expected=f"at most {max_bytes} bytes",
                     actual=f"{size_bytes} bytes",
                 )
-            body = _read_at(file, 0, size_bytes)
+            body = read_at(file, 0, size_bytes)
             return body, _etag(hashlib.sha256(body))
 
     def get_range(self, key: str, start: int, length: int) -> bytes:
@@ -88,7 +87,7 @@ class LocalBucket:
                     expected=f"at least {start + length} bytes",
                     actual=f"{size_bytes} bytes",
                 )
-            return _read_at(file, start, length)
+            return read_at(file, start, length)
 
     def stream(self, key: str, chunk_bytes: int = CHUNK_BYTES) -> Iterator[memoryview]:
         if chunk_bytes < 1:
@@ -97,7 +96,7 @@ class LocalBucket:
 
     def create(self, key: str, data: Buffer | Iterable[Buffer]) -> str:
         with self._folder_of(key, make=True) as (folder, name):
-            if _exists(folder, name):
+            if exists(folder, name):
                 raise self._taken(key)
             with self._aside(key, folder, data) as (aside, etag):
                 try:
@@ -156,15 +155,15 @@ class LocalBucket:
                     yield self.head(prefix + name)
 
     def _chunks(
-        self, key: str, stamp: tuple[int, int, int], chunk_bytes: int
+        self, key: str, began: tuple[int, int, int], chunk_bytes: int
     ) -> Iterator[memoryview]:
-        size_bytes = stamp[1]
+        size_bytes = began[1]
         with self._opened(key) as file:
             for start in range(0, size_bytes, chunk_bytes):
-                chunk = _read_at(file, start, min(chunk_bytes, size_bytes - start))
+                chunk = read_at(file, start, min(chunk_bytes, size_bytes - start))
                 # The descriptor keeps the old version readable, so ask for both.
                 try:
-                    unchanged = _stamp(os.fstat(file)) == stamp == self._stamp(key)
+                    unchanged = stamp(os.fstat(file)) == began == self._stamp(key)
                 except ObjectMissing:
                     unchanged = False
                 if not unchanged:
@@ -177,7 +176,7 @@ class LocalBucket:
     def _opened(self, key: str) -> Iterator[int]:
         with self._folder_of(key) as (folder, name):
             # Not blocking, or opening a pipe would wait for its writer.
-            file = os.open(name, _READ | os.O_NONBLOCK, dir_fd=folder)
+            file = os.open(name, READ | os.O_NONBLOCK, dir_fd=folder)
             try:
                 if not stat.S_ISREG(os.fstat(file).st_mode):
                     raise ObjectMissing(
@@ -202,7 +201,7 @@ class LocalBucket:
             folder = self._open_base(make)
             try:
                 for segment in folders:
-                    inner = _step(folder, segment, make)
+                    inner = step(folder, segment, make)
                     os.close(folder)
                     folder = inner
                 yield folder, name
@@ -215,7 +214,7 @@ class LocalBucket:
             for folder in (*reversed(path.parents), path):
                 if not folder.exists():
                     folder.mkdir(mode=0o700, exist_ok=True)
-                    _sync(folder.parent)
+                    sync(folder.parent)
         try:
             return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except (FileNotFoundError, NotADirectoryError):
@@ -235,7 +234,7 @@ class LocalBucket:
             try:
                 for piece in parts(data, _BLOCK_BYTES):
                     digest.update(piece)
-                    _write_all(file, piece)
+                    write_all(file, piece)
                 os.fsync(file)
             finally:
                 os.close(file)
@@ -256,7 +255,7 @@ class LocalBucket:
 
     def _stamp(self, key: str) -> tuple[int, int, int]:
         with self._opened(key) as file:
-            return _stamp(os.fstat(file))
+            return stamp(os.fstat(file))
 
     def _info(self, key: str, file: int) -> ObjectInfo:
         digest, size_bytes = hashlib.sha256(), 0
@@ -284,50 +283,6 @@ _BY_ERRNO = {
     errno.EPERM: AccessDenied,
     errno.EROFS: StoreReadOnly,
 }
-
-
-def _step(folder: int, segment: str, make: bool) -> int:
-    """Open one directory further down; a link there is refused."""
-    if make:
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(segment, 0o700, dir_fd=folder)
-            os.fsync(folder)
-    return os.open(segment, _FOLDER, dir_fd=folder)
-
-
-def _sync(path: Path) -> None:
-    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-def _exists(folder: int, name: str) -> bool:
-    try:
-        os.stat(name, dir_fd=folder, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    return True
-
-
-def _read_at(file: int, start: int, length: int) -> bytes:
-    found = bytearray()
-    while len(found) < length:
-        block = os.pread(file, length - len(found), start + len(found))
-        if not block:
-            break
-        found += block
-    return bytes(found)
-
-
-def _write_all(file: int, data: memoryview) -> None:
-    while data:
-        data = data[os.write(file, data) :]
-
-
-def _stamp(status: os.stat_result) -> tuple[int, int, int]:
-    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _etag(digest: hashlib._Hash) -> str:
