@@ -10,8 +10,6 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-import os
-import stat
 import threading
 import time
 from collections.abc import Callable
@@ -29,6 +27,7 @@ from connectors.access_errors import (
     IdentitySealed,
     IdentityUnreachable,
 )
+from connectors.private_files import NotPrivate, read_private
 
 T = TypeVar("T")
 
@@ -59,16 +58,9 @@ class AppRoleFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """
         place = str(path)
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-        except OSError as error:
-            reason = os.strerror(error.errno or 0)
-            raise IdentityFileUnusable(place=place, actual=reason) from None
-        with os.fdopen(descriptor, "rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            if not stat.S_ISREG(mode) or mode & 0o077:
-                actual = f"mode {stat.S_IMODE(mode):04o}" if stat.S_ISREG(mode) else "not a file"
-                raise IdentityFileUnusable(place=place, expected="a 0600 file", actual=actual)
-            content = file.read(64 * 1024)
+            content = read_private(path, max_bytes=64 * 1024)
+        except NotPrivate as reason:
+            raise IdentityFileUnusable(place=place, actual=str(reason)) from None
         try:
             return msgspec.json.decode(content, type=cls)
         except (msgspec.DecodeError, UnicodeDecodeError):

@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import binascii
 import os
-import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NoReturn
@@ -26,6 +25,7 @@ from connectors.access_errors import (
     KmsKeyMissing,
     KmsWrappedInvalid,
 )
+from connectors.private_files import NotPrivate, read_private
 from crypto.digests import canonical
 
 _FORM = "local:v1:"
@@ -71,15 +71,9 @@ def create_local_keyring(path: Path, names: Iterable[str]) -> None:
 def _read(path: Path) -> _Keyring:
     place = str(path)
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError as error:
-        raise KeyringUnusable(place=place, actual=os.strerror(error.errno or 0)) from None
-    with os.fdopen(descriptor, "rb") as file:
-        mode = os.fstat(file.fileno()).st_mode
-        if not stat.S_ISREG(mode) or mode & 0o077:
-            actual = f"mode {stat.S_IMODE(mode):04o}" if stat.S_ISREG(mode) else "not a file"
-            raise KeyringUnusable(place=place, expected="a 0600 file", actual=actual)
-        content = file.read(1024 * 1024)
+        content = read_private(path, max_bytes=1024 * 1024)
+    except NotPrivate as reason:
+        raise KeyringUnusable(place=place, actual=str(reason)) from None
     try:
         keyring = msgspec.json.decode(content, type=_Keyring)
     except (msgspec.DecodeError, UnicodeDecodeError):

@@ -202,7 +202,7 @@ class WebIdentityLeaser:
             access_key=answer["AccessKeyId"],
             secret_key=answer["SecretAccessKey"],
             session_token=answer["SessionToken"],
-            expires_at=answer["Expiration"],
+            expires_at=answer["Expiration"].astimezone(UTC),
         )
 
     def _refusal(self, error: ClientError) -> AccessError:

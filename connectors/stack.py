@@ -37,7 +37,7 @@ from connectors.stack_info import StackInfo as StackInfo
 from connectors.stack_info import identity_files, log_file, save
 
 DEFAULT_TOKEN_DURATION_S = 900
-_RECOVER_LIMIT_S = 5.0
+_RECOVER_LIMIT_S = 2.0
 _SET_UP_LIMIT_S = 30.0
 _FAR_FUTURE = datetime(9999, 1, 1, tzinfo=UTC)
 

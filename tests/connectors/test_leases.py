@@ -1,0 +1,263 @@
+"""Leases: renewal, refusals, secrecy. The services are real; outages are made with real ports."""
+
+import pickle
+import threading
+import time
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from connectors import stack, stack_process
+from connectors.access_errors import (
+    AccessError,
+    IdentityFileUnusable,
+    IdentityRefused,
+    IdentityTokenRefused,
+    IdentityUnreachable,
+    LeaseRefused,
+    LifetimeOutOfRange,
+    StackNotFound,
+    TokenServiceUnreachable,
+)
+from connectors.bucket import open_bucket
+from connectors.credentials import S3Credentials
+from connectors.identity import AppRoleFile, OpenBaoIdentity, VaultSession
+from connectors.leases import Lease, Scope, WebIdentityLeaser, means_expired
+from connectors.uri import parse
+
+SCOPE = Scope(bucket="acme-data", read=("runs/r1/",), create=("runs/r1/",))
+ROLE = "arn:aws:iam::000000000000:role/strongroom"
+SHORT_S = 4
+
+
+@pytest.fixture(scope="module")
+def state(tmp_path_factory):
+    state = tmp_path_factory.mktemp("leases") / "state"
+    try:
+        stack.up(state, token_duration_s=SHORT_S)
+        yield state
+    finally:
+        with suppress(StackNotFound):
+            stack.down(state)
+
+
+@pytest.fixture(scope="module")
+def info(state):
+    return stack.StackInfo.load(state)
+
+
+@pytest.fixture(scope="module")
+def broker(info):
+    return OpenBaoIdentity(None, Path(info.identities["broker"]), info.oidc_roles["broker"])
+
+
+@pytest.fixture(scope="module")
+def leaser(info, broker):
+    return WebIdentityLeaser(broker, info.sts_endpoint, info.roles["broker"], "run-r1")
+
+
+class Issuer:
+    """Counts what it issues; fails while ``broken``. Stands in for the service's clock only."""
+
+    def __init__(self, life_s: float) -> None:
+        self.life_s = life_s
+        self.issued = 0
+        self.broken: AccessError | None = None
+
+    def __call__(self) -> S3Credentials:
+        if self.broken:
+            raise self.broken
+        self.issued += 1
+        expires_at = datetime.now(UTC) + timedelta(seconds=self.life_s)
+        return S3Credentials(f"AK{self.issued}", "secret-key", "session-token", expires_at)
+
+
+def lease_of(issuer: Issuer) -> Lease:
+    return Lease("train", SCOPE, 900, ROLE, issuer)
+
+
+def test_a_lease_says_what_it_is_for(leaser, info):
+    lease = leaser.lease(SCOPE, 900, "train")
+    assert (lease.purpose, lease.scope, lease.ttl_s) == ("train", SCOPE, 900)
+    assert lease.role == info.roles["broker"]
+    assert 895 <= (lease.expires_at - lease.issued_at).total_seconds() <= 901
+    assert lease.lease_id != leaser.lease(SCOPE, 900, "train").lease_id
+
+
+def test_credentials_are_kept_while_they_live(leaser):
+    lease = leaser.lease(SCOPE, 900, "train")
+    assert lease.credentials() is lease.credentials()
+
+
+def test_a_short_session_is_renewed_under_a_working_bucket(leaser, info):
+    """Six seconds of work on sessions of four: no request fails."""
+    lease = leaser.lease(SCOPE, None, "train")
+    first = lease.credentials()
+    location = parse("s3://acme-data/runs/r1/")
+    bucket = open_bucket(location, credentials=lease.credentials, endpoint=info.s3_endpoint)
+    end = time.monotonic() + 1.5 * SHORT_S
+    written = 0
+    while time.monotonic() < end:
+        key = f"runs/r1/{lease.lease_id}-{written}"
+        bucket.create(key, b"data")
+        assert bucket.get(key)[0] == b"data"
+        written += 1
+        time.sleep(0.2)
+    assert written > 10
+    assert first.remaining_s() < 0
+    assert lease.credentials() is not first
+
+
+@pytest.mark.parametrize(
+    ("life_s", "remaining_s", "renewed"),
+    [
+        (3600, 730, False),
+        (3600, 710, True),
+        (900, 190, False),
+        (900, 170, True),
+        (400, 125, False),
+        (400, 115, True),
+        (8, 4.5, False),
+        (8, 3.5, True),
+    ],
+)
+def test_renewal_starts_at_a_fifth_of_the_life_or_two_minutes(life_s, remaining_s, renewed):
+    issuer = Issuer(life_s)
+    lease = lease_of(issuer)
+    passed = timedelta(seconds=life_s - remaining_s)
+    lease.issued_at -= passed
+    held = lease._held
+    lease._held = S3Credentials(
+        held.access_key, held.secret_key, held.session_token, held.expires_at - passed
+    )
+    lease.credentials()
+    assert issuer.issued == (2 if renewed else 1)
+
+
+def test_an_outage_is_ridden_out_while_credentials_live():
+    issuer = Issuer(2.0)
+    lease = lease_of(issuer)
+    first = lease.credentials()
+    issuer.broken = TokenServiceUnreachable()
+    time.sleep(1.2)
+    assert lease.credentials() is first
+    time.sleep(1.0)
+    with pytest.raises(TokenServiceUnreachable):
+        lease.credentials()
+    issuer.broken = None
+    assert lease.credentials().remaining_s() > 0
+
+
+def test_many_threads_share_one_renewal():
+    issuer = Issuer(900)
+    lease = lease_of(issuer)
+    lease.issued_at -= timedelta(seconds=900)
+    lease._held = S3Credentials("AK0", "s", "t", datetime.now(UTC) - timedelta(seconds=1))
+    got: list[S3Credentials] = []
+    threads = [threading.Thread(target=lambda: got.append(lease.credentials())) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert issuer.issued == 2
+    assert {held.access_key for held in got} == {"AK2"}
+
+
+def test_a_server_that_says_expired_can_have_new_ones():
+    issuer = Issuer(900)
+    lease = lease_of(issuer)
+    assert lease.renew() is lease.credentials()
+    assert issuer.issued == 2
+    assert means_expired("ExpiredToken")
+    assert means_expired("InvalidAccessKeyId")
+    assert not means_expired("AccessDenied")
+
+
+def test_leases_and_credentials_stay_in_their_process_and_out_of_text(leaser, broker, info):
+    lease = leaser.lease(SCOPE, 900, "train")
+    held = lease.credentials()
+    file = AppRoleFile.read(Path(info.identities["broker"]))
+    session = VaultSession(Path(info.identities["broker"]))
+    shown = f"{lease!r} {held!r} {leaser!r} {broker!r} {file!r} {session!r} {lease!s}"
+    for secret in (held.access_key, held.secret_key, held.session_token, file.secret_id, broker()):
+        assert secret not in shown
+    for thing in (lease, held, leaser, file, session):
+        with pytest.raises(TypeError):
+            pickle.dumps(thing)
+
+
+@pytest.mark.parametrize("ttl_s", [0, 60, 899, 3601, -1])
+def test_lifetimes_out_of_range_are_refused_before_any_request(ttl_s):
+    asked = []
+    leaser = WebIdentityLeaser(lambda: asked.append(1) or "x", "http://127.0.0.1:1", ROLE, "run")
+    with pytest.raises(LifetimeOutOfRange):
+        leaser.lease(SCOPE, ttl_s, "train")
+    assert asked == []
+
+
+def test_a_missing_role_is_refused(info, broker):
+    leaser = WebIdentityLeaser(broker, info.sts_endpoint, ROLE + "-x", "run")
+    with pytest.raises((LeaseRefused, IdentityTokenRefused)) as caught:
+        leaser.lease(SCOPE, 900, "train")
+    assert caught.value.place == ROLE + "-x"
+    assert broker() not in str(caught.value)
+
+
+def test_a_token_service_that_does_not_answer_says_so(broker):
+    port = stack_process.free_ports(1, offset=0)[0]
+    leaser = WebIdentityLeaser(broker, f"http://127.0.0.1:{port}", ROLE, "run")
+    with pytest.raises(TokenServiceUnreachable) as caught:
+        leaser.lease(SCOPE, 900, "train")
+    assert "stack up" in caught.value.fix
+    assert broker() not in str(caught.value)
+
+
+def test_settings_from_outside_send_the_token_nowhere_else(info, broker, monkeypatch, tmp_path):
+    elsewhere = "http://127.0.0.1:1"
+    monkeypatch.setenv("AWS_ENDPOINT_URL", elsewhere)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", elsewhere)
+    monkeypatch.setenv("AWS_PROFILE", "no-such-profile")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("http_proxy", elsewhere)
+    monkeypatch.setenv("VAULT_ADDR", elsewhere)
+    monkeypatch.setenv("VAULT_TOKEN", "stray")
+    identity = OpenBaoIdentity(None, Path(info.identities["broker"]), "broker")
+    leaser = WebIdentityLeaser(identity, info.sts_endpoint, info.roles["broker"], "run")
+    assert leaser.lease(SCOPE, 900, "train").credentials()
+
+
+@pytest.mark.parametrize("name", ["", "a", "x" * 65, "run 1", "run/1", "run\n"])
+def test_odd_session_names_are_refused(name):
+    with pytest.raises(ValueError, match="session_name"):
+        WebIdentityLeaser(lambda: "x", "http://127.0.0.1:1", ROLE, name)
+
+
+def test_identity_tokens_are_kept_while_they_live(broker):
+    assert broker() is broker()
+    assert broker().count(".") == 2
+
+
+def test_an_identity_gets_only_its_own_tokens(info):
+    stranger = OpenBaoIdentity(None, Path(info.identities["releaser"]), "broker")
+    with pytest.raises(IdentityRefused):
+        stranger()
+    with pytest.raises(IdentityRefused):
+        OpenBaoIdentity(None, Path(info.identities["broker"]), "owner")()
+    assert OpenBaoIdentity(None, Path(info.identities["owner"]), "owner")()
+
+
+def test_an_identity_provider_that_does_not_answer_says_so(info):
+    port = stack_process.free_ports(1, offset=0)[0]
+    identity = OpenBaoIdentity(
+        f"http://127.0.0.1:{port}", Path(info.identities["broker"]), "broker"
+    )
+    with pytest.raises(IdentityUnreachable):
+        identity()
+
+
+def test_a_missing_credentials_file_says_so(tmp_path):
+    with pytest.raises(IdentityFileUnusable) as caught:
+        OpenBaoIdentity(None, tmp_path / "none.json", "broker")
+    assert "No such file" in caught.value.actual
