@@ -203,8 +203,8 @@ class MetricUndeclared(EvaluatorError):
 
 class EvaluatorProtocol(EvaluatorError):
     code = "SR-EVAL-010"
-    title = "the evaluator wrote to the enclave's channel"
-    remedy = "Write to no descriptor; answers leave through the return value alone."
+    title = "the evaluator wrote to, or closed, the enclave's channel"
+    remedy = "Touch no descriptor; answers leave through the return value alone."
 
 
 class EvaluatorCrashed(EvaluatorError):

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import socket
 import time
@@ -60,6 +61,7 @@ _A = TypeVar("_A", Ready, Loaded, Row)
 
 _PROC = "/proc"
 _START_S = 30.0
+_ENDING_S = 1.0
 _ERRORS: dict[str, type[EvaluatorError]] = {
     "syntax": EvaluatorSyntax,
     "missing": EvaluateMissing,
@@ -224,7 +226,10 @@ class EvaluatorProcess:
 
     def _ended(self, row: int | None) -> EvaluatorError:
         """The error for a process that closed its channel: by what ended it."""
+        lives = self._pidfd >= 0 and not _ends_within(self._pidfd, _ENDING_S)
         state = self._end()
+        if lives:
+            return EvaluatorProtocol(row=row)
         if state is None or state.si_code == os.CLD_EXITED:
             return EvaluatorExited(row=row)
         if state.si_status == signal.SIGSYS:
@@ -241,3 +246,10 @@ class EvaluatorProcess:
         os.close(self._pidfd)
         self._pidfd = -1
         return state
+
+
+def _ends_within(pidfd: int, limit_s: float) -> bool:
+    """Whether the process is over, given a moment: its channel closes before it is."""
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(limit_s * 1000))

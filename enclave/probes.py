@@ -33,7 +33,7 @@ _CLONE_SIGHAND = 0x800
 _PR_SET_NAME = 15
 _PTRACE_PEEKDATA = 2
 _MOST_FDS = 1 << 16
-_NOWHERE = Path("/nonexistent/probe")
+_NOWHERE = Path("/dev/null/probe")  # nobody can ever make this
 _WALLS = (EPERM, EACCES, EROFS)
 _MISSING = (ENOSYS, EAFNOSUPPORT)
 

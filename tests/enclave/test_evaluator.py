@@ -195,7 +195,7 @@ def test_a_hang_is_ended(process, body):
         process.score([job()], timeout_s=TIMEOUT_S)
     assert time.monotonic() - begin < TIMEOUT_S + 3
     closed = "closerange" in body
-    assert type(caught.value) is (errors.EvaluatorCrashed if closed else errors.EvaluatorTimedOut)
+    assert type(caught.value) is (errors.EvaluatorProtocol if closed else errors.EvaluatorTimedOut)
     assert caught.value.row == 0
     with pytest.raises(errors.EvaluatorExited):
         process.score([job()])

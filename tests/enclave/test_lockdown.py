@@ -116,7 +116,8 @@ def test_a_second_lock_down_cannot_give_back_what_the_first_took(inside):
 def test_it_refuses_a_process_with_threads(inside):
     seen = inside(
         """
-                from enclave.errors import LockdownOrder
+        import threading
+        from enclave.errors import LockdownOrder
         threading.Thread(target=lambda: signal.pause(), daemon=True).start()
         try:
             lockdown.lock_files_and_network()
@@ -131,7 +132,8 @@ def test_it_refuses_a_process_with_threads(inside):
 def test_stage_b_reaches_threads_that_already_run(inside, stage):
     seen = inside(
         """
-                lockdown.lock_files_and_network()
+        import threading
+        lockdown.lock_files_and_network()
         go, found = threading.Event(), []
         def body():
             go.wait()
@@ -173,7 +175,8 @@ def test_memory_can_be_mapped_after_the_lock(inside_as):
 def test_a_thread_can_be_started_after_stage_b_and_a_process_cannot(inside):
     seen = inside(
         """
-                lock()
+        import threading
+        lock()
         found = []
         thread = threading.Thread(target=lambda: found.append("thread"))
         thread.start()
