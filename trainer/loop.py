@@ -123,14 +123,14 @@ class _Learner:
         batch = pack_groups(rollouts, groups)
         reference_K = None
         if self.objective.uses_reference:
-            with self.policy.reference(), torch.inference_mode():
+            with self.policy.reference(), torch.no_grad():
                 reference_K, _ = completion_logprobs(self.policy, batch, temperature)
         logprobs_K, entropy_K = completion_logprobs(self.policy, batch, temperature)
         output = self.objective.loss(
             LossInput(
                 logprobs_K=logprobs_K,
                 old_logprobs_K=logprobs_K.detach(),  # one update per rollout: on-policy
-                reference_logprobs_K=None if reference_K is None else reference_K.clone(),
+                reference_logprobs_K=reference_K,
                 advantages_C=advantages_PG[groups].flatten(),
                 completion_K=batch.completion_K,
                 lengths_C=batch.lengths_C,

@@ -1,11 +1,8 @@
-"""Every number a step reports, by name. A run's plan declares these names and no others.
-
-An evaluator's own metrics are reported as ``evaluator_<name>``, averaged over the completions.
-"""
+"""The numbers that a step reports, computed; their names are in ``trainer.metric_names``."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import msgspec
 from torch import Tensor
@@ -14,29 +11,6 @@ from trainer.advantages import equal_groups
 from trainer.evaluators import Score
 from trainer.rollout import Rollouts
 
-STEP_METRICS: Mapping[str, str] = {
-    "reward_mean": "mean score of the step's completions",
-    "reward_std": "standard deviation of the scores within a group, averaged over groups",
-    "zero_variance_share": "share of groups whose scores are all equal; they teach nothing",
-    "completion_tokens_mean": "tokens in a completion, its end token included",
-    "truncated_share": "share of completions that reached max_tokens without an end token",
-    "loss": "value of the method's objective",
-    "grad_norm": "Euclidean norm of the adapter's gradient before clipping",
-    "learning_rate": "step size used",
-    "entropy": "mean entropy of the policy's next-token distribution, nats",
-    "kl": "mean k3 estimate of the divergence from the base model; 0 when not measured",
-    "clip_share": "share of tokens whose ratio was clipped; 0 on-policy",
-    "ratio_min": "smallest ratio of trainer to sampler probability",
-    "ratio_mean": "mean ratio of trainer to sampler probability",
-    "ratio_max": "largest ratio of trainer to sampler probability",
-    "sampler_gap_mean": "mean |trainer - sampler| log-probability; a check on masks and caches",
-    "sampler_gap_max": "largest |trainer - sampler| log-probability",
-    "tokens_per_second": "sampled tokens per second of rollout",
-    "seconds_rollout": "wall time spent on rollouts",
-    "seconds_score": "wall time spent in the evaluator",
-    "seconds_learn": "wall time spent on loss, gradient and optimiser",
-}
-
 
 class StepMetrics(msgspec.Struct, frozen=True, kw_only=True):
     """What one step reports."""
@@ -44,8 +18,9 @@ class StepMetrics(msgspec.Struct, frozen=True, kw_only=True):
     step: int
     """Steps done, this one included: 1 to ``steps``."""
     values: dict[str, float]
-    """Finite numbers under the names in :data:`STEP_METRICS` and ``evaluator_<name>``. A step in
-    which no group had anything to teach reports no loss, gradient or agreement."""
+    """Finite numbers under the names in ``trainer.metric_names.STEP_METRICS`` and
+    ``evaluator_<name>``. A step in which no group had anything to teach reports no loss, gradient
+    or agreement."""
 
 
 def mean_metrics(scores: Sequence[Score]) -> dict[str, float]:

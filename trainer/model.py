@@ -150,8 +150,9 @@ def _fill(
 
 def _tokenizer(files: Mapping[str, Buffer]) -> transformers.PreTrainedTokenizerFast:
     settings = _json(files, "tokenizer_config.json")
+    data = _file(files, "tokenizer.json")
     try:
-        backend = tokenizers.Tokenizer.from_str(_file(files, "tokenizer.json").decode())
+        backend = tokenizers.Tokenizer.from_str(data.decode())
     except Exception:  # the Rust side raises bare Exception
         raise ModelFileInvalid(place="tokenizer.json", expected="a fast tokenizer") from None
     special = {}

@@ -40,12 +40,21 @@ class _Alternating:
 def warm_up(policy: Policy, config: TrainingConfig) -> None:
     """Go once through everything that :func:`trainer.loop.train` and its neighbours do.
 
-    Takes about as long as one step of ``config`` and one more. Leaves no trace in ``policy`` or
-    in torch's global generator.
+    Small on purpose: two prompts, two completions, two tokens. Leaves no trace in ``policy`` or in
+    torch's global generator.
     """
     weights = policy.flat.clone()
     global_generator = torch.get_rng_state()
-    one_step = config.model_copy(update={"steps": 1, "checkpoint_every": 1, "warmup_steps": 0})
+    one_step = config.model_copy(
+        update={
+            "steps": 1,
+            "checkpoint_every": 1,
+            "warmup_steps": 0,
+            "prompts_per_step": len(_ROWS),
+            "samples_per_prompt": 2,
+            "sampling": config.sampling.model_copy(update={"max_tokens": 2}),
+        }
+    )
     checkpoints: list[Checkpoint] = []
     try:
         state = new_state(policy, one_step)

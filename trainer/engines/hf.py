@@ -55,7 +55,7 @@ class HfSampler:
         self._policy = policy
         self._end = torch.tensor(policy.base.end_tokens)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def generate(
         self,
         prompts: Sequence[Sequence[int]],

@@ -1,0 +1,105 @@
+"""However completions are laid out for the trainer, their log-probabilities are the same."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from trainer.batch import pack_groups
+from trainer.engines import build_engine
+from trainer.logprobs import completion_logprobs
+from trainer.prompts import encode_prompt
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "trainer"))
+import tiny_model as tiny
+
+
+@pytest.fixture
+def policy():
+    return tiny.tiny_policy()
+
+
+@pytest.fixture
+def rollouts(policy):
+    prompts = [encode_prompt(policy, row) for row in tiny.tiny_rows(4)]
+    engine = build_engine(tiny.tiny_config().engine, policy)
+    return engine.generate(prompts, 5, 12, 0.8, torch.Generator().manual_seed(0))
+
+
+def separately(policy, rollouts, groups, temperature):
+    """Every completion in a forward pass of its own, with the model's own causal mask."""
+    logprobs = []
+    for group in groups:
+        prompt = rollouts.prompts[group]
+        for member in range(group * rollouts.samples, (group + 1) * rollouts.samples):
+            drawn = rollouts.tokens_BT[member, : rollouts.lengths_B[member]]
+            ids = torch.cat([torch.tensor(prompt), drawn])
+            logits = policy.base.model(ids[None]).logits[0, len(prompt) - 1 : -1] / temperature
+            logprobs.append(torch.log_softmax(logits, -1).gather(1, drawn[:, None]).squeeze(1))
+    return torch.cat(logprobs)
+
+
+def gradient(policy, logprobs):
+    policy.flat_grad.zero_()
+    weights = torch.linspace(-1, 1, len(logprobs))
+    (logprobs * weights).sum().backward()
+    return policy.flat_grad.clone()
+
+
+@pytest.mark.parametrize("groups", [[0], [2], [0, 1, 2, 3], [1, 3]])
+def test_shared_rows_equal_separate_passes(policy, rollouts, groups):
+    batch = pack_groups(rollouts, groups)
+    assert (len(batch.prefix_F) > 16) == (len(groups) > 1)
+    shared, _ = completion_logprobs(policy, batch, 0.8)
+    shared_gradient = gradient(policy, shared)
+    apart = separately(policy, rollouts, groups, 0.8)
+    torch.testing.assert_close(shared, apart, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(shared_gradient, gradient(policy, apart), rtol=1e-4, atol=1e-5)
+
+
+def test_groups_together_equal_groups_one_by_one(policy, rollouts):
+    together, _ = completion_logprobs(policy, pack_groups(rollouts, [0, 1, 2, 3]), 0.8)
+    alone = [completion_logprobs(policy, pack_groups(rollouts, [g]), 0.8)[0] for g in range(4)]
+    torch.testing.assert_close(together, torch.cat(alone), rtol=1e-5, atol=1e-5)
+
+
+def test_sampler_and_trainer_agree(policy, rollouts):
+    batch = pack_groups(rollouts, [0, 1, 2, 3])
+    logprobs, _ = completion_logprobs(policy, batch, 0.8)
+    assert (logprobs - batch.sampler_logprobs_K).abs().max() < 1e-4
+
+
+def test_the_check_on_sampler_and_trainer_sees_a_wrong_mask(policy, rollouts):
+    """The control: let completions see their siblings and the two disagree."""
+    batch = pack_groups(rollouts, [0, 1, 2, 3])
+    causal = torch.ones_like(batch.visible_NSL).tril(diagonal=len(batch.prefix_F))
+    logprobs, _ = completion_logprobs(policy, replace(batch, visible_NSL=causal), 0.8)
+    assert (logprobs - batch.sampler_logprobs_K).abs().max() > 1e-2
+
+
+def test_a_stale_adapter_is_seen_too(policy, rollouts):
+    policy.flat.mul_(1.1)
+    batch = pack_groups(rollouts, [0, 1, 2, 3])
+    logprobs, _ = completion_logprobs(policy, batch, 0.8)
+    assert (logprobs - batch.sampler_logprobs_K).abs().max() > 1e-2
+
+
+def test_what_is_masked_changes_nothing(policy, rollouts):
+    """Other padding, in the batch and after the end of completions: the same bits."""
+    batch = pack_groups(rollouts, [0, 1, 2, 3])
+    before, _ = completion_logprobs(policy, batch, 0.8)
+    before_gradient = gradient(policy, before)
+    read = batch.visible_NSL[:, :, len(batch.prefix_F) :].sum(dim=1) > 1
+    padding = ~read & (batch.positions_NS == 0)
+    assert padding.any()
+    tokens_BT = rollouts.tokens_BT.clone()
+    after_end = torch.arange(tokens_BT.shape[1]) >= rollouts.lengths_B[:, None]
+    assert after_end.any()
+    tokens_BT[after_end] = 77
+    other = pack_groups(replace(rollouts, tokens_BT=tokens_BT), [0, 1, 2, 3])
+    other = replace(other, ids_NS=other.ids_NS.masked_fill(padding, 99))
+    after, _ = completion_logprobs(policy, other, 0.8)
+    assert torch.equal(before, after)
+    assert torch.equal(before_gradient, gradient(policy, after))

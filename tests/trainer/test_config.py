@@ -1,0 +1,59 @@
+import pydantic
+import pytest
+
+from trainer.config import GrpoMethod, LoraConfig, Sampling, TrainingConfig
+
+SETTINGS = {
+    "steps": 60,
+    "prompts_per_step": 4,
+    "samples_per_prompt": 8,
+    "learning_rate": 5e-4,
+    "sampling": {"temperature": 1.0, "max_tokens": 10},
+}
+
+
+def test_run_file_form_is_accepted():
+    config = TrainingConfig(
+        **SETTINGS, method={"type": "grpo", "clip": 0.2, "kl": 0.0}, engine={"type": "hf"}
+    )
+    assert config.method == GrpoMethod()
+    assert config.checkpoint_every == 20
+    assert TrainingConfig(**config.model_dump(mode="json")) == config
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"samples_per_prompt": 1},
+        {"checkpoint_every": 61},
+        {"warmup_steps": 61},
+        {"learning_rate": float("nan")},
+        {"learning_rate": 0},
+        {"steps": 0},
+        {"sampling": {"temperature": 0.0}},
+        {"method": {"type": "gpro"}},
+        {"method": {"type": "grpo", "clip": 1.0}},
+        {"engine": {"type": "vllm"}},
+        {"seed": -1},
+        {"step": 3},
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(change):
+    with pytest.raises(pydantic.ValidationError):
+        TrainingConfig(**{**SETTINGS, **change})
+
+
+def test_lora_targets_do_not_repeat():
+    with pytest.raises(pydantic.ValidationError, match="repeat"):
+        LoraConfig(targets=("q_proj", "q_proj"))
+
+
+def test_configurations_are_frozen():
+    with pytest.raises(pydantic.ValidationError, match="frozen"):
+        Sampling().temperature = 2.0
+
+
+def test_every_field_is_described():
+    for model in (TrainingConfig, GrpoMethod, LoraConfig, Sampling):
+        for name, field in model.model_fields.items():
+            assert field.description, f"{model.__name__}.{name}"

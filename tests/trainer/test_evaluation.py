@@ -1,0 +1,21 @@
+import pytest
+
+from trainer.errors import RowsMissing
+from trainer.evaluation import evaluate
+
+
+def test_evaluation_is_greedy_whole_and_independent_of_batches(tiny):
+    policy, rows, config = tiny.tiny_policy(), tiny.tiny_rows(7), tiny.tiny_config()
+    heard = []
+    whole = evaluate(policy, rows, tiny.letter_evaluator(), config, 50, heard.extend)
+    parts = evaluate(policy, rows, tiny.letter_evaluator(), config, batch=2)
+    assert whole == parts
+    assert whole.rows == 7
+    assert whole.metrics == {"answered": 1.0}
+    assert [rollout.row for rollout in heard] == list(range(7))
+    assert whole.score_mean == pytest.approx(sum(rollout.score for rollout in heard) / 7)
+
+
+def test_no_rows(tiny):
+    with pytest.raises(RowsMissing):
+        evaluate(tiny.tiny_policy(), [], tiny.letter_evaluator(), tiny.tiny_config())

@@ -1,0 +1,107 @@
+import math
+
+import pytest
+import torch
+
+from trainer.config import GrpoMethod
+from trainer.errors import EvaluatorMisbehaved, RowsMissing
+from trainer.evaluators import Score
+from trainer.loop import train
+from trainer.metric_names import STEP_METRICS
+from trainer.rows import SparseRows
+from trainer.schedule import needed_rows
+from trainer.state import new_state
+
+
+class Constant:
+    def score(self, jobs):
+        return [Score(score=0.5) for _ in jobs]
+
+
+class Broken:
+    def __init__(self, scores):
+        self.scores = scores
+
+    def score(self, jobs):
+        return self.scores(jobs)
+
+
+def run(tiny, evaluator, rows=None, policy=None, **changes):
+    heard = {"steps": [], "checkpoints": [], "rollouts": []}
+    policy = policy or tiny.tiny_policy(awake=False)
+    config = tiny.tiny_config(**changes)
+    train(
+        policy,
+        tiny.tiny_rows() if rows is None else rows,
+        evaluator,
+        config,
+        new_state(policy, config),
+        on_step=heard["steps"].append,
+        on_checkpoint=heard["checkpoints"].append,
+        on_rollouts=heard["rollouts"].extend,
+    )
+    return policy, heard
+
+
+def test_listeners_hear_of_everything(tiny):
+    _, heard = run(tiny, tiny.letter_evaluator(), steps=5, checkpoint_every=2)
+    assert [step.step for step in heard["steps"]] == [1, 2, 3, 4, 5]
+    assert [checkpoint.step for checkpoint in heard["checkpoints"]] == [2, 4, 5]
+    assert len(heard["rollouts"]) == 5 * 3 * 4
+    rollout = heard["rollouts"][0]
+    assert rollout.messages == tiny.tiny_rows()[rollout.row].chat()
+    assert 0 <= rollout.score <= 1
+    assert 1 <= rollout.tokens <= 8
+
+
+def test_metrics_are_finite_and_declared(tiny):
+    _, heard = run(tiny, tiny.letter_evaluator(), method=GrpoMethod(kl=0.1))
+    for step in heard["steps"]:
+        assert set(step.values) == set(STEP_METRICS) | {"evaluator_answered"}
+        assert all(isinstance(v, float) and math.isfinite(v) for v in step.values.values())
+        assert step.values["seconds_rollout"] > 0
+
+
+def test_kl_is_zero_at_the_start_and_grows(tiny):
+    _, heard = run(tiny, tiny.letter_evaluator(), method=GrpoMethod(kl=0.01))
+    kl = [step.values["kl"] for step in heard["steps"]]
+    assert kl[0] == pytest.approx(0, abs=1e-9)
+    assert kl[-1] > 1e-4
+
+
+def test_only_needed_rows_are_touched(tiny):
+    config = tiny.tiny_config(steps=2, checkpoint_every=2)
+    rows = tiny.tiny_rows(50)
+    held = {index: rows[index] for index in needed_rows(config, 50)}
+    assert len(held) == 6
+    _, heard = run(tiny, tiny.letter_evaluator(), SparseRows(50, held), steps=2, checkpoint_every=2)
+    assert len(heard["steps"]) == 2
+
+
+def test_nothing_to_learn_leaves_the_policy_alone(tiny):
+    policy, heard = run(tiny, Constant())
+    assert torch.equal(policy.flat, tiny.tiny_policy(awake=False).flat)
+    assert heard["steps"][0].values["zero_variance_share"] == 1.0
+    assert "grad_norm" not in heard["steps"][0].values
+
+
+@pytest.mark.parametrize(
+    "scores",
+    [
+        lambda jobs: [],
+        lambda jobs: [Score(score=1.0)] * (len(jobs) + 1),
+        lambda jobs: [Score(score=float("nan"))] * len(jobs),
+        lambda jobs: [Score(score=1.0, metrics={"x": float("inf")})] * len(jobs),
+    ],
+)
+def test_an_evaluator_that_misbehaves_stops_the_step(tiny, scores):
+    policy = tiny.tiny_policy()
+    before = policy.flat.clone()
+    with pytest.raises(EvaluatorMisbehaved):
+        run(tiny, Broken(scores), policy=policy)
+    assert torch.equal(policy.flat, before)
+
+
+def test_no_rows(tiny):
+    with pytest.raises(RowsMissing):
+        run(tiny, Constant(), rows=[])

@@ -1,0 +1,119 @@
+import pytest
+import torch
+
+from trainer.engines import build_engine
+from trainer.prompts import check_prompt, encode_prompt, prompt_tokens
+from trainer.rollout import shared_prefix
+from trainer.rows import FaultCode, Message, RecordFault, Row
+
+
+def sample(policy, prompts, *, samples=3, max_tokens=6, temperature=1.0, seed=0, config):
+    generator = torch.Generator().manual_seed(seed)
+    engine = build_engine(config.engine, policy)
+    return engine.generate(prompts, samples, max_tokens, temperature, generator)
+
+
+@pytest.fixture
+def policy(tiny):
+    return tiny.tiny_policy()
+
+
+@pytest.fixture
+def prompts(tiny, policy):
+    return [encode_prompt(policy, row) for row in tiny.tiny_rows(4)]
+
+
+def test_shared_prefix_leaves_a_token_of_each_prompt():
+    assert shared_prefix([[1, 2, 3], [1, 2, 4, 5]]) == 2
+    assert shared_prefix([[1, 2], [1, 2, 4]]) == 1
+    assert shared_prefix([[7], [7]]) == 0
+    assert shared_prefix([[1, 2, 3]]) == 2
+
+
+def test_prompts_really_share_a_prefix_and_differ_in_length(prompts):
+    assert shared_prefix(prompts) > 16
+    assert len({len(prompt) for prompt in prompts}) > 1
+
+
+def test_greedy_completions_are_those_of_transformers(tiny, policy, prompts):
+    rollouts = sample(policy, prompts, samples=1, temperature=0.0, config=tiny.tiny_config())
+    for row, prompt in enumerate(prompts):
+        expected = policy.base.model.generate(
+            torch.tensor([prompt]), max_new_tokens=6, do_sample=False, pad_token_id=0
+        )[0, len(prompt) :]
+        length = int(rollouts.lengths_B[row])
+        assert rollouts.tokens_BT[row, :length].tolist() == expected.tolist()
+
+
+def test_same_generator_same_tokens_and_other_seed_other_tokens(tiny, policy, prompts):
+    config = tiny.tiny_config()
+    first = sample(policy, prompts, config=config)
+    again = sample(policy, prompts, config=config)
+    other = sample(policy, prompts, seed=1, config=config)
+    assert torch.equal(first.tokens_BT, again.tokens_BT)
+    assert torch.equal(first.logprobs_BT, again.logprobs_BT)
+    assert not torch.equal(first.tokens_BT[:, :1], other.tokens_BT[:, :1])
+
+
+def test_global_randomness_is_neither_read_nor_changed(tiny, policy, prompts):
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    first = sample(policy, prompts, config=tiny.tiny_config())
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(2)
+    assert torch.equal(
+        first.tokens_BT, sample(policy, prompts, config=tiny.tiny_config()).tokens_BT
+    )
+
+
+def test_sampled_tokens_follow_the_distribution(tiny, policy, prompts):
+    rollouts = sample(policy, prompts[:1], samples=4000, max_tokens=1, config=tiny.tiny_config())
+    logits = policy.base.model(torch.tensor([prompts[0]])).logits[0, -1]
+    expected = torch.softmax(logits.detach(), dim=0)
+    drawn = torch.bincount(rollouts.tokens_BT[:, 0], minlength=len(expected)) / 4000
+    assert (drawn - expected).abs().sum() < 0.35
+    assert torch.equal(drawn.argmax(), expected.argmax())
+
+
+def test_completions_stop_at_the_end_token(tiny, policy, prompts):
+    rollouts = sample(policy, prompts, samples=8, max_tokens=12, config=tiny.tiny_config())
+    assert rollouts.finished_B.any()
+    assert not rollouts.finished_B.all()
+    for tokens, length, finished in zip(
+        rollouts.tokens_BT, rollouts.lengths_B, rollouts.finished_B, strict=True
+    ):
+        drawn = tokens[:length].tolist()
+        assert (drawn[-1] in tiny.END_TOKENS) == bool(finished)
+        assert not set(drawn[:-1]) & set(tiny.END_TOKENS)
+    assert not any(set(text) & set("!?0123456789") for text in rollouts.texts)
+
+
+def test_a_changed_adapter_changes_the_next_samples(tiny, policy, prompts):
+    config = tiny.tiny_config()
+    engine = build_engine(config.engine, policy)
+
+    def draw():
+        return engine.generate(prompts, 4, 6, 1.0, torch.Generator().manual_seed(0)).tokens_BT
+
+    before = draw()
+    policy.flat.mul_(2)
+    changed = draw()
+    policy.flat.div_(2)
+    assert not torch.equal(before[:, :1], changed[:, :1])
+    assert torch.equal(draw(), before)
+
+
+def test_prompt_length_is_a_fault_before_training(policy, tiny):
+    row = tiny.tiny_rows(1)[0]
+    tokens = prompt_tokens(policy, row)
+    check_prompt(policy, row, max_prompt_tokens=tokens, max_tokens=10)
+    with pytest.raises(RecordFault, match=FaultCode.PROMPT_TOO_LONG):
+        check_prompt(policy, row, max_prompt_tokens=tokens - 1, max_tokens=10)
+    with pytest.raises(RecordFault, match=FaultCode.PROMPT_TOO_LONG):
+        check_prompt(policy, row, max_prompt_tokens=tokens, max_tokens=513 - tokens)
+
+
+def test_a_template_that_refuses_is_a_fault(policy):
+    policy.base.tokenizer.chat_template = "{{ raise_exception('roles must alternate') }}"
+    with pytest.raises(RecordFault, match=FaultCode.TEMPLATE_REFUSED):
+        prompt_tokens(policy, Row(messages=(Message(role="user", content="x"),)))

@@ -1,0 +1,74 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+from trainer.checkpoint import save
+from trainer.config import GrpoMethod
+from trainer.state import new_state
+from trainer.warmup import warm_up
+
+
+def test_warm_up_leaves_no_trace(tiny):
+    policy, config = tiny.tiny_policy(), tiny.tiny_config()
+    state = new_state(policy, config)
+    before, generator = save(policy, state, config), torch.get_rng_state()
+    weights = {n: t.clone() for n, t in policy.base.model.state_dict().items()}
+    warm_up(policy, config)
+    assert save(policy, state, config) == before
+    assert torch.equal(torch.get_rng_state(), generator)
+    assert not policy.flat_grad.any()
+    for name, tensor in policy.base.model.state_dict().items():
+        assert torch.equal(tensor, weights[name]), name
+
+
+CLOSED = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import tiny_model as tiny
+from trainer.checkpoint import resumed_state
+from trainer.config import GrpoMethod
+from trainer.evaluation import evaluate
+from trainer.loop import train
+from trainer.state import new_state
+from trainer.warmup import warm_up
+
+policy, config = tiny.tiny_policy(), tiny.tiny_config(method=GrpoMethod(kl=0.1))
+rows, evaluator = tiny.tiny_rows(), tiny.letter_evaluator()
+if sys.argv[2] == "warm":
+    warm_up(policy, config)
+opened = []
+watched = ("open", "import", "os.mkdir", "socket.connect", "subprocess.Popen", "tempfile.mkstemp")
+sys.addaudithook(lambda event, args: opened.append((event, args[0])) if event in watched else None)
+checkpoints = []
+train(policy, rows, evaluator, config, new_state(policy, config), on_checkpoint=checkpoints.append)
+evaluate(policy, rows, evaluator, config)
+resumed_state(policy, config, checkpoints[0])
+print(len(opened), opened[:5])
+"""
+
+
+def opened_by(state):
+    here = str(Path(__file__).parent)
+    result = subprocess.run(
+        [sys.executable, "-c", CLOSED, here, state], capture_output=True, text=True, check=True
+    )
+    return int(result.stdout.split()[0]), result.stdout
+
+
+def test_after_the_warm_up_nothing_is_opened_or_imported():
+    count, listing = opened_by("warm")
+    assert count == 0, listing
+
+
+def test_without_the_warm_up_something_is():
+    """The control: the hook does see lazy imports and opened files."""
+    assert opened_by("cold")[0] > 0
+
+
+def test_warm_up_of_a_method_with_a_reference(tiny):
+    policy, config = tiny.tiny_policy(), tiny.tiny_config(method=GrpoMethod(kl=0.5))
+    before = policy.flat.clone()
+    warm_up(policy, config)
+    assert torch.equal(policy.flat, before)
