@@ -7,6 +7,9 @@ import data.strongroom.rules
 
 default allow := false
 
+# What decides, without any text from the plan; see policies/interpreter.py.
+verdict := {"allow": allow, "passed": passed, "explained": explained, "waived": waived}
+
 allow if {
 	count(data.manifest.rules) > 0
 	every rule in data.manifest.rules {
@@ -43,8 +46,8 @@ denied contains denial if {
 
 waivers := input.plan.spec.spec.policy.waivers
 
-# Indexes of the waivers that turn a rule's denial into an exception. A waiver needs a denial:
-# missing facts cannot be waived.
+# Indexes of the waivers that turn a rule's denial into an exception. A waiver needs a denial with
+# a reason: a rule that gives no verdict cannot be waived.
 waived contains index if {
 	some rule in data.manifest.rules
 	rule.waivable == true

@@ -27,7 +27,7 @@ sealed(dataset) if {
 deny contains lib.denial(
 	sprintf("spec.data.%v", [name]),
 	"sealed shards with a keyset wrapped by your key service",
-	sprintf("keyset of %v", [lib.shown(lib.shown(dataset, "keyset"), "kms")]),
+	sprintf("keyset of %v", [lib.shown(object.get(dataset, "keyset", {}), "kms")]),
 	"Seal it with `strongroom seal --key <your key>`",
 ) if {
 	some name, dataset in lib.datasets

@@ -4,7 +4,7 @@ The rules run in native code (rego-cpp). A process that crashes, hangs or answer
 deny and never take the gate with it: so the gate starts ``python -m policies.interpreter``, and
 reads one JSON answer from it.
 
-What decides (``allow``, ``passed``, ``waived``) is asked for apart from what explains
+What decides (``verdict``) is asked for apart from what explains
 (``denied``): explanations hold text from the plan, and rego-cpp 1.5.2 does not escape every string
 that its built-ins return, so plan text could otherwise forge parts of the answer. An explanation
 that cannot be read is dropped, and the gate says so with a text of its own.
@@ -15,6 +15,7 @@ from __future__ import annotations
 import resource
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ import msgspec
 from regopy import Interpreter, LogLevel, RegoError
 
 TIMEOUT_S = 30
-_ADMISSION = "data.strongroom.admission"
+_ADMISSION = "strongroom/admission"
+_QUESTIONS = ("verdict", "denied", "refused_waivers")
 
 
 class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -95,31 +97,32 @@ def ask_here(request: Request) -> Answer:
             rego.add_module(name, text)
         rego.add_data_json(request.data)
         rego.set_input_term(request.input)
-        allow = _value(rego, "allow")
-        passed = _value(rego, "passed")
-        explained = _value(rego, "explained")
-        waived = _value(rego, "waived")
-        decided = msgspec.convert(
-            {"allow": allow, "passed": passed, "explained": explained, "waived": waived}, Answer
-        )
+        # One compilation for all three questions.
+        rules = rego.build(None, [f"{_ADMISSION}/{name}" for name in _QUESTIONS])
+        decided = msgspec.convert(_value(rego, rules, "verdict"), Answer)
     except (RegoError, msgspec.ValidationError, LookupError, ValueError) as error:
         return Answer(error=_place(request.modules, str(error)) or type(error).__name__)
     return msgspec.structs.replace(
         decided,
-        denied=_texts(rego, "denied", tuple[Reason, ...]),
-        refused_waivers=_texts(rego, "refused_waivers", tuple[Refusal, ...]),
+        denied=_texts(rego, rules, "denied", Reason),
+        refused_waivers=_texts(rego, rules, "refused_waivers", Refusal),
     )
 
 
-def _value(rego: Interpreter, name: str) -> Any:  # noqa: ANN401 - converted by the caller
-    return rego.query(f"{_ADMISSION}.{name}")[0][0]
+def _value(rego: Interpreter, rules: object, name: str) -> Any:  # noqa: ANN401
+    output = rego.query_bundle_entrypoint(rules, f"{_ADMISSION}/{name}")
+    return output[0].expressions[0]
 
 
-def _texts(rego: Interpreter, name: str, shape: Any) -> Any:  # noqa: ANN401
+def _texts(rego: Interpreter, rules: object, name: str, shape: Any) -> Any:  # noqa: ANN401
+    found = []
     try:
-        return msgspec.convert(_value(rego, name), shape)
-    except (RegoError, msgspec.ValidationError, LookupError, ValueError):
+        for item in _value(rego, rules, name):
+            with suppress(msgspec.ValidationError):
+                found.append(msgspec.convert(item, shape))
+    except (RegoError, LookupError, ValueError, TypeError):
         return ()
+    return tuple(found)
 
 
 def _place(modules: dict[str, str], message: str) -> str:

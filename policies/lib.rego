@@ -12,12 +12,24 @@ datasets := {"train": input.plan.data.train, "held_out": input.plan.data.held_ou
 denial(path, expected, actual, fix) := {
 	"path": path,
 	"expected": expected,
-	"actual": sprintf("%v", [actual]),
+	"actual": actual,
 	"fix": fix,
 }
 
 # A field as a denial shows it, whether it is there or not.
-shown(part, field) := object.get(part, field, "nothing")
+shown(part, field) := text(object.get(part, field, words.absent))
+
+text(value) := value if {
+	is_string(value)
+	value != ""
+}
+
+text("") := words.empty
+
+text(value) := sprintf("%v", [value]) if not is_string(value)
+
+# Not literals where they are used: rego-cpp 1.5.2 adds quotes to a literal that sprintf puts in.
+words := {"absent": "nothing", "empty": "an empty text"}
 
 under(uri, prefixes) if {
 	some prefix in prefixes
@@ -52,8 +64,8 @@ inputs := {plan.data.train.uri, plan.data.held_out.uri, plan.model.uri}
 
 run_folder := concat("", [plan.outputs, plan.run, "/"])
 
-# Where the run file says how a lease's bucket is reached.
-access_path(lease, field) := sprintf("spec.access.%d.%s", [min(indexes), field]) if {
+# Where the run file says how a lease's bucket is reached; concat for the same reason.
+access_path(lease, field) := concat(".", ["spec.access", format_int(min(indexes), 10), field]) if {
 	indexes := access_of(lease)
 	count(indexes) > 0
 }

@@ -15,6 +15,6 @@ current if {
 deny contains lib.denial(
 	"spec.policy.bundle",
 	sprintf("a plan made for bundle %v", [input.bundle.digest]),
-	lib.shown(lib.shown(lib.plan, "policy"), "digest"),
+	lib.shown(object.get(lib.plan, "policy", {}), "digest"),
 	"Plan the run again: the policy has changed since",
 ) if not current

@@ -1,0 +1,112 @@
+"""A run and its facts, as small as they come; shared by the tests of plans and of policies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from crypto import segments
+from crypto.digests import sha256
+from crypto.manifest import DatasetManifest, Shard, WrappedKeyset, encode_header, shard_name
+from enclave.frames import Limits
+from pipeline.facts import (
+    BucketFacts,
+    CodeFacts,
+    DatasetFacts,
+    EvaluatorFacts,
+    Facts,
+    KmsFacts,
+    ModelFacts,
+    ModelFile,
+    PolicyFacts,
+    model_digest,
+)
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "feedback" / "run.yaml"
+FILES = (
+    ModelFile(name="config.json", size_bytes=700, sha256=sha256(b"config")),
+    ModelFile(name="model.safetensors", size_bytes=269_060_552, sha256=sha256(b"model")),
+)
+
+
+def stack(folder: Path) -> dict[str, str]:
+    """What ``${stack.…}`` holds; ``folder`` becomes the policy bundle."""
+    return {
+        "model_digest": model_digest(FILES),
+        "broker_role": "arn:aws:iam::000000000000:role/strongroom",
+        "audit_role": "arn:aws:iam::000000000000:role/strongroom-audit",
+        "s3_endpoint": "http://127.0.0.1:8333",
+        "vault_addr": "http://127.0.0.1:8200",
+        "broker_credentials": str(folder / "broker.json"),
+        "oidc_role": "strongroom",
+        "releaser_socket": str(folder / "releaser.sock"),
+        "policy_bundle": str(folder),
+    }
+
+
+def dataset(name: str, shards: int) -> DatasetFacts:
+    """A dataset of ``shards`` shards with ten records each."""
+    manifest = DatasetManifest(
+        name=name,
+        records=10 * shards,
+        keyset=WrappedKeyset(
+            kms="vault://transit/feedback",
+            context={"dataset": name},
+            wrapped="vault:v1:c2VhbGVk",
+            key_id=7,
+            commitment=sha256(name.encode()),
+        ),
+        shards=tuple(
+            Shard(
+                index=index,
+                object=shard_name(index),
+                header=encode_header(bytes([40, index, shards]) + bytes(37)),
+                size_bytes=segments.ciphertext_bytes(1000 + index),
+                sha256=sha256(f"{name}{index}".encode()),
+                records=10,
+                plaintext_bytes=1000 + index,
+            )
+            for index in range(shards)
+        ),
+    )
+    return DatasetFacts(
+        manifest=manifest,
+        manifest_sha256=sha256(f"manifest of {name}".encode()),
+        manifest_bytes=900,
+        signer="ed25519:U0lHTkVS",
+    )
+
+
+def limits() -> Limits:
+    """Any limits: the plan carries them as they are."""
+    values = {
+        field.name: 60 if field.type is int else ("accuracy",)
+        for field in msgspec.structs.fields(Limits)
+    }
+    return Limits(**values)
+
+
+def facts() -> Facts:
+    """Facts that agree with the example's run file."""
+    bucket = BucketFacts(versioned=True, object_lock=False, region="eu-central-1")
+    return Facts(
+        train=dataset("feedback-train", 3),
+        held_out=dataset("feedback-held-out", 1),
+        model=ModelFacts(files=FILES),
+        evaluator=EvaluatorFacts(name="evaluator.py", sha256=sha256(b"evaluator"), size_bytes=900),
+        code=CodeFacts(measurement="sha256:code", python="3.11.9", packages={"torch": "2.13.0"}),
+        policy=PolicyFacts(digest=sha256(b"bundle"), rules=("b_rule", "a_rule")),
+        data_bucket=bucket,
+        outputs_bucket=bucket,
+        audit_bucket=BucketFacts(
+            versioned=True,
+            object_lock=True,
+            lock_mode="COMPLIANCE",
+            lock_days=1,
+            region="eu-central-1",
+        ),
+        kms=KmsFacts(owner="http://127.0.0.1:8200", prefixes=("vault://transit/",)),
+        limits=limits(),
+        capacity_bits=20_000,
+    )

@@ -1,0 +1,192 @@
+"""Every rule passes what it should and denies what it should, with the place and the reason.
+
+The cases stand beside the rules (``policies/<rule>_test.json``): changes to a plan that passes,
+and what one rule makes of it. The mutation test breaks each rule in turn and shows that a case
+notices.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+import policies
+from policies.bundle import Bundle, Settings
+from policies.gate import Decision, decide
+from policies.interpreter import ask_here
+
+FOLDER = Path(policies.__file__).parent
+RULES = [rule["id"] for rule in json.loads((FOLDER / "manifest.json").read_text())["rules"]]
+Case = dict[str, Any]
+
+
+def cases(rule: str) -> list[Case]:
+    return list(json.loads((FOLDER / f"{rule}_test.json").read_text())["cases"])
+
+
+def at(document: Any, pointer: str) -> Any:
+    for step in pointer.split("/"):
+        document = document[int(step) if isinstance(document, list) else step]
+    return document
+
+
+def resolve(value: Any, plan: dict[str, Any]) -> Any:
+    """``<model/digest>`` stands for the sample plan's own value."""
+    if isinstance(value, str) and re.fullmatch(r"<[a-z0-9_/]+>", value):
+        return at(plan, value[1:-1])
+    if isinstance(value, list):
+        return [resolve(item, plan) for item in value]
+    return value
+
+
+def apply(case: Case, plan: dict[str, Any], bundle: Bundle) -> tuple[dict[str, Any], Bundle]:
+    changed = copy.deepcopy(plan)
+    if "settings" in case:
+        wanted = {key: resolve(value, plan) for key, value in case["settings"].items()}
+        settings = {**msgspec.to_builtins(bundle.settings), **wanted}
+        bundle = msgspec.structs.replace(bundle, settings=msgspec.convert(settings, Settings))
+    for pointer, *value in case["change"]:
+        *parents, last = pointer.split("/")
+        holder = at(changed, "/".join(parents)) if parents else changed
+        key = int(last) if isinstance(holder, list) else last
+        if value:
+            holder[key] = resolve(value[0], plan)
+        else:
+            del holder[key]
+    return changed, bundle
+
+
+def alone(rule: str, plan: dict[str, Any], bundle: Bundle) -> tuple[dict[str, Any], Bundle]:
+    """A bundle of one rule, and the plan for it: the same answers, many times faster."""
+    names = ("admission.rego", "lib.rego", f"{rule}.rego")
+    bundle = msgspec.structs.replace(
+        bundle,
+        modules={name: bundle.modules[name] for name in names},
+        rules=tuple(found for found in bundle.rules if found.id == rule),
+    )
+    return {**plan, "policy": {"digest": bundle.digest, "rules": [rule]}}, bundle
+
+
+def notices(rule: str, case: Case, plan: dict[str, Any], bundle: Bundle) -> str:
+    """What is wrong with the rule's answer to a case; empty when it is right."""
+    changed, bundle = apply(case, *alone(rule, plan, bundle))
+    return difference(rule, case, decide(bundle, changed, ask=ask_here))
+
+
+def difference(rule: str, case: Case, decision: Decision) -> str:
+    passed = rule in decision.passed
+    if case.get("passes"):
+        return "" if passed else f"denied: {[d for d in decision.denials if d.rule == rule]}"
+    if passed:
+        return "passed"
+    own = [denial for denial in decision.denials if denial.rule == rule]
+    if not own:
+        return "no denial"
+    fitting = [
+        denial
+        for denial in own
+        if denial.path == case["path"] and case.get("actual", "") in denial.actual
+    ]
+    return "" if fitting else f"other denials: {own}"
+
+
+def test_every_rule_has_cases_for_both_answers() -> None:
+    files = {path.name.removesuffix("_test.json") for path in FOLDER.glob("*_test.json")}
+    assert files == set(RULES)
+    for rule in RULES:
+        assert any(case.get("passes") for case in cases(rule)), rule
+        assert any(not case.get("passes") for case in cases(rule)), rule
+
+
+def test_the_sample_plan_is_allowed(sample_plan: dict[str, Any], bundle: Bundle) -> None:
+    decision = decide(bundle, sample_plan, ask=ask_here)
+    assert decision.allowed
+    assert decision.passed == tuple(sorted(RULES))
+    assert decision.denials == ()
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_rule(rule: str, sample_plan: dict[str, Any], bundle: Bundle) -> None:
+    wrong = {case["why"]: notices(rule, case, sample_plan, bundle) for case in cases(rule)}
+    assert {why: text for why, text in wrong.items() if text} == {}
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_denials_say_what_to_do(rule: str, sample_plan: dict[str, Any], bundle: Bundle) -> None:
+    for case in cases(rule):
+        changed, theirs = apply(case, *alone(rule, sample_plan, bundle))
+        for denial in decide(theirs, changed, ask=ask_here).denials:
+            assert "cannot be shown" not in denial.actual
+            assert denial.control
+            assert denial.path.startswith("spec.")
+            assert denial.expected
+            assert denial.actual
+            assert denial.fix
+
+
+# What a careless edit does to a rule. Each mutant must be noticed by a case of the rule.
+COMPARISONS = {"==": "!=", "!=": "==", "<=": "<", ">=": ">", " > ": " >= ", " < ": " <= "}
+
+
+def mutants(text: str) -> Iterator[tuple[str, str]]:
+    """Every single-place change of a rule: name and text."""
+    lines = text.splitlines()
+    for number, line in enumerate(lines):
+        for old, new in COMPARISONS.items():
+            for match in re.finditer(re.escape(old), line):
+                changed = line[: match.start()] + new + line[match.end() :]
+                yield f"line {number + 1}: {line.strip()} -> {new}", _with(lines, number, changed)
+        if "not " in line:
+            yield f"line {number + 1}: no `not`", _with(lines, number, line.replace("not ", "", 1))
+        condition = line.startswith("\t") and not line.rstrip().endswith(("{", "(", ",", "["))
+        if condition and line.strip() not in ("}", ")", "])", "})"):
+            yield f"line {number + 1}: drop {line.strip()}", _with(lines, number, "")
+
+
+def _with(lines: list[str], number: int, line: str) -> str:
+    return "\n".join([*lines[:number], line, *lines[number + 1 :]]) + "\n"
+
+
+# Mutants that decide the same: the line is a second net, or compiles to nothing else.
+EQUIVALENT: dict[str, tuple[str, ...]] = {}
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_every_mutant_of_a_rule_is_noticed(
+    rule: str, sample_plan: dict[str, Any], bundle: Bundle
+) -> None:
+    name = f"{rule}.rego"
+    survivors = []
+    for what, text in mutants(bundle.modules[name]):
+        mutated = msgspec.structs.replace(bundle, modules={**bundle.modules, name: text})
+        if not any(notices(rule, case, sample_plan, mutated) for case in cases(rule)):
+            survivors.append(what)
+    assert [s for s in survivors if not s.endswith(EQUIVALENT.get(rule, ("\0",)))] == []
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_rule_that_always_passes_is_noticed(
+    rule: str, sample_plan: dict[str, Any], bundle: Bundle
+) -> None:
+    text = f"package strongroom.rules.{rule}\n\npass := true\n\ndeny := set()\n"
+    mutated = msgspec.structs.replace(bundle, modules={**bundle.modules, f"{rule}.rego": text})
+    missed = [case["why"] for case in cases(rule) if notices(rule, case, sample_plan, mutated)]
+    refusals = [case["why"] for case in cases(rule) if not case.get("passes")]
+    assert missed == refusals
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_rule_that_is_deleted_denies(
+    rule: str, sample_plan: dict[str, Any], bundle: Bundle
+) -> None:
+    modules = {name: text for name, text in bundle.modules.items() if name != f"{rule}.rego"}
+    decision = decide(msgspec.structs.replace(bundle, modules=modules), sample_plan, ask=ask_here)
+    assert not decision.allowed
+    assert [denial.rule for denial in decision.denials] in ([rule], ["bundle"])
