@@ -1,1 +1,1 @@
-"""Buckets, short-lived credentials, key services and the embedded stack: all network code lives here."""
+"""Buckets, short-lived credentials, key services, embedded stack: all network code lives here."""

@@ -207,6 +207,8 @@ def _check_facts(run: TrainingRun, facts: Facts) -> None:
     for field, dataset in (("train", facts.train), ("held_out", facts.held_out)):
         require(dataset.manifest.records > 0, f"spec.data.{field}", "at least one record", "none")
         kms = dataset.manifest.keyset.kms
-        require(kms == run.keys.data, "spec.keys.data", f"{kms}, which seals {field}", run.keys.data)
+        require(
+            kms == run.keys.data, "spec.keys.data", f"{kms}, which seals {field}", run.keys.data
+        )
     if errors:
         raise ErrorList(errors)

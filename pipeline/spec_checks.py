@@ -26,7 +26,7 @@ def problems_in(data: object) -> list[Problem]:
     return [problem for check in _CHECKS for problem in check(spec)]
 
 
-def _get(data: object, *path: str | int) -> Any:  # noqa: ANN401 - plain data of any form
+def _get(data: object, *path: str | int) -> Any:
     for step in path:
         if isinstance(step, int):
             data = data[step] if isinstance(data, list) and step < len(data) else None

@@ -125,7 +125,7 @@ def core_value(text: str) -> Value:
     return text
 
 
-def to_data(node: Node) -> Any:  # noqa: ANN401 - the plain data of any document
+def to_data(node: Node) -> Any:
     """The tree as dicts, lists and scalars."""
     match node:
         case Scalar():
@@ -220,7 +220,7 @@ class _Builder:
         # For each open collection the key that waits for its value, with None for "expect a key".
         self.keys: list[str | None] = []
 
-    def accept(self, event: Any) -> bool:  # noqa: ANN401 - ruamel's events have no common fields
+    def accept(self, event: Any) -> bool:
         """Take one event; False ends the reading."""
         match event:
             case DocumentStartEvent():
@@ -255,7 +255,7 @@ class _Builder:
             self.source.errors.append(TagRefused(place=self.source.place(Mark(1, 1))))
         return True
 
-    def _within_limits(self, event: Any) -> bool:  # noqa: ANN401
+    def _within_limits(self, event: Any) -> bool:
         place = self.source.place(self._mark(event))
         if len(self.open) > MAX_DEPTH:
             self.source.errors.append(
@@ -269,13 +269,13 @@ class _Builder:
             return False
         return True
 
-    def _check_node(self, event: Any) -> None:  # noqa: ANN401
+    def _check_node(self, event: Any) -> None:
         if event.anchor is not None:
             self._refuse_alias(event)
         if event.ctag is not None:
             self.source.errors.append(TagRefused(place=self.source.place(self._mark(event))))
 
-    def _refuse_alias(self, event: Any) -> None:  # noqa: ANN401
+    def _refuse_alias(self, event: Any) -> None:
         self.source.errors.append(AliasRefused(place=self.source.place(self._mark(event))))
 
     def _push(self, node: Sequence | Mapping) -> None:
@@ -316,5 +316,5 @@ class _Builder:
         parent.key_marks[node.text] = node.mark
         return node.text
 
-    def _mark(self, event: Any) -> Mark:  # noqa: ANN401
+    def _mark(self, event: Any) -> Mark:
         return Mark(event.start_mark.line + 1, event.start_mark.column + 1)

@@ -54,7 +54,7 @@ class TargetLogprobs(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any,  # noqa: ANN401
+        ctx: Any,
         hidden_KD: Tensor,
         head_VD: Tensor,
         targets_K: Tensor,
@@ -77,6 +77,6 @@ class TargetLogprobs(torch.autograd.Function):
         return torch.cat(logprobs), entropy_K
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:  # noqa: ANN401
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
         (jacobian_KD,) = ctx.saved_tensors
         return (jacobian_KD * grads[0][:, None]).to(jacobian_KD.dtype), None, None, None

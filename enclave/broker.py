@@ -1,0 +1,223 @@
+"""The broker's side of one enclave: start it, serve what it asks for, admit what it says.
+
+I/O on buckets is behind ``Objects``, which ``pipeline`` builds from ``connectors``; this module
+sees sealed bytes and checked records only. A frame that breaks the rules kills the enclave.
+"""
+
+from __future__ import annotations
+
+import base64
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+import msgspec
+from typing_extensions import Buffer
+
+from crypto.digests import Sha256, sha256
+from crypto.dsse import KeyRef, open_envelope, sign_envelope
+from crypto.manifest import CHECKPOINT_TYPE, encode
+from crypto.segments import HEADER_BYTES
+from enclave import frames, launch
+from enclave.channel import Channel, Kind
+from enclave.channel_errors import ChannelBroken, ChannelViolation, EnclaveKilled
+from enclave.checkpoints import checkpoint_manifest
+from enclave.evidence import Evidence
+from enclave.gate import Gate
+from enclave.words import DETAILS
+from errors import StrongroomError, all_codes
+
+RECORDS: msgspec.json.Decoder[frames.Outgoing] = msgspec.json.Decoder(frames.Outgoing)
+
+
+class Objects(Protocol):
+    """The bucket, as far as one enclave may use it."""
+
+    def fetch(self, request: frames.Fetch) -> Iterator[Buffer]:
+        """The bytes of one object that the plan lists."""
+        ...
+
+    def put(self, artifact: str, step: int, data: bytes) -> None:
+        """Create a sealed object under the run's prefix; the same bytes again are no error."""
+        ...
+
+    def put_manifest(self, step: int, envelope: bytes) -> Sha256:
+        """Create a checkpoint's manifest, last; returns the digest of the one that is there."""
+        ...
+
+
+class EnclaveHandle:
+    """One running enclave, from its start to its end."""
+
+    def __init__(
+        self,
+        *,
+        plan: bytes,
+        nonce: str,
+        assurance: launch.Assurance,
+        threads: int,
+        run: str,
+        limits: frames.Limits,
+        objects: Objects,
+        notify: Callable[[frames.Outgoing, dict[str, object]], None],
+    ) -> None:
+        self._run = run
+        self._plan_digest = sha256(plan)
+        self._objects = objects
+        self._notify = notify
+        self._gate = Gate(limits, DETAILS)
+        self._put: dict[tuple[str, int], frames.SealedEntry] = {}
+        self._buffer = bytearray()
+        ours, theirs = Channel.pair()
+        self._channel = Channel(ours, "enclave")
+        self._process = launch.start("enclave.worker", theirs.fileno(), assurance, threads=threads)
+        theirs.close()
+        try:
+            self._channel.send_record(frames.Start(plan=plan, nonce=nonce))
+            self.evidence = self._await_evidence()
+        except StrongroomError as error:
+            raise self._explained(error) from None
+
+    def give_keys(self, sealed: bytes) -> None:
+        """Hand the releaser's sealed keys in and wait until the enclave has opened them."""
+        self.run(frames.Keys(sealed=sealed))
+
+    def run(self, command: frames.Command) -> None:
+        """Give one command and serve the enclave until it is done. Raises what it reports."""
+        try:
+            self._channel.send_record(command)
+            while True:
+                record = self._channel.recv_record(RECORDS)
+                self._gate.admit(record)
+                match record:
+                    case frames.Done():
+                        return
+                    case frames.Fetch():
+                        self._channel.send_object(self._objects.fetch(record))
+                    case frames.Put():
+                        self._receive(record)
+                    case frames.CheckpointDone():
+                        digest = self._finish_checkpoint(record)
+                        self._notify(record, {"manifest": digest})
+                    case frames.Failure():
+                        raise _failure(record)
+                    case _:
+                        self._notify(record, {})
+        except StrongroomError as error:
+            self.kill()
+            raise self._explained(error) from None
+        except BaseException:
+            self.kill()
+            raise
+
+    def stop(self) -> None:
+        """End the enclave in good order."""
+        try:
+            self._channel.send_record(frames.Stop())
+            self._process.wait(timeout=5)
+        except (StrongroomError, subprocess.TimeoutExpired):
+            pass
+        self.kill()
+
+    def kill(self) -> None:
+        """End the enclave at once. Plaintext dies with the process."""
+        self._channel.close()
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+
+    @property
+    def pid(self) -> int:
+        """The enclave's process id."""
+        return self._process.pid
+
+    def _await_evidence(self) -> Evidence:
+        while True:
+            record = self._channel.recv_record(RECORDS)
+            self._gate.admit(record)
+            match record:
+                case frames.Fetch(kind="model"):
+                    self._channel.send_object(self._objects.fetch(record))
+                case frames.Progress():
+                    self._notify(record, {})
+                case frames.EvidenceFrame():
+                    try:
+                        return msgspec.json.decode(record.evidence, type=Evidence)
+                    except msgspec.DecodeError:
+                        raise ChannelViolation(place="enclave", expected="evidence") from None
+                case frames.Failure():
+                    raise _failure(record)
+                case _:
+                    raise ChannelViolation(
+                        place="enclave", expected="evidence first", actual=type(record).__name__
+                    )
+
+    def _receive(self, put: frames.Put) -> None:
+        """One sealed object, whole, into the bucket."""
+        data = bytearray()
+        while True:
+            kind, size = self._channel.recv_into(self._buffer)
+            if kind is Kind.END:
+                break
+            if kind is not Kind.DATA or len(data) + size > put.size_bytes:
+                raise ChannelViolation(place="enclave", expected="the announced bytes")
+            data += memoryview(self._buffer)[:size]
+        if len(data) != put.size_bytes:
+            raise ChannelViolation(place="enclave", expected="the announced bytes")
+        sealed = bytes(data)
+        self._gate.admit_sealed(sealed[:HEADER_BYTES], len(sealed))
+        self._objects.put(put.artifact, put.index, sealed)
+        self._put[put.artifact, put.index] = frames.SealedEntry(
+            size_bytes=len(sealed),
+            sha256=sha256(sealed),
+            plaintext_sha256="",
+            header=base64.b64encode(sealed[:HEADER_BYTES]).decode(),
+        )
+
+    def _finish_checkpoint(self, record: frames.CheckpointDone) -> Sha256:
+        """Rebuild the manifest from what was really written, check the signature, write it."""
+        entries = {
+            "adapter": record.adapter,
+            "state": record.state,
+            "rollouts": record.rollouts,
+        }
+        for name, entry in entries.items():
+            written = self._put.get((name, record.step))
+            blank = msgspec.structs.replace(entry, plaintext_sha256="")
+            if written != blank:
+                raise ChannelViolation(place="enclave", expected="the objects that were written")
+        payload = encode(checkpoint_manifest(self._run, self._plan_digest, record.step, entries))
+        signer = KeyRef(self.evidence.signing_key)
+        signature = base64.b64decode(record.signature)
+        envelope = sign_envelope(CHECKPOINT_TYPE, payload, signer, lambda _message: signature)
+        open_envelope(envelope, CHECKPOINT_TYPE, [signer], place="checkpoint manifest")
+        return self._objects.put_manifest(record.step, envelope)
+
+    def _explained(self, error: StrongroomError) -> StrongroomError:
+        """A broken channel, told as what became of the process."""
+        if not isinstance(error, ChannelBroken):
+            return error
+        try:
+            status = self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            return error
+        actual = signal.Signals(-status).name if status < 0 else f"exit status {status}"
+        return EnclaveKilled(place=f"enclave of run {self._run}", actual=actual)
+
+
+def _failure(record: frames.Failure) -> StrongroomError:
+    """The enclave's failure as an error, its place written from its numbers."""
+    parts = []
+    if record.shard >= 0:
+        parts.append(f"{record.dataset}/shard-{record.shard:05d}.sealed")
+    if record.segment >= 0:
+        parts.append(f"segment {record.segment}")
+    if record.step >= 0:
+        parts.append(f"step {record.step}")
+    if record.row >= 0:
+        parts.append(f"{record.dataset} row {record.row}")
+    if record.line >= 0:
+        column = f":{record.column}" if record.column >= 0 else ""
+        parts.append(f"line {record.line}{column}")
+    return all_codes()[record.code](place=" ".join(parts), actual=record.detail)

@@ -1,0 +1,35 @@
+"""The manifest of a checkpoint, built alike by the enclave that signs it and the broker that
+writes it, so that the enclave has no free byte in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from crypto.digests import Sha256
+from crypto.manifest import CheckpointManifest, SealedObject
+from enclave import frames
+
+#: Name of an artifact's object beside its manifest.
+OBJECT_NAMES = {"adapter": "adapter.sealed", "state": "state.sealed", "rollouts": "rollouts.sealed"}
+
+
+def checkpoint_manifest(
+    run: str, plan_digest: str, step: int, entries: Mapping[str, frames.SealedEntry]
+) -> CheckpointManifest:
+    """The manifest of the checkpoint at ``step`` with one entry per artifact."""
+    return CheckpointManifest(
+        run=run,
+        step=step,
+        plan_digest=Sha256(plan_digest),
+        objects={
+            name: SealedObject(
+                object=OBJECT_NAMES[name],
+                size_bytes=entry.size_bytes,
+                sha256=Sha256(entry.sha256),
+                plaintext_sha256=Sha256(entry.plaintext_sha256),
+                header=entry.header,
+            )
+            for name, entry in entries.items()
+        },
+        cursor={"step": step},
+    )

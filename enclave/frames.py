@@ -1,0 +1,279 @@
+"""What may cross the channel between broker and enclave: the whole vocabulary, and nothing else.
+
+Everything that leaves an enclave is one of the ``Outgoing`` records below (numbers, digests, ids
+and enumerated codes: no free text) or sealed bytes that follow a ``Put``. ``enclave.gate`` checks
+each record on the broker's side; ``capacity_bits`` adds up what those records could carry at most.
+
+Commands go the other way. They may hold anything, since the enclave has nowhere to send it.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import msgspec
+
+Dataset = Literal["train", "held_out"]
+Phase = Literal["before", "after"]
+Activity = Literal["model", "warm_up", "verify", "load", "evaluate", "train"]
+Artifact = Literal["adapter", "state", "rollouts", "shard"]
+FetchKind = Literal["model", "evaluator", "manifest", "shard", "artifact"]
+
+SIGNIFICANT_DIGITS = 4
+#: Numbers leave as 0 or ±d.ddd·10^e with e in this range; the gate refuses others.
+EXPONENTS = range(-9, 10)
+#: One number carries at most this many bits: sign × 9000 mantissas × exponents, and zero.
+NUMBER_BITS = math.log2(2 * 9000 * len(EXPONENTS) + 1)
+DIGEST_BITS = 256
+#: How often progress may be reported in one activity.
+PROGRESS_LIMIT = 200
+#: Bad records listed one by one in a run; the rest is only counted.
+BAD_RECORD_LIMIT = 1000
+
+
+class _Frame(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="frame", kw_only=True
+):
+    pass
+
+
+# ---- commands: broker -> enclave ---------------------------------------------------------------
+
+
+class Start(_Frame, frozen=True, tag="start"):
+    """First frame to a ``train`` enclave: the plan it will attest to, and the releaser's nonce."""
+
+    plan: bytes
+    nonce: str
+
+
+class Keys(_Frame, frozen=True, tag="keys"):
+    """The HPKE-sealed keysets from the releaser."""
+
+    sealed: bytes
+
+
+class Verify(_Frame, frozen=True, tag="verify"):
+    """Authenticate every segment of one shard and check every record."""
+
+    dataset: Dataset
+    shard: int
+
+
+class Evaluate(_Frame, frozen=True, tag="evaluate"):
+    """Score the held-out rows greedily; ``before`` switches the adapter off."""
+
+    phase: Phase
+
+
+class Train(_Frame, frozen=True, tag="train"):
+    """Train to the last step, from ``resume_step`` (0: from the beginning)."""
+
+    resume_step: int
+
+
+class Stop(_Frame, frozen=True, tag="stop"):
+    """Exit at once; plaintext dies with the process."""
+
+
+class SealShards(_Frame, frozen=True, tag="seal_shards"):
+    """To a ``seal`` enclave: turn the rows of ``sources`` into sealed shards."""
+
+    dataset: str
+    records_per_shard: int
+
+
+class View(_Frame, frozen=True, tag="view"):
+    """To a ``view`` enclave: open one sealed object and print it to the inherited terminal."""
+
+    run: str
+    step: int
+    commitment: str
+
+
+Command = Keys | Verify | Evaluate | Train | Stop | Start | SealShards | View
+
+
+# ---- records: enclave -> broker ----------------------------------------------------------------
+
+
+class EvidenceFrame(_Frame, frozen=True, tag="evidence"):
+    """What the enclave says of itself; the fields are those of ``enclave.evidence.Evidence``."""
+
+    evidence: bytes
+
+
+class Fetch(_Frame, frozen=True, tag="fetch"):
+    """Ask for one whole object. The broker answers with its bytes, in order, then an end."""
+
+    kind: FetchKind
+    dataset: Dataset = "train"
+    index: int = 0
+    artifact: Artifact = "adapter"
+
+
+class Put(_Frame, frozen=True, tag="put"):
+    """Sealed bytes follow: ``size_bytes`` of them (or, for 0, until the end frame)."""
+
+    artifact: Artifact
+    index: int
+    size_bytes: int
+
+
+class ShardVerified(_Frame, frozen=True, tag="shard_verified"):
+    """One shard's result: how many records were good, how many were not."""
+
+    dataset: Dataset
+    shard: int
+    records: int
+    bad_records: int
+    plaintext_bytes: int
+
+
+class ShardSealed(_Frame, frozen=True, tag="shard_sealed"):
+    """One sealed shard's manifest entry, as far as only the sealer knows it."""
+
+    shard: int
+    header: str
+    records: int
+    plaintext_bytes: int
+
+
+class BadRecord(_Frame, frozen=True, tag="bad_record"):
+    """One record that cannot be trained on: where (``line`` counts from 1) and which fault."""
+
+    dataset: Dataset
+    shard: int
+    line: int
+    fault: str
+
+
+class Progress(_Frame, frozen=True, tag="progress"):
+    """``done`` of ``total`` units of an activity."""
+
+    activity: Activity
+    done: int
+    total: int
+
+
+class StepDone(_Frame, frozen=True, tag="step_done"):
+    """One training step's numbers, by declared name."""
+
+    step: int
+    values: dict[str, float]
+
+
+class SealedEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One object of a checkpoint."""
+
+    size_bytes: int
+    sha256: str
+    plaintext_sha256: str
+    header: str
+
+
+class CheckpointDone(_Frame, frozen=True, tag="checkpoint_done"):
+    """A checkpoint's objects are put. ``signature`` covers its manifest, which the broker rebuilds
+    from these fields and the plan, so that no byte of it is the enclave's free choice."""
+
+    step: int
+    adapter: SealedEntry
+    state: SealedEntry
+    rollouts: SealedEntry
+    signature: str
+
+
+class Evaluated(_Frame, frozen=True, tag="evaluated"):
+    """Held-out means, by declared name."""
+
+    phase: Phase
+    rows: int
+    values: dict[str, float]
+
+
+class Failure(_Frame, frozen=True, tag="failure"):
+    """The command failed. ``code`` is a Strongroom error code; numbers say where.
+
+    ``row`` counts from 0 within the dataset, ``line`` from 1 in the evaluator or the shard;
+    -1 means that the number does not apply. ``detail`` is an enumerated word of that error.
+    """
+
+    code: str
+    detail: str = ""
+    dataset: Dataset = "train"
+    shard: int = -1
+    segment: int = -1
+    row: int = -1
+    line: int = -1
+    column: int = -1
+    step: int = -1
+
+
+class Done(_Frame, frozen=True, tag="done"):
+    """The command is finished."""
+
+
+Outgoing = (
+    EvidenceFrame
+    | Fetch
+    | Put
+    | ShardVerified
+    | ShardSealed
+    | BadRecord
+    | Progress
+    | StepDone
+    | CheckpointDone
+    | Evaluated
+    | Failure
+    | Done
+)
+
+
+# ---- numbers -----------------------------------------------------------------------------------
+
+
+def rounded(value: float) -> float:
+    """``value`` to four significant digits, clamped to the range that may leave; NaN is refused."""
+    if not math.isfinite(value):
+        raise ValueError("only finite numbers may leave the enclave")
+    if abs(value) < 10.0 ** EXPONENTS[0]:
+        return 0.0
+    limit = 9.999 * 10.0 ** EXPONENTS[-1]
+    return float(f"{max(-limit, min(limit, value)):.{SIGNIFICANT_DIGITS}g}")
+
+
+class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How much may leave one enclave of a run; part of the plan, enforced by the gate."""
+
+    steps: int
+    checkpoints: int
+    shards: int
+    records: int
+    fetches: int
+    step_metrics: tuple[str, ...]
+    evaluation_metrics: tuple[str, ...]
+    output_bytes: int
+    memory_bytes: int
+    """Largest data memory of the enclave's process; the one limit that the kernel enforces."""
+
+
+def capacity_bits(limits: Limits) -> int:
+    """The largest number of bits per enclave start that could leave outside sealed bytes.
+
+    Counts each record type at its limit: numbers at ``NUMBER_BITS``, free digests and keys at 256,
+    counts at the logarithm of their range. It is an upper bound on a channel that nobody is known
+    to use, stated so that an auditor can weigh it. Timing, sizes and order are not counted.
+    """
+    steps = limits.steps * len(limits.step_metrics) * NUMBER_BITS
+    evaluations = 2 * len(limits.evaluation_metrics) * NUMBER_BITS
+    # Per checkpoint: three plaintext digests, three 39-byte headers, one 64-byte signature.
+    checkpoints = limits.checkpoints * (3 * DIGEST_BITS + 3 * 39 * 8 + 512)
+    fetches = limits.fetches * math.log2(max(2, limits.fetches))
+    shards = limits.shards * 2 * math.log2(limits.records + 2)
+    bad = BAD_RECORD_LIMIT * (math.log2(limits.records + 2) + 4)
+    progress = 6 * PROGRESS_LIMIT * 2 * math.log2(limits.records + 2)
+    evidence = 2 * DIGEST_BITS + 512
+    failure = 256
+    total = steps + evaluations + checkpoints + fetches + shards + bad + progress + evidence
+    return math.ceil(total + failure)

@@ -1,0 +1,128 @@
+"""The broker's gate: decides for each record from the enclave whether it may pass.
+
+A pure state machine. Its rules:
+1. a record has one of the schemas of ``enclave.frames`` (checked by decoding);
+2. metric names are those that the plan declares; values are finite, rounded to four significant
+   digits and inside the range of ``frames.EXPONENTS``;
+3. every id, count and code is inside the plan's range; words come from enumerations;
+4. each record type may come only as often as ``frames.Limits`` allows, each step once;
+5. sealed bytes look like a sealed object and stay inside the run's output budget.
+
+A record that breaks a rule raises ``ChannelViolation``; the broker then kills the enclave.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+from enclave import frames
+from enclave.channel_errors import ChannelViolation
+from errors import StrongroomError, all_codes
+
+#: Words that may stand in ``Failure.detail``: names of faults, never text from data or code.
+_DETAIL = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}")
+_HEADER = re.compile(r"[A-Za-z0-9+/]{54}==|[A-Za-z0-9+/]{55}=|[A-Za-z0-9+/]{56}")
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_SIGNATURE = re.compile(r"[A-Za-z0-9+/]{86}==")
+
+
+class Gate:
+    """What one enclave may still say, given what it has said."""
+
+    def __init__(self, limits: frames.Limits, details: frozenset[str]) -> None:
+        self._limits = limits
+        self._details = details
+        self._seen: Counter[str] = Counter()
+        self._steps: set[int] = set()
+        self._output_bytes = 0
+
+    def admit(self, record: frames.Outgoing) -> None:
+        """Return when ``record`` may pass; raise ``ChannelViolation`` when it may not."""
+        match record:
+            case frames.StepDone():
+                self._require(record.step not in self._steps, "each step once")
+                self._require(1 <= record.step <= self._limits.steps, "a step of the plan")
+                self._steps.add(record.step)
+                self._values(record.values, self._limits.step_metrics)
+            case frames.Evaluated():
+                self._count(f"evaluated_{record.phase}", 1)
+                self._require(0 < record.rows <= self._limits.records, "a row count of the plan")
+                self._values(record.values, self._limits.evaluation_metrics)
+            case frames.Fetch():
+                self._count("fetch", self._limits.fetches)
+                self._require(0 <= record.index <= max(self._limits.steps, 1 << 20), "an index")
+            case frames.Put():
+                self._count("put", 3 * self._limits.checkpoints)
+                self._require(record.artifact != "shard", "an artifact of a run")
+                self._require(record.size_bytes > 0, "sealed bytes")
+                self._output_bytes += record.size_bytes
+                self._require(
+                    self._output_bytes <= self._limits.output_bytes,
+                    f"at most {self._limits.output_bytes} sealed bytes in a run",
+                )
+            case frames.CheckpointDone():
+                self._count("checkpoint", self._limits.checkpoints)
+                self._require(1 <= record.step <= self._limits.steps, "a step of the plan")
+                self._require(bool(_SIGNATURE.fullmatch(record.signature)), "a signature")
+                for entry in (record.adapter, record.state, record.rollouts):
+                    self._require(bool(_HEADER.fullmatch(entry.header)), "a sealed header")
+                    self._require(bool(_DIGEST.fullmatch(entry.sha256)), "a digest")
+                    self._require(bool(_DIGEST.fullmatch(entry.plaintext_sha256)), "a digest")
+            case frames.ShardVerified():
+                self._count("shard", self._limits.shards)
+                self._counts(record.shard, record.records, record.bad_records)
+            case frames.BadRecord():
+                self._count("bad_record", frames.BAD_RECORD_LIMIT)
+                self._require(record.line >= 1, "a line")
+                self._word(record.fault)
+            case frames.Progress():
+                self._count(f"progress_{record.activity}", frames.PROGRESS_LIMIT)
+                self._require(0 <= record.done <= record.total < 1 << 50, "progress")
+            case frames.Failure():
+                self._count("failure", 1)
+                self._require(record.code in all_codes(), "a known error code")
+                if record.detail:
+                    self._word(record.detail)
+            case frames.EvidenceFrame():
+                self._count("evidence", 1)
+                self._require(len(record.evidence) <= 16 << 10, "evidence")
+            case frames.Done():
+                self._count("done", 4 + self._limits.shards)
+            case _:
+                raise self._violation("a record that this role may send")
+
+    def admit_sealed(self, head: bytes, size_bytes: int) -> None:
+        """Check that an object's first bytes are those of a sealed object, and its length."""
+        self._require(len(head) >= 40 and head[0] == 40 and size_bytes >= 56, "a sealed object")
+
+    def _values(self, values: dict[str, float], names: tuple[str, ...]) -> None:
+        unknown = set(values) - set(names)
+        self._require(not unknown, "declared metric names only")
+        for value in values.values():
+            try:
+                ok = frames.rounded(value) == value
+            except ValueError:
+                ok = False
+            self._require(ok, "finite numbers of four significant digits")
+
+    def _word(self, word: str) -> None:
+        known = word in self._details and bool(_DETAIL.fullmatch(word))
+        self._require(known, "an enumerated word")
+
+    def _counts(self, *numbers: int) -> None:
+        self._require(
+            all(0 <= number <= self._limits.records for number in numbers), "counts in range"
+        )
+
+    def _count(self, kind: str, limit: int) -> None:
+        self._seen[kind] += 1
+        self._require(self._seen[kind] <= limit, f"at most {limit} records of kind {kind}")
+
+    def _require(self, condition: bool, expected: str) -> None:
+        if not condition:
+            raise self._violation(expected)
+
+    @staticmethod
+    def _violation(expected: str) -> StrongroomError:
+        return ChannelViolation(place="enclave", expected=expected, actual="something else")

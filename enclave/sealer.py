@@ -1,0 +1,155 @@
+"""The ``seal`` enclave: rows in, sealed shards out; no network beside the plaintext.
+
+Reads the owner's JSONL files (plain or zstd), checks every record first, and only when all are good
+seals them into shards. The files' names come as arguments, since stage A must know what stays
+readable. Source files are read twice; a file that changes in between changes the record count,
+which fails.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import zstandard
+
+from crypto.keyset import Keyset
+from crypto.manifest import encode_header, shard_identity
+from enclave import frames
+from enclave.attest import COMMANDS, attest, seal_order, warm_up_primitives
+from enclave.channel import Channel, Kind
+from enclave.channel_errors import ChannelViolation, RecordsRejected
+from enclave.launch import Assurance
+from enclave.lockdown import library_paths, lock_files_and_network, lock_system_calls
+from enclave.measurement import measure
+from enclave.probes import probe
+from enclave.secret_memory import SecretMemory
+from enclave.shards import Position, records
+from errors import StrongroomError
+from trainer.rows import FaultCode, RecordFault, decode_row
+
+ZSTD_LEVEL = 3
+_READ_BYTES = 1 << 20
+ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+
+
+def main(fd: int, assurance: Assurance, arguments: Sequence[str]) -> None:
+    """Seal the files in ``arguments`` (after nonce and key reference) over the socket ``fd``."""
+    nonce, kms, dataset, *names = arguments
+    channel = Channel(socket.socket(fileno=fd), "sealer's parent")
+    measurement = measure()
+    window = SecretMemory(1)
+    # Opened before the lock-down and read after it: Landlock then needs no rule for them.
+    sources = [os.open(name, os.O_RDONLY | os.O_CLOEXEC) for name in names]
+    warm_up_primitives()
+    zstandard.ZstdCompressor(level=ZSTD_LEVEL).compressobj().compress(b"warm")
+    if assurance != "A0":
+        lock_files_and_network(library_paths())
+        lock_system_calls()
+    seen = probe(expected_fds=(fd, *sources), secret_memory=window.kind)
+    attested = attest(
+        channel,
+        role="seal",
+        assurance=assurance,
+        measurement=measurement,
+        plan_digest=seal_order(dataset, kms),
+        nonce=nonce,
+        probes=seen.probes,
+        warnings=seen.warnings,
+    )
+    command = channel.recv_record(COMMANDS)
+    if not isinstance(command, frames.SealShards):
+        raise ChannelViolation(place="parent", expected="seal_shards", actual="another command")
+    try:
+        counts = [_check(channel, index, source) for index, source in enumerate(sources)]
+        if any(bad for _good, bad in counts):
+            raise RecordsRejected(actual=str(sum(bad for _good, bad in counts)))
+        _seal(channel, command, sources, sum(good for good, _bad in counts), attested.keysets)
+    except StrongroomError as error:
+        channel.send_record(frames.Failure(code=error.code))
+        return
+    channel.send_record(frames.Done())
+
+
+class _File:
+    """A descriptor as a source of bytes, decompressed when it is zstd."""
+
+    def __init__(self, source: int) -> None:
+        self._source = source
+        os.lseek(source, 0, os.SEEK_SET)
+        self.is_zstd = os.read(source, 4) == ZSTD_MAGIC
+        os.lseek(source, 0, os.SEEK_SET)
+
+    def read(self, size: int = _READ_BYTES) -> bytes:
+        """Up to ``size`` bytes; empty at the end."""
+        return os.read(self._source, size if size > 0 else _READ_BYTES)
+
+
+def _lines(source: int, position: Position) -> Iterator[bytes | None]:
+    file = _File(source)
+    return records(file, position, compressed=file.is_zstd)
+
+
+def _check(channel: Channel, index: int, source: int) -> tuple[int, int]:
+    """Good and bad records of one file; each bad one is reported by line."""
+    position = Position()
+    good = bad = 0
+    for line in _lines(source, position):
+        try:
+            if line is None:
+                raise RecordFault(FaultCode.TOO_LONG)
+            decode_row(line)
+            good += 1
+        except RecordFault as fault:
+            bad += 1
+            if bad <= frames.BAD_RECORD_LIMIT:
+                channel.send_record(
+                    frames.BadRecord(
+                        dataset="train", shard=index, line=position.line, fault=str(fault.code)
+                    )
+                )
+    return good, bad
+
+
+def _seal(
+    channel: Channel,
+    command: frames.SealShards,
+    sources: Sequence[int],
+    total: int,
+    keysets: dict[str, Keyset],
+) -> None:
+    keyset = keysets["dataset"]
+    rows = (line for source in sources for line in _lines(source, Position()) if line is not None)
+    count = 0
+    shard = 0
+    while count < total:
+        size = min(command.records_per_shard, total - count)
+        ad = shard_identity(command.dataset, keyset.key_id, shard, size)
+        channel.send_record(frames.Put(artifact="shard", index=shard, size_bytes=0))
+        writer = keyset.streaming().writer(ad, lambda piece: channel.send(Kind.DATA, piece))
+        compressor = zstandard.ZstdCompressor(level=ZSTD_LEVEL).compressobj()
+        for _ in range(size):
+            writer.write(compressor.compress(next(rows) + b"\n"))
+        writer.write(compressor.flush())
+        writer.close()
+        channel.send(Kind.END)
+        channel.send_record(
+            frames.ShardSealed(
+                shard=shard,
+                header=encode_header(writer.header),
+                records=size,
+                plaintext_bytes=writer.plaintext_bytes,
+            )
+        )
+        count += size
+        shard += 1
+
+
+def source_files(source: Path) -> list[Path]:
+    """The JSONL files that ``source`` names: itself, or those in the folder, by name."""
+    if source.is_dir():
+        found = [*source.glob("*.jsonl"), *source.glob("*.jsonl.zst")]
+        return sorted(found)
+    return [source]

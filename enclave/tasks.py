@@ -1,0 +1,339 @@
+"""What a ``train`` enclave does once it has keys: verify shards, train, evaluate.
+
+Imported only after stage A, since it pulls in torch. Everything comes through the channel and
+everything goes out sealed, or as a record of ``enclave.frames``.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from crypto.digests import sha256
+from crypto.dsse import pae
+from crypto.manifest import (
+    CHECKPOINT_TYPE,
+    DatasetManifest,
+    decode_dataset,
+    encode,
+    encode_header,
+    object_ad,
+)
+from crypto.pinned import check_keyset
+from crypto.segments import HEADER_BYTES
+from crypto.streaming import StreamingKey
+from enclave import frames
+from enclave.attest import Attested
+from enclave.channel import Channel
+from enclave.channel_errors import PlanMismatch, RecordsRejected
+from enclave.checkpoints import checkpoint_manifest
+from enclave.evaluator import EvaluatorProcess
+from enclave.orders import Orders
+from enclave.shards import Position, open_shard
+from trainer.checkpoint import Checkpoint, resumed_state
+from trainer.config import TrainingConfig
+from trainer.evaluation import evaluate
+from trainer.loop import train
+from trainer.lora import Policy
+from trainer.metrics import StepMetrics
+from trainer.prompts import check_prompt
+from trainer.rows import FaultCode, RecordFault, Row, SparseRows, decode_row
+from trainer.schedule import needed_rows
+from trainer.scoring import ScoredRollout
+from trainer.state import new_state
+
+OUTPUTS = "outputs"
+DATASETS: tuple[frames.Dataset, ...] = ("train", "held_out")
+SAMPLE_ROLLOUTS = 32
+
+
+@dataclass
+class Where:
+    """Where the work stands, for a failure record: numbers only."""
+
+    dataset: frames.Dataset = "train"
+    shard: int = -1
+    step: int = -1
+    position: Position = field(default_factory=Position)
+
+
+class Fetcher:
+    """Objects of the plan, asked for over the channel."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._buffer = bytearray()
+
+    def pieces(self, request: frames.Fetch) -> Iterator[memoryview]:
+        """An object's bytes, piece by piece; each piece is valid until the next."""
+        self._channel.send_record(request)
+        return self._channel.recv_object(self._buffer)
+
+    def whole(self, request: frames.Fetch, digest: str | None) -> bytearray:
+        """A whole object; its SHA-256 must be ``digest`` where one is pinned."""
+        data = bytearray()
+        for piece in self.pieces(request):
+            data += piece
+        if digest is not None and sha256(data) != digest:
+            raise PlanMismatch(place=request.kind, expected=digest, actual=sha256(data))
+        return data
+
+
+class Tasks:
+    """The state of one enclave between commands."""
+
+    def __init__(
+        self,
+        channel: Channel,
+        orders: Orders,
+        config: TrainingConfig,
+        policy: Policy,
+        evaluator: EvaluatorProcess,
+        attested: Attested,
+        window: memoryview,
+    ) -> None:
+        self._channel = channel
+        self._orders = orders
+        self._config = config
+        self._policy = policy
+        self._scorer = evaluator
+        self._attested = attested
+        self._window = window
+        self.where = Where()
+        self._fetcher = Fetcher(channel)
+        self._outputs: StreamingKey = attested.keysets[OUTPUTS].streaming()
+        source = self._fetcher.whole(frames.Fetch(kind="evaluator"), orders.evaluator.sha256)
+        evaluator.load(
+            bytes(source), orders.evaluator.metrics, timeout_s=orders.evaluator.timeout_s
+        )
+        self._manifests = {dataset: self._manifest(dataset) for dataset in DATASETS}
+        self._bad_reported = 0
+
+    def verify(self, command: frames.Verify) -> None:
+        """Authenticate every segment of one shard and check every record."""
+        good = bad = 0
+        for line in self._lines(command.dataset, command.shard):
+            fault = _fault(line)
+            if fault is None:
+                good += 1
+            else:
+                bad += 1
+                self._report_bad(fault)
+        shard = self._manifests[command.dataset].shards[command.shard]
+        self._channel.send_record(
+            frames.ShardVerified(
+                dataset=command.dataset,
+                shard=command.shard,
+                records=good,
+                bad_records=bad,
+                plaintext_bytes=shard.plaintext_bytes,
+            )
+        )
+
+    def evaluate(self, command: frames.Evaluate) -> None:
+        """Score the held-out rows, with the adapter or without it."""
+        rows = self._load("held_out", None)
+        batch = 50
+        done = 0
+
+        def on_rollouts(scored: Sequence[ScoredRollout]) -> None:
+            nonlocal done
+            done += len(scored)
+            if len(rows) // batch <= frames.PROGRESS_LIMIT:
+                self._progress("evaluate", done, len(rows))
+
+        if command.phase == "before":
+            with self._policy.reference():
+                found = evaluate(self._policy, rows, self._scorer, self._config, batch, on_rollouts)
+        else:
+            found = evaluate(self._policy, rows, self._scorer, self._config, batch, on_rollouts)
+        declared = {f"evaluator_{name}" for name in self._orders.evaluator.metrics}
+        values = {f"evaluator_{name}": value for name, value in found.metrics.items()}
+        values = {name: value for name, value in values.items() if name in declared}
+        values["score_mean"] = found.score_mean
+        self._channel.send_record(
+            frames.Evaluated(
+                phase=command.phase,
+                rows=found.rows,
+                values={name: frames.rounded(value) for name, value in values.items()},
+            )
+        )
+
+    def train(self, command: frames.Train) -> None:
+        """Train to the last step, from the beginning or from a checkpoint of this run."""
+        manifest = self._manifests["train"]
+        rows = self._load("train", needed_rows(self._config, manifest.records))
+        state = (
+            resumed_state(self._policy, self._config, self._checkpoint(command.resume_step))
+            if command.resume_step
+            else new_state(self._policy, self._config)
+        )
+        rollouts: list[ScoredRollout] = []
+
+        def on_rollouts(scored: Sequence[ScoredRollout]) -> None:
+            rollouts[:] = scored[:SAMPLE_ROLLOUTS]
+
+        def on_step(metrics: StepMetrics) -> None:
+            self.where.step = metrics.step
+            declared = self._orders.limits.step_metrics
+            values = {
+                name: frames.rounded(value)
+                for name, value in metrics.values.items()
+                if name in declared
+            }
+            self._channel.send_record(frames.StepDone(step=metrics.step, values=values))
+
+        def on_checkpoint(checkpoint: Checkpoint) -> None:
+            self._write(checkpoint, rollouts)
+
+        self.where.step = state.step
+        train(
+            self._policy,
+            rows,
+            self._scorer,
+            self._config,
+            state,
+            on_step=on_step,
+            on_checkpoint=on_checkpoint,
+            on_rollouts=on_rollouts,
+        )
+        self.where.step = -1
+
+    def _manifest(self, dataset: frames.Dataset) -> DatasetManifest:
+        """A dataset's manifest, pinned by the plan; its signature was checked by the releaser."""
+        data = self._orders.data
+        pinned = (data.train if dataset == "train" else data.held_out).manifest_sha256
+        envelope = self._fetcher.whole(frames.Fetch(kind="manifest", dataset=dataset), pinned)
+        payload = base64.b64decode(msgspec.json.decode(envelope)["payload"])
+        manifest = decode_dataset(payload, f"{dataset} manifest")
+        check_keyset(manifest.keyset, self._attested.keysets[dataset], place=dataset)
+        return manifest
+
+    def _lines(self, dataset: frames.Dataset, shard: int) -> Iterator[bytes | None]:
+        manifest = self._manifests[dataset]
+        position = Position()
+        self.where.dataset, self.where.shard, self.where.position = dataset, shard, position
+        request = frames.Fetch(kind="shard", dataset=dataset, index=shard)
+        pieces = self._fetcher.pieces(request)
+        try:
+            yield from open_shard(
+                pieces,
+                manifest,
+                manifest.shards[shard],
+                self._attested.keysets[dataset],
+                self._window,
+                position,
+            )
+        finally:
+            # What is left of the object must be read before anything else can be said.
+            for _ in pieces:
+                pass
+        self.where.shard, self.where.position = -1, Position()
+
+    def _load(self, dataset: frames.Dataset, wanted: Sequence[int] | None) -> SparseRows:
+        """The wanted rows (all for ``None``) in one pass over the shards; the rest is let go."""
+        manifest = self._manifests[dataset]
+        chosen = None if wanted is None else set(wanted)
+        held: dict[int, Row] = {}
+        index = bad = 0
+        for shard in manifest.shards:
+            for line in self._lines(dataset, shard.index):
+                if chosen is None or index in chosen:
+                    fault = _fault(line)
+                    if fault is None and line is not None:
+                        row = decode_row(line)
+                        fault = self._prompt_fault(row)
+                        held[index] = row
+                    if fault is not None:
+                        bad += 1
+                        self._report_bad(fault)
+                index += 1
+        if bad:
+            raise RecordsRejected(actual=f"{bad}")
+        return SparseRows(manifest.records, held)
+
+    def _prompt_fault(self, row: Row) -> FaultCode | None:
+        try:
+            check_prompt(
+                self._policy,
+                row,
+                self._config.max_prompt_tokens,
+                self._config.sampling.max_tokens,
+            )
+        except RecordFault as fault:
+            return fault.code
+        return None
+
+    def _report_bad(self, fault: FaultCode) -> None:
+        self._bad_reported += 1
+        if self._bad_reported <= frames.BAD_RECORD_LIMIT:
+            self._channel.send_record(
+                frames.BadRecord(
+                    dataset=self.where.dataset,
+                    shard=self.where.shard,
+                    line=self.where.position.line,
+                    fault=str(fault),
+                )
+            )
+
+    def _checkpoint(self, step: int) -> Checkpoint:
+        """A checkpoint of this run; only an enclave of this run can have sealed it."""
+        parts: dict[str, bytes] = {}
+        for artifact in ("adapter", "state"):
+            request = frames.Fetch(kind="artifact", index=step, artifact=artifact)
+            sealed = self._fetcher.whole(request, None)
+            place = f"checkpoint {step} {artifact}"
+            ad = object_ad(self._orders.run, step, artifact)
+            parts[artifact] = bytes(self._outputs.open(sealed, ad, place=place))
+        return Checkpoint(step=step, adapter=parts["adapter"], state=parts["state"])
+
+    def _write(self, checkpoint: Checkpoint, rollouts: Sequence[ScoredRollout]) -> None:
+        """Seal and put a checkpoint's objects, then sign its manifest."""
+        lines = b"".join(msgspec.json.encode(rollout) + b"\n" for rollout in rollouts)
+        entries = {
+            "adapter": self._put("adapter", checkpoint.step, checkpoint.adapter),
+            "state": self._put("state", checkpoint.step, checkpoint.state),
+            "rollouts": self._put("rollouts", checkpoint.step, lines),
+        }
+        manifest = checkpoint_manifest(
+            self._orders.run, self._orders.digest, checkpoint.step, entries
+        )
+        message = pae(CHECKPOINT_TYPE, encode(manifest))
+        signature = base64.b64encode(self._attested.signing_key.sign(message)).decode()
+        self._channel.send_record(
+            frames.CheckpointDone(
+                step=checkpoint.step,
+                adapter=entries["adapter"],
+                state=entries["state"],
+                rollouts=entries["rollouts"],
+                signature=signature,
+            )
+        )
+
+    def _put(self, artifact: frames.Artifact, step: int, plaintext: bytes) -> frames.SealedEntry:
+        ad = object_ad(self._orders.run, step, artifact)
+        sealed = self._outputs.seal_deterministic(plaintext, ad)
+        self._channel.send_record(frames.Put(artifact=artifact, index=step, size_bytes=len(sealed)))
+        self._channel.send_object([sealed])
+        return frames.SealedEntry(
+            size_bytes=len(sealed),
+            sha256=sha256(sealed),
+            plaintext_sha256=sha256(plaintext),
+            header=encode_header(bytes(sealed[:HEADER_BYTES])),
+        )
+
+    def _progress(self, activity: frames.Activity, done: int, total: int) -> None:
+        self._channel.send_record(frames.Progress(activity=activity, done=done, total=total))
+
+
+def _fault(line: bytes | None) -> FaultCode | None:
+    if line is None:
+        return FaultCode.TOO_LONG
+    try:
+        decode_row(line)
+    except RecordFault as fault:
+        return fault.code
+    return None

@@ -1,0 +1,287 @@
+"""The broker process: bucket credentials and sealed bytes, no keys and no plaintext.
+
+Started by the controller with one descriptor; speaks ``pipeline.rpc``. It leases credentials per
+purpose (``data-read``, ``run-read``, ``run-create``, ``audit-append``) when the first object of
+that purpose is asked for, each scoped to that purpose's prefixes, and refuses everything outside
+them on its own account too. It ends when the controller ends.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+from typing_extensions import Buffer
+
+from connectors.bucket import Bucket, open_bucket
+from connectors.errors import ObjectExists, ObjectMissing
+from connectors.facts import bucket_facts
+from connectors.identity import OpenBaoIdentity
+from connectors.leases import Lease, Scope, WebIdentityLeaser
+from connectors.uri import parse
+from crypto.digests import Sha256, sha256
+from enclave import frames, syscalls
+from enclave.broker import EnclaveHandle
+from enclave.channel import Channel
+from enclave.channel_errors import ChannelBroken, ChannelViolation
+from enclave.checkpoints import OBJECT_NAMES
+from errors import ErrorList, StrongroomError
+from pipeline import layout, rpc
+from pipeline.plan import Plan
+from pipeline.plan_parts import LeaseRef
+from pipeline.process_errors import OutputConflict, PurposeRefused, defect
+
+#: Leases that may also read their bucket's own settings.
+FACTS_PURPOSES = ("facts-read", "run-read", "audit-append")
+
+REQUESTS: msgspec.json.Decoder[rpc.Request] = msgspec.json.Decoder(rpc.Request)
+
+
+class Reach:
+    """Every bucket that this broker may reach, by purpose, under leases taken when needed."""
+
+    def __init__(self, config: rpc.Configure, issued: Callable[[Lease], None]) -> None:
+        self._config = config
+        self._issued = issued
+        self._held: dict[LeaseRef, tuple[Bucket, Lease]] = {}
+
+    def bucket(self, purpose: str, uri: str) -> tuple[Bucket, str]:
+        """The bucket and key of ``uri``, with the credentials of ``purpose``."""
+        ref = self._ref(purpose, uri)
+        return self._leased(ref)[0], parse(uri).key
+
+    def facts(self, purpose: str, uri: str) -> dict[str, object]:
+        """What the store says about the bucket of ``uri``."""
+        ref = self._ref(purpose, uri)
+        lease = self._leased(ref)[1]
+        facts = bucket_facts(parse(uri), lease.credentials, ref.endpoint)
+        return dict(msgspec.to_builtins(facts))
+
+    def _ref(self, purpose: str, uri: str) -> LeaseRef:
+        for ref in self._config.leases:
+            prefixes = (f"{ref.bucket}/{prefix}" for prefix in (*ref.read, *ref.create))
+            if ref.purpose == purpose and any(uri.startswith(prefix) for prefix in prefixes):
+                return ref
+        raise PurposeRefused(place=uri, expected=f"an object in the scope of {purpose}")
+
+    def _leased(self, ref: LeaseRef) -> tuple[Bucket, Lease]:
+        if ref not in self._held:
+            identity = self._config.identity
+            location = parse(ref.bucket + "/")
+            leaser = WebIdentityLeaser(
+                OpenBaoIdentity(identity.addr, Path(identity.credentials_file), identity.oidc_role),
+                ref.endpoint,
+                ref.role,
+                f"strongroom-{self._config.run}"[:64],
+            )
+            scope = Scope(
+                bucket=location.bucket,
+                read=ref.read,
+                create=ref.create,
+                facts=ref.purpose in FACTS_PURPOSES,
+            )
+            lease = leaser.lease(scope, ref.ttl_s, ref.purpose)
+            self._issued(lease)
+            bucket = open_bucket(location, credentials=lease.credentials, endpoint=ref.endpoint)
+            self._held[ref] = bucket, lease
+        return self._held[ref]
+
+
+class RunObjects:
+    """The objects that one run's enclave may ask for and write: those of its plan."""
+
+    def __init__(self, reach: Reach, plan: Plan) -> None:
+        self._reach = reach
+        self._plan = plan
+        self._layout = layout.RunLayout(plan.outputs, plan.run)
+
+    def fetch(self, request: frames.Fetch) -> Iterator[Buffer]:
+        """See ``enclave.broker.Objects.fetch``."""
+        purpose, uri = self._locate(request)
+        bucket, key = self._reach.bucket(purpose, uri)
+        yield from bucket.stream(key, chunk_bytes=1 << 20)
+
+    def put(self, artifact: str, step: int, data: bytes) -> None:
+        """See ``enclave.broker.Objects.put``."""
+        uri = self._layout.checkpoint(step) + OBJECT_NAMES[artifact]
+        existing = create_once(self._reach, uri, data)
+        if existing is not None and existing != data:
+            raise OutputConflict(place=uri, expected=sha256(data), actual=sha256(existing))
+
+    def put_manifest(self, step: int, envelope: bytes) -> Sha256:
+        """See ``enclave.broker.Objects.put_manifest``.
+
+        A manifest that is there already was written by an earlier enclave of this run over the
+        same objects (their digests were compared one by one), so it stays.
+        """
+        uri = self._layout.checkpoint(step) + "manifest.json"
+        existing = create_once(self._reach, uri, envelope)
+        return sha256(envelope if existing is None else existing)
+
+    def _locate(self, request: frames.Fetch) -> tuple[str, str]:
+        plan = self._plan
+        dataset = plan.data.train if request.dataset == "train" else plan.data.held_out
+        match request.kind:
+            case "model" if request.index < len(plan.model.files):
+                return "data-read", plan.model.uri + plan.model.files[request.index].name
+            case "evaluator":
+                return "run-read", self._layout.evaluator
+            case "manifest":
+                return "data-read", dataset.uri + "manifest.json"
+            case "shard" if request.index < dataset.shards:
+                return "data-read", f"{dataset.uri}shard-{request.index:05d}.sealed"
+            case "artifact" if request.artifact in OBJECT_NAMES:
+                folder = self._layout.checkpoint(request.index)
+                return "run-read", folder + OBJECT_NAMES[request.artifact]
+        raise ChannelViolation(place="enclave", expected="an object of the plan")
+
+
+def create_once(reach: Reach, uri: str, data: bytes) -> bytes | None:
+    """Create an object of the run; the bytes that were there already, if any."""
+    bucket, key = reach.bucket("run-create", uri)
+    try:
+        bucket.create(key, data)
+    except ObjectExists:
+        reader, key = reach.bucket("run-read", uri)
+        return reader.get(key, max_bytes=max(len(data), 1 << 20) + 1)[0]
+    return None
+
+
+class BrokerProcess:
+    """Answers the controller's requests, one at a time."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._reach: Reach | None = None
+        self._enclave: EnclaveHandle | None = None
+        self._run = ""
+
+    def serve(self) -> None:
+        """Until the controller is gone."""
+        while True:
+            try:
+                request = self._channel.recv_record(REQUESTS)
+            except ChannelBroken:
+                break
+            try:
+                reply: rpc.Answer = self._answer(request)
+            except ErrorList as errors:
+                reply = rpc.Refused(errors=tuple(error.to_dict() for error in errors.errors))
+            except StrongroomError as error:
+                reply = rpc.Refused(errors=(error.to_dict(),))
+            except Exception as error:
+                reply = rpc.Refused(errors=(defect(error).to_dict(),))
+            try:
+                self._channel.send_record(reply)
+            except ChannelBroken:
+                break
+        if self._enclave is not None:
+            self._enclave.kill()
+
+    def _answer(self, request: rpc.Request) -> rpc.Reply:
+        match request:
+            case rpc.Configure():
+                self._reach = Reach(request, self._lease_issued)
+                self._run = request.run
+                return rpc.Reply()
+            case rpc.BucketFacts():
+                return rpc.Reply(value=self._need_reach().facts(request.purpose, request.uri))
+            case rpc.Head():
+                bucket, key = self._need_reach().bucket(request.purpose, request.uri)
+                found = {info.key.removeprefix(key): info.size_bytes for info in bucket.list(key)}
+                return rpc.Reply(value=found)
+            case rpc.Read():
+                bucket, key = self._control(request.purpose, request.uri)
+                try:
+                    data, etag = bucket.get(key)
+                except ObjectMissing:
+                    return rpc.Reply()
+                return rpc.Reply(value=etag, data=data)
+            case rpc.Create():
+                bucket, key = self._control(request.purpose, request.uri)
+                try:
+                    bucket.create(key, request.data)
+                except ObjectExists:
+                    return rpc.Reply(value=False)
+                return rpc.Reply(value=True)
+            case rpc.Replace():
+                bucket, key = self._control(request.purpose, request.uri)
+                try:
+                    bucket.replace(key, request.data, request.etag)
+                except (ObjectExists, ObjectMissing):
+                    return rpc.Reply(value=False)
+                return rpc.Reply(value=True)
+            case rpc.StartEnclave():
+                return self._start(request)
+            case rpc.GiveKeys():
+                self._need_enclave().give_keys(request.sealed)
+                return rpc.Reply()
+            case rpc.Run():
+                self._need_enclave().run(request.command)
+                return rpc.Reply()
+            case rpc.StopEnclave():
+                if self._enclave is not None:
+                    self._enclave.stop()
+                    self._enclave = None
+                return rpc.Reply()
+
+    def _start(self, request: rpc.StartEnclave) -> rpc.Reply:
+        plan = Plan.from_json(request.plan)
+        self._enclave = EnclaveHandle(
+            plan=request.plan,
+            nonce=request.nonce,
+            assurance=request.assurance,
+            threads=plan.spec["spec"]["enclave"]["threads"],
+            run=plan.run,
+            limits=plan.limits,
+            objects=RunObjects(self._need_reach(), plan),
+            notify=self._record,
+        )
+        evidence = msgspec.json.encode(self._enclave.evidence)
+        return rpc.Reply(value=self._enclave.pid, data=evidence)
+
+    def _control(self, purpose: str, uri: str) -> tuple[Bucket, str]:
+        """Control objects only: sealed bytes never go to the controller."""
+        if uri.endswith(".sealed"):
+            raise PurposeRefused(place=uri, expected="a control object", actual="a sealed one")
+        return self._need_reach().bucket(purpose, uri)
+
+    def _record(self, record: frames.Outgoing, extra: dict[str, object]) -> None:
+        data = dict(msgspec.to_builtins(record)) | extra
+        self._channel.send_record(rpc.Notice(kind=data.pop("frame"), data=data))
+
+    def _lease_issued(self, lease: Lease) -> None:
+        data = {
+            "lease": lease.lease_id,
+            "purpose": lease.purpose,
+            "role": lease.role,
+            "bucket": lease.scope.bucket,
+            "read": list(lease.scope.read),
+            "create": list(lease.scope.create),
+            "ttl_s": lease.ttl_s,
+            "expires_at": lease.expires_at.isoformat(timespec="milliseconds"),
+        }
+        self._channel.send_record(rpc.Notice(kind="lease", data=data))
+
+    def _need_reach(self) -> Reach:
+        if self._reach is None:
+            raise PurposeRefused(expected="a configured broker")
+        return self._reach
+
+    def _need_enclave(self) -> EnclaveHandle:
+        if self._enclave is None:
+            raise PurposeRefused(expected="a started enclave")
+        return self._enclave
+
+
+def main(fd: int, parent: int) -> None:
+    """Entry of the process: serve on the inherited descriptor ``fd``; end when ``parent`` does."""
+    syscalls.die_with_parent(parent)
+    BrokerProcess(Channel(socket.socket(fileno=fd), "controller")).serve()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))

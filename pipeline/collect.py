@@ -1,0 +1,206 @@
+"""Collecting facts: what the plan says beside the run file, observed before anything is admitted.
+
+Control objects only (manifests, the model's file list, bucket settings), read through the broker
+with a lease for just that. The signature of each manifest is checked here against the key that it
+claims; whether that key is one of the customer's is the policy's decision, and the releaser's.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from pathlib import Path
+
+import msgspec
+
+from crypto.digests import sha256
+from crypto.dsse import KeyRef, open_envelope
+from crypto.errors import EnvelopeMalformed
+from crypto.manifest import DATASET_TYPE, DatasetManifest, decode_dataset
+from enclave import frames, measurement
+from errors import ErrorList, StrongroomError
+from pipeline.facts import (
+    BucketFacts,
+    CodeFacts,
+    DatasetFacts,
+    EvaluatorFacts,
+    Facts,
+    KmsFacts,
+    ModelFacts,
+    PolicyFacts,
+)
+from pipeline.model_list import MODEL_LIST, decode_model_list
+from pipeline.process_errors import FactMissing
+from pipeline.run_objects import checkpoint_steps
+from pipeline.session import Connections
+from pipeline.spec import RunSpec
+from policies.gate import read_bundle
+from trainer.metric_names import STEP_METRICS
+
+#: Sealed bytes that one checkpoint may hold: far above any adapter, far below a dataset.
+CHECKPOINT_BYTES = 1 << 30
+PURPOSE = "facts-read"
+
+
+class _Claim(msgspec.Struct):
+    keyid: str
+
+
+class _Claims(msgspec.Struct):
+    signatures: list[_Claim]
+
+
+def collect_facts(
+    spec: RunSpec, connections: Connections
+) -> tuple[Facts, dict[str, tuple[bytes, DatasetManifest]]]:
+    """Everything that ``build_plan`` needs, and the manifests by dataset with their envelopes.
+
+    Raises every problem found as one ``ErrorList``.
+    """
+    run = spec.spec
+    errors: list[StrongroomError] = []
+    found: dict[str, tuple[bytes, DatasetFacts]] = {}
+    for name, uri in (("train", run.data.train), ("held_out", run.data.held_out)):
+        try:
+            found[name] = _dataset(connections, uri)
+        except StrongroomError as error:
+            errors.append(error)
+    model = ModelFacts(files=())
+    buckets: dict[str, BucketFacts] = {}
+    try:
+        model = _model(connections, run.model.base)
+    except StrongroomError as error:
+        errors.append(error)
+    for name, uri, purpose in (
+        ("data", run.data.train, PURPOSE),
+        ("outputs", run.outputs, "run-read"),
+        ("audit", run.audit, "audit-append"),
+    ):
+        try:
+            broker = connections.log if purpose == "audit-append" else connections.data
+            where = connections.run_folder if purpose == "run-read" else uri
+            buckets[name] = _bucket(broker.facts(where, purpose))
+        except StrongroomError as error:
+            errors.append(error)
+    if errors:
+        raise errors[0] if len(errors) == 1 else ErrorList(errors)
+    manifests = {name: (envelope, facts.manifest) for name, (envelope, facts) in found.items()}
+    limits = run_limits(spec, [manifest for _, manifest in manifests.values()], len(model.files))
+    source = Path(run.evaluator.source)
+    code = source.read_bytes()
+    bundle = read_bundle(Path(run.policy.bundle))
+    facts = Facts(
+        train=found["train"][1],
+        held_out=found["held_out"][1],
+        model=model,
+        evaluator=EvaluatorFacts(name=source.name, sha256=sha256(code), size_bytes=len(code)),
+        code=code_facts(),
+        policy=PolicyFacts(digest=bundle.digest, rules=bundle.rule_ids),
+        data_bucket=buckets["data"],
+        outputs_bucket=buckets["outputs"],
+        audit_bucket=buckets["audit"],
+        kms=KmsFacts(
+            owner=connections.kms_owner,
+            prefixes=tuple({_folder(ref) for ref in (run.keys.data, run.keys.outputs)}),
+        ),
+        limits=limits,
+        capacity_bits=frames.capacity_bits(limits),
+    )
+    return facts, manifests
+
+
+def run_limits(spec: RunSpec, manifests: list[DatasetManifest], model_files: int) -> frames.Limits:
+    """What one enclave of this run may say: exactly what an honest one needs."""
+    run = spec.spec
+    shards = sum(len(manifest.shards) for manifest in manifests)
+    checkpoints = len(checkpoint_steps(run.training))
+    own = tuple(f"evaluator_{name}" for name in run.evaluator.metrics)
+    return frames.Limits(
+        steps=run.training.steps,
+        checkpoints=checkpoints,
+        shards=shards,
+        records=max(manifest.records for manifest in manifests),
+        # Model files, evaluator, two manifests; a checkpoint to resume from; each shard verified,
+        # loaded, and for the held-out set loaded twice.
+        fetches=model_files + 3 + 2 + 3 * shards,
+        step_metrics=(*sorted(STEP_METRICS), *own),
+        evaluation_metrics=("score_mean", *own),
+        output_bytes=checkpoints * CHECKPOINT_BYTES,
+        memory_bytes=run.enclave.memory_bytes,
+    )
+
+
+def code_facts() -> CodeFacts:
+    """The code that will run in the enclave, as installed here."""
+    return CodeFacts(
+        measurement=measurement.measure(),
+        python=platform.python_version(),
+        packages={name: importlib.metadata.version(name) for name in measurement.LIBRARIES},
+    )
+
+
+def _dataset(connections: Connections, uri: str) -> tuple[bytes, DatasetFacts]:
+    place = f"{uri}manifest.json"
+    stored = connections.data.read(place, PURPOSE)
+    if stored is None:
+        raise FactMissing(place=place, expected="a signed dataset manifest")
+    envelope = stored[0]
+    try:
+        claims = msgspec.json.decode(envelope, type=_Claims)
+    except msgspec.DecodeError:
+        raise EnvelopeMalformed(place=place) from None
+    claimed = [KeyRef(claim.keyid) for claim in claims.signatures]
+    payload, signer = open_envelope(envelope, DATASET_TYPE, claimed, place=place)
+    manifest = decode_dataset(payload, place)
+    sizes = connections.data.sizes(uri, PURPOSE)
+    errors: list[StrongroomError] = []
+    for shard in manifest.shards:
+        size = sizes.get(shard.object)
+        if size != shard.size_bytes:
+            errors.append(
+                FactMissing(
+                    place=uri + shard.object,
+                    expected=f"{shard.size_bytes} bytes, as the manifest says",
+                    actual="no object" if size is None else f"{size} bytes",
+                )
+            )
+    if errors:
+        raise ErrorList(errors)
+    facts = DatasetFacts(
+        manifest=manifest,
+        manifest_sha256=sha256(envelope),
+        manifest_bytes=len(envelope),
+        signer=signer,
+    )
+    return envelope, facts
+
+
+def _model(connections: Connections, uri: str) -> ModelFacts:
+    place = uri + MODEL_LIST
+    stored = connections.data.read(place, PURPOSE)
+    if stored is None:
+        raise FactMissing(place=place, expected="the model's file list")
+    try:
+        return ModelFacts(files=decode_model_list(stored[0]))
+    except msgspec.DecodeError:
+        raise FactMissing(place=place, expected="a file list") from None
+
+
+def _bucket(facts: dict[str, object]) -> BucketFacts:
+    """A fact that could not be had counts as not given: rules deny what they cannot see."""
+    return BucketFacts(
+        versioned=facts.get("versioned") is True,
+        object_lock=facts.get("object_lock") is True,
+        lock_mode=_text(facts.get("lock_mode")),
+        lock_days=days if isinstance(days := facts.get("lock_days"), int) else None,
+        region=_text(facts.get("region")),
+        encryption=_text(facts.get("encryption")),
+    )
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _folder(ref: str) -> str:
+    return ref.rpartition("/")[0] + "/"

@@ -1,0 +1,240 @@
+"""The product in one page: plan, admit, start, release, open, verify, train, evaluate, publish.
+
+The controller plans and drives; it holds no credential, no key, no ciphertext and no row. Whatever
+happens is logged before the run goes on, and whatever fails is logged before it is shown.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from audit import event_types as events
+from crypto.digests import sha256
+from crypto.dsse import KeyRef, open_envelope
+from crypto.manifest import DATASET_TYPE, DatasetManifest, decode_dataset
+from errors import StrongroomError
+from pipeline import rpc
+from pipeline.collect import collect_facts
+from pipeline.layout import RunLayout
+from pipeline.lease_plan import plan_leases
+from pipeline.plan import Plan, build_plan
+from pipeline.process_errors import (
+    FactMissing,
+    IdentityMissing,
+    ReleaserMissing,
+    RunFinished,
+    RunUnknown,
+)
+from pipeline.releaser_socket import ReleaserClient
+from pipeline.runfile import LoadedRun
+from pipeline.session import Connections, RunSession, Watcher
+from pipeline.spec import RunSpec
+from pipeline.stages import run_pipeline
+from policies.gate import Decision, denial_list, evaluate
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended."""
+
+    run: str
+    step: int
+    adapter: str
+    evaluations: dict[str, dict[str, float]]
+    folder: str
+
+
+def new_run_id(name: str) -> str:
+    """``<name>-<utc date>-<random>``, within 63 characters."""
+    suffix = f"{datetime.now(UTC):%y%m%d}-{secrets.token_hex(3)}"
+    return f"{name[: 62 - len(suffix)].rstrip('-')}-{suffix}"
+
+
+def make_plan(loaded: LoadedRun, run_id: str, watcher: Watcher) -> tuple[Plan, Decision]:
+    """Collect facts, plan, and ask the policy, without writing anything."""
+    with _connected(loaded.spec, run_id, watcher) as connections:
+        facts, _manifests = collect_facts(loaded.spec, connections)
+        plan = build_plan(loaded.spec, facts, run_id)
+    return plan, evaluate(Path(loaded.spec.spec.policy.bundle), plan.to_dict())
+
+
+def run(loaded: LoadedRun, run_id: str, watcher: Watcher) -> Outcome:
+    """One run from its file to its result."""
+    spec = loaded.spec
+    with _connected(spec, run_id, watcher) as connections:
+        watcher.stage("plan")
+        facts, manifests = collect_facts(spec, connections)
+        plan = build_plan(spec, facts, run_id)
+        session = RunSession(plan, manifests, connections)
+        watcher.stage("admit")
+        _admit(loaded, plan, session)
+        session.publish_plan(Path(spec.spec.evaluator.source).read_bytes())
+        return _execute(session)
+
+
+def resume(spec: RunSpec, run_id: str, watcher: Watcher) -> Outcome:
+    """Take a run up where its last checkpoint left it; the plan is the one that was admitted."""
+    layout = RunLayout(spec.spec.outputs, run_id)
+    with _connected(spec, run_id, watcher) as connections:
+        watcher.stage("plan")
+        stored = connections.data.read(layout.plan, "run-read")
+        if stored is None:
+            raise RunUnknown(place=layout.plan)
+        plan = Plan.from_json(stored[0])
+        if connections.data.read(layout.result, "run-read") is not None:
+            raise RunFinished(place=layout.result)
+        manifests = {
+            name: _stored_manifest(connections, ref.uri, ref.manifest_sha256)
+            for name, ref in (("train", plan.data.train), ("held_out", plan.data.held_out))
+        }
+        session = RunSession(plan, manifests, connections)
+        _restore_evaluator(spec, plan, layout, connections)
+        _pick_up(session)
+        return _execute(session)
+
+
+def _execute(session: RunSession) -> Outcome:
+    try:
+        evidence = session.start_enclave()
+        session.release_keys(evidence)
+        run_pipeline(session)
+    except StrongroomError as error:
+        session.fail(error)
+        raise
+    return Outcome(
+        run=session.plan.run,
+        step=session.checkpoint,
+        adapter=session.adapter,
+        evaluations=session.evaluations,
+        folder=session.layout.folder,
+    )
+
+
+def _admit(loaded: LoadedRun, plan: Plan, session: RunSession) -> None:
+    """Ask the policy; log its decision; raise its denials with their lines in the run file."""
+    decision = evaluate(Path(loaded.spec.spec.policy.bundle), plan.to_dict())
+    if not decision.allowed:
+        session.journal.record(
+            "controller",
+            events.RunDenied(
+                plan=plan.digest,
+                policy=decision.bundle_digest,
+                denials=tuple(
+                    events.Denial(rule=denial.rule, control=_word(denial.control))
+                    for denial in decision.denials
+                ),
+            ),
+        )
+        raise denial_list(decision, loaded.position)
+    session.journal.record(
+        "controller",
+        events.RunAdmitted(
+            plan=plan.digest,
+            policy=decision.bundle_digest,
+            rules_passed=len(decision.passed),
+            waivers=len(decision.waived),
+            base_model=plan.model.digest,
+            evaluator=plan.evaluator.sha256,
+            datasets=tuple(
+                events.DatasetRef(
+                    name=ref.name,
+                    uri=ref.uri,
+                    manifest=ref.manifest_sha256,
+                    shards=ref.shards,
+                    records=ref.records,
+                )
+                for ref in (plan.data.train, plan.data.held_out)
+            ),
+            outputs=plan.outputs,
+        ),
+    )
+
+
+def _pick_up(session: RunSession) -> None:
+    """Where the log says that the run stands."""
+    checkpoints: dict[int, tuple[str, str]] = {}
+    for event in session.journal.history():
+        match event.data:
+            case events.CheckpointWritten() as data:
+                checkpoints[data.step] = (data.adapter, data.manifest)
+            case events.EvaluationFinished() as data if data.phase != "during":
+                session.evaluations[data.phase] = data.values
+                session.evaluated_rows = data.records
+    session.continue_from(checkpoints)
+
+
+def _restore_evaluator(
+    spec: RunSpec, plan: Plan, layout: RunLayout, connections: Connections
+) -> None:
+    """A run that was killed right after its plan was written has no evaluator beside it yet."""
+    if connections.data.read(layout.evaluator, "run-read") is not None:
+        return
+    source = Path(spec.spec.evaluator.source)
+    code = source.read_bytes() if source.is_file() else b""
+    if sha256(code) != plan.evaluator.sha256:
+        raise FactMissing(place=str(source), expected=plan.evaluator.sha256, actual=sha256(code))
+    connections.data.create(layout.evaluator, "run-create", code)
+
+
+def _stored_manifest(
+    connections: Connections, uri: str, digest: str
+) -> tuple[bytes, DatasetManifest]:
+    place = f"{uri}manifest.json"
+    stored = connections.data.read(place, "data-read")
+    if stored is None or sha256(stored[0]) != digest:
+        raise FactMissing(
+            place=place,
+            expected=digest,
+            actual="no object" if stored is None else sha256(stored[0]),
+        )
+    return stored[0], manifest_of(stored[0], place)
+
+
+def manifest_of(envelope: bytes, place: str) -> DatasetManifest:
+    """The manifest in an envelope whose digest is pinned, so that any claimed signer will do."""
+    import msgspec
+
+    claimed = [KeyRef(str(item["keyid"])) for item in msgspec.json.decode(envelope)["signatures"]]
+    payload, _signer = open_envelope(envelope, DATASET_TYPE, claimed, place=place)
+    return decode_dataset(payload, place)
+
+
+@contextmanager
+def _connected(spec: RunSpec, run_id: str, watcher: Watcher) -> Iterator[Connections]:
+    run = spec.spec
+    if run.identity is None:
+        raise IdentityMissing(place="spec.identity")
+    if run.keys.releaser is None:
+        raise ReleaserMissing(place="spec.keys.releaser")
+    layout = RunLayout(run.outputs, run_id)
+    connections = Connections(
+        run=run_id,
+        audit_uri=run.audit,
+        audit_kms=run.keys.audit,
+        configure=rpc.Configure(
+            run=run_id,
+            identity=rpc.Identity(
+                addr=run.identity.addr,
+                credentials_file=str(run.identity.credentials),
+                oidc_role=run.identity.oidc_role,
+            ),
+            leases=plan_leases(run, layout),
+        ),
+        releaser=ReleaserClient(Path(run.keys.releaser.removeprefix("unix://"))),
+        watcher=watcher,
+        run_folder=layout.folder,
+    )
+    try:
+        yield connections
+    finally:
+        connections.close()
+
+
+def _word(control: str) -> str:
+    """A control's name as the log spells names: without spaces."""
+    return control.replace(" ", "_")[:128]

@@ -1,0 +1,210 @@
+"""Errors of the processes that make up a run, and of talking to them."""
+
+from __future__ import annotations
+
+import traceback
+
+from errors import Exit, Fault, StrongroomError
+
+
+class ProcessError(StrongroomError):
+    """Branch: the controller's own processes."""
+
+    fault = Fault.PLATFORM
+
+
+class BrokerLost(ProcessError):
+    """The broker process ended while the controller waited for it."""
+
+    code = "SR-PROC-001"
+    title = "the broker ended unexpectedly"
+    remedy = "Nothing is lost: continue with `strongroom resume RUN`."
+
+
+class Defect(ProcessError):
+    """Something that no error class foresees."""
+
+    code = "SR-PROC-002"
+    title = "an unexpected failure"
+    remedy = "This is a defect of Strongroom; report the class and place above. No data is lost."
+
+
+class ReleaserUnreachable(ProcessError):
+    """Nothing answers on the releaser's socket."""
+
+    code = "SR-RELEASE-001"
+    title = "the releaser does not answer"
+    fault = Fault.ACCESS
+    exit_code = Exit.KEY_REFUSED
+    remedy = (
+        "The key owner starts it with `strongroom releaser serve`, or `strongroom stack up` for "
+        "the embedded stack. Then continue with `strongroom resume RUN`."
+    )
+
+
+class ReleaseDenied(ProcessError):
+    """The releaser's own check of the plan failed."""
+
+    code = "SR-RELEASE-002"
+    title = "the releaser refused the keys"
+    fault = Fault.POLICY
+    exit_code = Exit.KEY_REFUSED
+    remedy = "The key owner's policy decides; see `strongroom explain denial RUN`."
+
+
+class NonceUnknown(ProcessError):
+    """The evidence answers no open challenge."""
+
+    code = "SR-RELEASE-003"
+    title = "the evidence answers no open challenge"
+    fault = Fault.POLICY
+    exit_code = Exit.KEY_REFUSED
+    remedy = "Start the enclave again; a challenge is valid once and for ten minutes."
+
+
+class RequestMalformed(ProcessError):
+    """A request to the releaser has no known form."""
+
+    code = "SR-RELEASE-004"
+    title = "the releaser got a malformed request"
+    exit_code = Exit.KEY_REFUSED
+    remedy = "Use the same Strongroom version on both sides."
+
+
+class SignRefused(ProcessError):
+    """The releaser signs log checkpoints and dataset manifests, and nothing else."""
+
+    code = "SR-RELEASE-005"
+    title = "the releaser refused to sign"
+    fault = Fault.POLICY
+    exit_code = Exit.KEY_REFUSED
+    remedy = "Only well-formed log checkpoints and dataset manifests are signed."
+
+
+class PurposeRefused(ProcessError):
+    """A broker was asked for an object outside the purpose's scope."""
+
+    code = "SR-PROC-003"
+    title = "the broker refused an object outside its scope"
+    fault = Fault.POLICY
+    exit_code = Exit.DENIED
+    remedy = "The plan lists every object of a run; see `strongroom plan RUN.yaml`."
+
+
+class OutputConflict(ProcessError):
+    """An output object exists with other bytes."""
+
+    code = "SR-RUN-201"
+    title = "an output object exists with other content"
+    fault = Fault.INPUT
+    exit_code = Exit.INTEGRITY
+    remedy = "Nothing was overwritten. Start a new run; keep this one for the investigation."
+
+
+class RunExists(ProcessError):
+    """A run of this id is in the bucket already."""
+
+    code = "SR-RUN-202"
+    title = "a run with this id exists"
+    fault = Fault.INPUT
+    exit_code = Exit.BAD_INPUT
+    remedy = "Continue it with `strongroom resume RUN`, or choose another --id."
+
+
+class RunUnknown(ProcessError):
+    """No run of this id is known here."""
+
+    code = "SR-RUN-203"
+    title = "no run with this id is known"
+    fault = Fault.INPUT
+    exit_code = Exit.BAD_INPUT
+    remedy = "List the runs with `strongroom status`."
+
+
+class RunFinished(ProcessError):
+    """The run is complete; there is nothing to resume."""
+
+    code = "SR-RUN-204"
+    title = "the run is complete already"
+    fault = Fault.INPUT
+    exit_code = Exit.BAD_INPUT
+    remedy = "See `strongroom report RUN`."
+
+
+class FactMissing(ProcessError):
+    """Something that the plan needs is not in the bucket."""
+
+    code = "SR-RUN-205"
+    title = "something that the plan needs is missing"
+    fault = Fault.INPUT
+    exit_code = Exit.BAD_INPUT
+    remedy = "Check the URI; datasets are put there with `strongroom seal`."
+
+
+class PlanDenied(ProcessError):
+    """The admission policy denied the plan."""
+
+    code = "SR-RUN-206"
+    title = "denied by policy"
+    fault = Fault.POLICY
+    exit_code = Exit.DENIED
+
+
+def defect(error: BaseException) -> Defect:
+    """An unforeseen exception as an error: class and place only, never its text."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f"{frames[-1].filename.rpartition('/')[2]}:{frames[-1].lineno}" if frames else ""
+    return Defect(place=where, actual=type(error).__name__)
+
+
+class EdgeRefused(ProcessError):
+    """Something other than a handle would cross an edge of the Beam graph."""
+
+    code = "SR-PROC-004"
+    title = "only handles, digests and counts may cross a stage edge"
+    fault = Fault.POLICY
+    exit_code = Exit.INTEGRITY
+    remedy = "This is a defect in the pipeline's code: keep rows inside the enclave."
+
+
+class DatasetExists(ProcessError):
+    """The target prefix of a seal is not empty."""
+
+    code = "SR-SEAL-001"
+    title = "there is something under the dataset's prefix already"
+    fault = Fault.INPUT
+    exit_code = Exit.BAD_INPUT
+    remedy = (
+        "Datasets are never overwritten: choose another prefix. Shards without a manifest.json "
+        "are left from a seal that was cut off; the bucket's owner may delete them."
+    )
+
+
+class SourceMissing(ProcessError):
+    """The rows to seal are not there."""
+
+    code = "SR-SEAL-002"
+    title = "there are no rows to seal"
+    fault = Fault.INPUT
+    exit_code = Exit.BAD_INPUT
+    remedy = "Name a JSONL file (.jsonl or .jsonl.zst), or a folder that holds some."
+
+
+class IdentityMissing(ProcessError):
+    """A run that needs bucket credentials names no identity."""
+
+    code = "SR-RUN-207"
+    title = "the run names no identity for its broker"
+    fault = Fault.INPUT
+    exit_code = Exit.BAD_INPUT
+    remedy = "Add spec.identity: who issues the broker's web identity token."
+
+
+class ReleaserMissing(ProcessError):
+    """A run names no releaser."""
+
+    code = "SR-RUN-208"
+    title = "the run names no releaser"
+    fault = Fault.INPUT
+    exit_code = Exit.BAD_INPUT
+    remedy = "Add spec.keys.releaser: the socket where the key owner's releaser listens."

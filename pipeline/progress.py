@@ -1,0 +1,128 @@
+"""How a run looks on a terminal: a line per stage, a bar for whatever takes long.
+
+On a terminal the bars move; elsewhere each stage is one plain line. Only counts, names and rounded
+numbers come here.
+"""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+STAGES = {
+    "stack": "Start the embedded stack: S3 server, key service, releaser",
+    "model": "Prepare the base model",
+    "rows": "Prepare the rows",
+    "upload": "Put the base model into the bucket",
+    "seal": "Seal the datasets",
+    "plan": "Collect facts and plan",
+    "admit": "Ask the policy",
+    "enclave": "Start the enclave",
+    "release": "Release the keys to it",
+    "open": "Open the datasets",
+    "verify": "Verify every segment and record",
+    "evaluate_before": "Score the held-out rows before training",
+    "train": "Train",
+    "evaluate": "Score the held-out rows after training",
+    "publish": "Publish the result",
+    "verify_run": "Verify everything again, from the bucket",
+    "report": "Write the report",
+}
+
+
+class Silent:
+    """A watcher that shows nothing."""
+
+    def stage(self, name: str) -> None:
+        """See ``pipeline.session.Watcher``."""
+
+    def progress(self, activity: str, done: int, total: int) -> None:
+        """See ``pipeline.session.Watcher``."""
+
+    def step(self, step: int, values: dict[str, float]) -> None:
+        """See ``pipeline.session.Watcher``."""
+
+    def fact(self, text: str) -> None:
+        """See ``pipeline.session.Watcher``."""
+
+
+class Terminal:
+    """A watcher for people."""
+
+    def __init__(self, console: Console, steps: int = 0) -> None:
+        self._console = console
+        self._steps = steps
+        self._started = time.monotonic()
+        self._task: TaskID | None = None
+        self._name = ""
+        self._facts: list[str] = []
+        self._bars = Progress(
+            SpinnerColumn(finished_text="[green]✓[/]"),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("[dim]{task.fields[note]}"),
+            console=console,
+            transient=True,
+        )
+
+    def __enter__(self) -> Terminal:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._finish(failed=kind is not None)
+        self._bars.stop()
+
+    def stage(self, name: str) -> None:
+        """Close the line of the stage before, open this one's."""
+        self._finish(failed=False)
+        self._name = STAGES.get(name, name)
+        self._started = time.monotonic()
+        total = self._steps if name == "train" and self._steps else None
+        self._task = self._bars.add_task(self._name, total=total, note="")
+
+    def progress(self, activity: str, done: int, total: int) -> None:
+        """Move the current bar."""
+        if self._task is not None:
+            self._bars.update(self._task, completed=done, total=total)
+
+    def step(self, step: int, values: dict[str, float]) -> None:
+        """Move the training bar and show the reward."""
+        if self._task is not None:
+            note = f"reward {values.get('reward_mean', 0.0):.2f}"
+            self._bars.update(self._task, completed=step, note=note)
+
+    def fact(self, text: str) -> None:
+        """A note at the end of the current stage's line."""
+        self._facts.append(text)
+
+    def _finish(self, *, failed: bool) -> None:
+        if self._task is None:
+            return
+        self._bars.remove_task(self._task)
+        self._task = None
+        seconds = time.monotonic() - self._started
+        mark = "[red]✗[/]" if failed else "[green]✓[/]"
+        notes = f"  [dim]{' · '.join(self._facts)}[/]" if self._facts else ""
+        self._facts.clear()
+        self._console.print(f"{mark} {self._name:<58} {seconds:6.1f} s{notes}", highlight=False)

@@ -1,0 +1,54 @@
+"""Which runs were started from here: run id → run file, so that a command needs only the id.
+
+A convenience of this machine's state folder; the bucket and the log are the truth.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from connectors.stack_folder import private_folder, write_private
+from pipeline.process_errors import RunUnknown
+from pipeline.run_objects import check_run_id
+from pipeline.spec import RunSpec
+
+
+def remember(state: Path, run: str, spec: RunSpec, run_file: Path) -> None:
+    """Keep a run's resolved file (references only, no secrets)."""
+    folder = private_folder(private_folder(state) / "runs")
+    data = {
+        "run_file": str(run_file.absolute()),
+        "spec": spec.normalised(),
+        "paths": {
+            "evaluator": str(spec.spec.evaluator.source),
+            "policy": str(spec.spec.policy.bundle),
+            "credentials": str(spec.spec.identity.credentials) if spec.spec.identity else "",
+        },
+    }
+    write_private(folder / f"{run}.json", json.dumps(data, indent=2).encode())
+
+
+def recall(state: Path, run: str) -> RunSpec:
+    """The run file of a run started from here. Raises ``RunUnknown``."""
+    path = state / "runs" / f"{check_run_id(run)}.json"
+    try:
+        data: dict[str, Any] = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise RunUnknown(place=run, expected=f"a run in {state}") from None
+    spec = data["spec"]
+    spec["spec"]["evaluator"]["source"] = data["paths"]["evaluator"]
+    spec["spec"]["policy"]["bundle"] = data["paths"]["policy"]
+    if spec["spec"].get("identity"):
+        spec["spec"]["identity"]["credentials"] = data["paths"]["credentials"]
+    return RunSpec.parse(json.dumps(spec))
+
+
+def known_runs(state: Path) -> list[str]:
+    """Ids of all runs started from here, oldest first."""
+    folder = state / "runs"
+    if not folder.is_dir():
+        return []
+    found = sorted(folder.glob("*.json"), key=lambda path: path.stat().st_mtime)
+    return [path.stem for path in found]

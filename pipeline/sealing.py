@@ -1,0 +1,185 @@
+"""``strongroom seal``: plaintext files on the owner's machine become a sealed dataset in a bucket.
+
+The process here has the network and never reads the files; the sealer it starts reads them and has
+no network. Shards are created first, the signed manifest last: a dataset exists once its manifest
+does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from connectors.bucket import Bucket
+from connectors.errors import ObjectExists
+from connectors.uri import Location
+from crypto.digests import Sha256
+from crypto.dsse import KeyRef, sign_envelope
+from crypto.manifest import DATASET_TYPE, DatasetManifest, Shard, encode, shard_name
+from enclave import frames, launch
+from enclave.broker import RECORDS
+from enclave.channel import Channel
+from enclave.channel_errors import (
+    ChannelBroken,
+    ChannelViolation,
+    EnclaveKilled,
+    RecordRejected,
+    RecordsRejected,
+)
+from enclave.sealer import source_files
+from errors import ErrorList, StrongroomError, all_codes
+from pipeline.process_errors import DatasetExists, SourceMissing
+from pipeline.releaser_socket import ReleaserClient
+
+
+@dataclass(frozen=True)
+class Sealed:
+    """A dataset that was sealed."""
+
+    uri: str
+    manifest: DatasetManifest
+    manifest_sha256: Sha256
+    signer: str
+
+
+def seal(
+    source: Path,
+    target: Location,
+    bucket: Bucket,
+    releaser: ReleaserClient,
+    *,
+    kms: str,
+    name: str,
+    records_per_shard: int,
+    progress: Callable[[int], None] = lambda _records: None,
+) -> Sealed:
+    """Seal the JSONL rows of ``source`` (a file or a folder) into ``target``.
+
+    Raises ``ErrorList`` with every bad record by file and line; nothing is written then.
+    """
+    files = source_files(source)
+    missing = [file for file in files if not file.is_file()] if files else [source]
+    if missing:
+        raise SourceMissing(place=str(missing[0]), expected="a .jsonl or .jsonl.zst file")
+    existing = next(iter(bucket.list(target.key)), None)
+    if existing is not None:
+        raise DatasetExists(place=str(target), actual=existing.key)
+    nonce = releaser.challenge()
+    ours, theirs = Channel.pair()
+    names = [str(file.absolute()) for file in files]
+    process = launch.start(
+        "enclave.sealer", theirs.fileno(), "A1", arguments=[nonce, kms, name, *names]
+    )
+    theirs.close()
+    channel = Channel(ours, "sealer")
+    try:
+        record = channel.recv_record(RECORDS)
+        if not isinstance(record, frames.EvidenceFrame):
+            raise ChannelViolation(place="sealer", expected="evidence")
+        released = releaser.release_seal(record.evidence, name, kms)
+        channel.send_record(frames.Keys(sealed=released.sealed))
+        channel.send_record(frames.SealShards(dataset=name, records_per_shard=records_per_shard))
+        shards = _receive(channel, files, target, bucket, progress)
+    except ChannelBroken:
+        raise EnclaveKilled(place="sealer", actual=_ending(process)) from None
+    finally:
+        channel.close()
+        process.kill()
+        process.wait()
+    manifest = DatasetManifest(
+        name=name,
+        records=sum(shard.records for shard in shards),
+        keyset=released.keyset,
+        shards=tuple(shards),
+    )
+    payload = encode(manifest)
+    signed = releaser.sign_manifest(payload)
+    envelope = sign_envelope(
+        DATASET_TYPE, payload, KeyRef(signed.signer), lambda _message: signed.signature
+    )
+    bucket.create(target.key + "manifest.json", envelope)
+    digest = Sha256("sha256:" + hashlib.sha256(envelope).hexdigest())
+    return Sealed(str(target), manifest, digest, signed.signer)
+
+
+def _receive(
+    channel: Channel,
+    files: list[Path],
+    target: Location,
+    bucket: Bucket,
+    progress: Callable[[int], None],
+) -> list[Shard]:
+    shards: list[Shard] = []
+    bad: list[StrongroomError] = []
+    digest = hashlib.sha256()
+    size = records = 0
+
+    def pieces() -> Iterator[bytes]:
+        nonlocal size
+        for piece in channel.recv_object(bytearray()):
+            digest.update(piece)
+            size += len(piece)
+            yield bytes(piece)
+
+    while True:
+        record = channel.recv_record(RECORDS)
+        match record:
+            case frames.BadRecord():
+                place = f"{files[record.shard]}:{record.line}"
+                bad.append(RecordRejected(place=place, actual=record.fault))
+            case frames.Put():
+                digest, size = hashlib.sha256(), 0
+                try:
+                    bucket.create(target.key + shard_name(record.index), pieces())
+                except ObjectExists as error:
+                    raise DatasetExists(place=error.place) from None
+            case frames.ShardSealed():
+                shards.append(
+                    Shard(
+                        index=record.shard,
+                        object=shard_name(record.shard),
+                        header=record.header,
+                        size_bytes=size,
+                        sha256=Sha256("sha256:" + digest.hexdigest()),
+                        records=record.records,
+                        plaintext_bytes=record.plaintext_bytes,
+                    )
+                )
+                records += record.records
+                progress(records)
+            case frames.Failure():
+                failure = all_codes()[record.code]
+                if failure is RecordsRejected:
+                    raise ErrorList([*bad, RecordsRejected(actual=f"{len(bad)}")])
+                raise failure(place=str(files[0]))
+            case frames.Done():
+                return shards
+            case _:
+                raise ChannelViolation(place="sealer", expected="a record of a sealer")
+
+
+def _ending(process: subprocess.Popen[bytes]) -> str:
+    try:
+        status = process.wait(timeout=5)
+    except subprocess.TimeoutExpired:
+        return "it closed its channel"
+    return f"signal {-status}" if status < 0 else f"exit status {status}"
+
+
+def describe(sealed: Sealed) -> dict[str, object]:
+    """What was sealed, as plain data for ``--json``."""
+    return {
+        "uri": sealed.uri,
+        "name": sealed.manifest.name,
+        "records": sealed.manifest.records,
+        "shards": len(sealed.manifest.shards),
+        "ciphertext_bytes": sum(shard.size_bytes for shard in sealed.manifest.shards),
+        "manifest_sha256": sealed.manifest_sha256,
+        "signer": sealed.signer,
+        "keyset": msgspec.to_builtins(sealed.manifest.keyset),
+    }
