@@ -108,6 +108,7 @@ class Evaluator(_Part):
     )
     timeout_s: Timeout = Field(
         default=10,
+        json_schema_extra={"default": "10s"},
         alias="timeout",
         description="Longest time that one call may take, 1s to 10m. Default: 10s.",
     )
@@ -131,6 +132,7 @@ class Access(_Part):
     )
     ttl_s: LeaseLifetime = Field(
         default=900,
+        json_schema_extra={"default": "15m"},
         alias="ttl",
         description="Lifetime of each lease, 1m to 12h; policy may allow less. Default: 15m.",
     )
@@ -186,6 +188,7 @@ class Enclave(_Part):
     )
     memory_bytes: Memory = Field(
         default=8 << 30,
+        json_schema_extra={"default": "8GiB"},
         alias="memory",
         description="Largest memory of the worker, 1GiB to 4TiB. Default: 8GiB.",
     )

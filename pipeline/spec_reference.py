@@ -75,16 +75,18 @@ def _table(schema: Schema, part: Schema) -> str:
     rows = ["| field | type | default | meaning |", "|---|---|---|---|"]
     for name, field in part["properties"].items():
         default = "required" if name in required else _default(field)
-        meaning = _paragraph(field.get("description", "")).removesuffix(" Required.")
+        about = field.get("description") or _resolve(schema, field).get("description", "")
+        meaning = _paragraph(about).removesuffix(" Required.")
         cells = (f"`{name}`", _type(schema, field), default, meaning)
         rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(rows) + "\n"
 
 
 def _default(field: Schema) -> str:
-    if field.get("default") in (None, [], ()):
+    default = field.get("default")
+    if default in (None, [], ()):
         return "see below" if "$ref" in field else "none"
-    return f"`{field['default']}`"
+    return f"`{', '.join(default) if isinstance(default, list) else default}`"
 
 
 def _type(schema: Schema, field: Schema) -> str:
