@@ -135,12 +135,13 @@ def status(state: Path) -> tuple[ServiceStatus, ...]:
     return (*found, releaser)
 
 
-def upload_model(embedded: Embedded, folder: Path) -> Sha256:
+def upload_model(embedded: Embedded, folder: Path, uri: str = MODEL_URI) -> Sha256:
     """Put a base model's files into the data bucket, its list last; returns its digest.
 
-    Files that are there with the same bytes are left; other bytes are an error.
+    Files that are there with the same size are left, and the list decides whether it is the same
+    model. The digest becomes ``${stack.model_digest}``.
     """
-    location = parse(MODEL_URI)
+    location = parse(uri)
     bucket = embedded.owner_bucket(location.key)
     files = []
     for path in sorted(folder.iterdir()):
@@ -158,7 +159,7 @@ def upload_model(embedded: Embedded, folder: Path) -> Sha256:
     except ObjectExists:
         stored, _etag = bucket.get(location.key + MODEL_LIST)
         if stored != listing:
-            raise OutputConflict(place=MODEL_URI, expected=sha256(listing)) from None
+            raise OutputConflict(place=uri, expected=sha256(listing)) from None
     digest = model_digest(tuple(files))
     write_private(embedded.state / "model.sha256", digest.encode())
     return digest
