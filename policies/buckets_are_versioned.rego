@@ -9,7 +9,6 @@ buckets := {
 }
 
 pass if {
-	count(buckets) == 2
 	every bucket in buckets {
 		bucket.versioned == true
 	}

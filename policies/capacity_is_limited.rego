@@ -7,7 +7,7 @@ import data.strongroom.lib
 pass if limited
 
 limited if {
-	is_number(lib.plan.capacity_bits)
+	# Both bounds together hold for numbers only: Rego orders other types below or above them.
 	lib.plan.capacity_bits >= 0
 	lib.plan.capacity_bits <= settings.max_capacity_bits
 }

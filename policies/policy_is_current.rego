@@ -6,9 +6,7 @@ import data.strongroom.lib
 pass if current
 
 current if {
-	lib.is_digest(input.bundle.digest)
 	lib.plan.policy.digest == input.bundle.digest
-	count(lib.plan.policy.rules) > 0
 	{id | some id in lib.plan.policy.rules} == {rule.id | some rule in data.manifest.rules}
 }
 

@@ -11,7 +11,6 @@ buckets := {
 }
 
 pass if {
-	count(buckets) == 3
 	every bucket in buckets {
 		allowed(bucket)
 	}
