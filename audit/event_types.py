@@ -62,6 +62,8 @@ class ReleasedKey(_Part, frozen=True):
     key_id: Count
     kms: Uri
     commitment: Digest
+    keyset: Digest
+    """Of the wrapped keyset as manifest or keys.json holds it."""
 
 
 class WrittenObject(_Part, frozen=True):

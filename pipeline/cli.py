@@ -50,12 +50,12 @@ def main() -> None:
 
 
 @app.command()
-def quickstart(state: State = STATE, as_json: Json = False, steps: int | None = None) -> None:
+def quickstart(state: State = STATE, as_json: Json = False) -> None:
     """Do everything once: start the stack, seal real data, train on it, verify, report."""
     from pipeline.quickstart import run_quickstart
 
     with reporting(as_json):
-        run_quickstart(state, as_json=as_json, steps=steps)
+        run_quickstart(state, as_json=as_json)
 
 
 @stack_app.command("up")
@@ -231,12 +231,17 @@ def status(
 
 
 @app.command()
-def verify(run: RunId, state: State = STATE, as_json: Json = False) -> None:
+def verify(
+    run: RunId,
+    vkey: Annotated[str, typer.Option(help="The log's verifier key; default: ask the owner.")] = "",
+    state: State = STATE,
+    as_json: Json = False,
+) -> None:
     """Check a run from its objects and the log alone; exit 5 when anything is wrong."""
     from pipeline import inspection, registry
 
     with reporting(as_json):
-        checks = inspection.verify_run(registry.recall(state, run), run)
+        checks = inspection.verify_run(registry.recall(state, run), run, vkey)
         ok = all(check.ok for check in checks)
         if as_json:
             rows = [
@@ -265,7 +270,7 @@ def report(
     from pipeline import inspection, registry
 
     with reporting(as_json):
-        path = inspection.write_report(registry.recall(state, run), run, to, state)
+        path, _checks = inspection.write_report(registry.recall(state, run), run, to, state)
         if as_json:
             print_json({"run": run, "report": str(path)})
         else:

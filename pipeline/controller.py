@@ -86,13 +86,13 @@ def resume(spec: RunSpec, run_id: str, watcher: Watcher) -> Outcome:
         if stored is None:
             raise RunUnknown(place=layout.plan)
         plan = Plan.from_json(stored[0])
-        if connections.data.read(layout.result, "run-read") is not None:
-            raise RunFinished(place=layout.result)
         manifests = {
             name: _stored_manifest(connections, ref.uri, ref.manifest_sha256)
             for name, ref in (("train", plan.data.train), ("held_out", plan.data.held_out))
         }
         session = RunSession(plan, manifests, connections)
+        if any(isinstance(event.data, events.RunCompleted) for event in session.journal.history()):
+            raise RunFinished(place=layout.result)
         _restore_evaluator(spec, plan, layout, connections)
         _pick_up(session)
         return _execute(session)
@@ -157,11 +157,11 @@ def _admit(loaded: LoadedRun, plan: Plan, session: RunSession) -> None:
 
 def _pick_up(session: RunSession) -> None:
     """Where the log says that the run stands."""
-    checkpoints: dict[int, tuple[str, str]] = {}
+    checkpoints: dict[int, events.CheckpointWritten] = {}
     for event in session.journal.history():
         match event.data:
             case events.CheckpointWritten() as data:
-                checkpoints[data.step] = (data.adapter, data.manifest)
+                checkpoints[data.step] = data
             case events.EvaluationFinished() as data if data.phase != "during":
                 session.evaluations[data.phase] = data.values
                 session.evaluated_rows = data.records

@@ -25,6 +25,7 @@ def remember(state: Path, run: str, spec: RunSpec, run_file: Path) -> None:
             "evaluator": str(spec.spec.evaluator.source),
             "policy": str(spec.spec.policy.bundle),
             "credentials": str(spec.spec.identity.credentials) if spec.spec.identity else "",
+            "releaser": spec.spec.keys.releaser or "",
         },
     }
     write_private(folder / f"{run}.json", json.dumps(data, indent=2).encode())
@@ -42,6 +43,8 @@ def recall(state: Path, run: str) -> RunSpec:
     spec["spec"]["policy"]["bundle"] = data["paths"]["policy"]
     if spec["spec"].get("identity"):
         spec["spec"]["identity"]["credentials"] = data["paths"]["credentials"]
+    if data["paths"]["releaser"]:
+        spec["spec"]["keys"]["releaser"] = data["paths"]["releaser"]
     return RunSpec.parse(json.dumps(spec))
 
 

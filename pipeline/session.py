@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import msgspec
 
 from audit import event_types as events
-from crypto.digests import canonical, sha256
+from crypto.digests import canonical, digest_of, sha256
 from crypto.dsse import KeyRef
 from crypto.manifest import DatasetManifest, WrappedKeyset
 from enclave import frames
@@ -26,8 +26,9 @@ from pipeline.broker_client import BrokerClient
 from pipeline.journal import Journal, lease_event
 from pipeline.layout import RunLayout
 from pipeline.plan import Plan
-from pipeline.process_errors import FactMissing, RunExists
+from pipeline.process_errors import FactMissing, OutputConflict, RunExists
 from pipeline.releaser_socket import ReleaserClient
+from pipeline.result import result_of
 
 MAX_LISTED = 100
 
@@ -129,6 +130,7 @@ class RunSession:
         self.journal = connections.journal
         self._bad: list[RecordRejected] = []
         self._last_manifest = ""
+        self._last_objects: tuple[events.WrittenObject, ...] = ()
         self._receipt: dict[str, Any] = {}
         connections.on_record = self._heard
 
@@ -203,6 +205,7 @@ class RunSession:
                         key_id=keyset.key_id,
                         kms=keyset.kms,
                         commitment=keyset.commitment,
+                        keyset=digest_of(keyset),
                     )
                     for name, keyset in keysets.items()
                 ),
@@ -275,24 +278,20 @@ class RunSession:
     def publish(self, evaluated: edges.EvaluatedHandle, seconds: float) -> edges.PublishedHandle:
         """Write the result, which makes the run complete, and log it."""
         self._enter("publish")
-        result = canonical(
-            {
-                "version": 1,
-                "run": self.plan.run,
-                "plan_digest": self.plan.digest,
-                "step": evaluated.step,
-                "adapter_sha256": evaluated.adapter,
-                "manifest_sha256": self._last_manifest,
-                "evaluation": self.evaluations,
-                "rows": evaluated.rows,
-            }
-        )
+        result = result_of(self.plan.run, self.plan.digest, self.journal.history())
         broker = self._connections.data
         if not broker.create(self.layout.result, "run-create", result):
             stored = broker.read(self.layout.result, "run-read")
-            result = result if stored is None else stored[0]
+            if stored is None or stored[0] != result:
+                raise OutputConflict(place=self.layout.result, expected=sha256(result))
         self.journal.record(
             "controller",
+            events.RunPublished(
+                uri=self.layout.checkpoint(evaluated.step),
+                manifest=self._last_manifest,
+                adapter=evaluated.adapter,
+                objects=self._last_objects,
+            ),
             events.RunCompleted(
                 steps=evaluated.step,
                 seconds=frames.rounded(seconds),
@@ -313,11 +312,13 @@ class RunSession:
 
     # ---- resuming --------------------------------------------------------------------------
 
-    def continue_from(self, checkpoints: dict[int, tuple[str, str]]) -> None:
-        """Take up a run: ``checkpoints`` by step as (adapter digest, manifest digest)."""
+    def continue_from(self, checkpoints: dict[int, events.CheckpointWritten]) -> None:
+        """Take up a run with these checkpoints by step."""
         if checkpoints:
             self.checkpoint = max(checkpoints)
-            self.adapter, self._last_manifest = checkpoints[self.checkpoint]
+            last = checkpoints[self.checkpoint]
+            self.adapter, self._last_manifest = last.adapter, last.manifest
+            self._last_objects = last.objects
         self.step = self.checkpoint
         self.journal.record(
             "controller", events.RunResumed(plan=self.plan.digest, step=self.checkpoint)
@@ -379,20 +380,20 @@ class RunSession:
         self.checkpoint = data["step"]
         self.adapter = data["adapter"]["plaintext_sha256"]
         self._last_manifest = data["manifest"]
-        names = ("adapter", "state", "rollouts")
+        self._last_objects = tuple(
+            events.WrittenObject(
+                name=f"{name}.sealed",
+                sha256=data[name]["sha256"],
+                size_bytes=data[name]["size_bytes"],
+            )
+            for name in ("adapter", "state", "rollouts")
+        )
         self.journal.record(
             "enclave",
             events.CheckpointWritten(
                 step=data["step"],
                 uri=self.layout.checkpoint(data["step"]),
-                objects=tuple(
-                    events.WrittenObject(
-                        name=f"{name}.sealed",
-                        sha256=data[name]["sha256"],
-                        size_bytes=data[name]["size_bytes"],
-                    )
-                    for name in names
-                ),
+                objects=self._last_objects,
                 adapter=self.adapter,
                 manifest=self._last_manifest,
             ),

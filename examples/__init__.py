@@ -1,0 +1,1 @@
+"""Examples that the quickstart and the tests run."""

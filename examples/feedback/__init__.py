@@ -1,0 +1,1 @@
+"""Sentiment of customer feedback as JSON: the main job."""

@@ -1,0 +1,83 @@
+"""Looking at a run afterwards: status, verification, report. Nothing here needs a key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from audit import event_types as events
+from audit.events import from_entry
+from audit.note import LogKey
+from audit.report import render
+from audit.report_data import from_log
+from audit.verify import Check, read_log
+from connectors.stack_folder import private_folder
+from crypto.dsse import KeyRef, public_key
+from pipeline.access import ReadAccess, ReadOnlyLog
+from pipeline.journal import log_origin
+from pipeline.process_errors import CheckpointUnknown
+from pipeline.releaser_socket import ReleaserClient
+from pipeline.spec import RunSpec
+from pipeline.verification import Verification
+
+
+def log_vkey(spec: RunSpec) -> str:
+    """The log's verifier key, asked of the key's owner; an auditor brings their own instead."""
+    releaser = ReleaserClient(Path((spec.spec.keys.releaser or "").removeprefix("unix://")))
+    audit = KeyRef(releaser.public_keys(spec.spec.keys.audit).audit)
+    return LogKey(log_origin(spec.spec.audit), public_key(audit)).vkey()
+
+
+def verify_run(spec: RunSpec, run: str, vkey: str = "") -> list[Check]:
+    """Every check of a run; see ``pipeline.verification``."""
+    return Verification(ReadAccess(spec, run), run, vkey or log_vkey(spec)).verify()
+
+
+def write_report(
+    spec: RunSpec, run: str, to: Path | None, state: Path, vkey: str = ""
+) -> tuple[Path, list[Check]]:
+    """Verify a run and write its report; returns the file and the checks."""
+    verification = Verification(ReadAccess(spec, run), run, vkey or log_vkey(spec))
+    checks = verification.verify()
+    plan: dict[str, Any] = {}
+    if verification.plan is not None:
+        plan = verification.plan.to_dict()
+        plan["spec"] = plan["spec"]["spec"]
+        plan["digest"] = verification.plan.digest
+    data = from_log(verification.entries, run, checks, plan, log=verification.log)
+    target = to or private_folder(state / "reports") / f"{run}.html"
+    target.write_text(render(data), encoding="utf-8")
+    return target, checks
+
+
+def run_status(spec: RunSpec, run: str, vkey: str = "") -> dict[str, Any]:
+    """Where a run stands, as its log tells."""
+    store = ReadOnlyLog(ReadAccess(spec, run))
+    view = read_log(store, vkey or log_vkey(spec), log_origin(spec.spec.audit))
+    state, step, values = "unknown", 0, {}
+    for event in (from_entry(entry) for entry in view.entries):
+        if event.run != run:
+            continue
+        match event.data:
+            case events.RunAdmitted() | events.RunResumed():
+                state = "running"
+            case events.RunDenied():
+                state = "denied"
+            case events.RunFailed():
+                state = "failed"
+            case events.RunCompleted():
+                state = "completed"
+            case events.TrainingStep() as data:
+                step, values = data.step, data.values
+    reward = values.get("reward_mean")
+    return {"run": run, "state": state, "step": step, "reward_mean": reward}
+
+
+def last_checkpoint(spec: RunSpec, run: str) -> int:
+    """The step of a run's last complete checkpoint. Raises ``CheckpointUnknown``."""
+    access = ReadAccess(spec, run)
+    names = access.names(access.layout.folder + "checkpoints/")
+    steps = [int(name.split("/")[0]) for name in names if name.endswith("/manifest.json")]
+    if not steps:
+        raise CheckpointUnknown(place=access.layout.folder)
+    return max(steps)

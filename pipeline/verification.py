@@ -1,0 +1,241 @@
+"""``strongroom verify``: a run checked from its objects and the log alone.
+
+Trusted is one thing, which the verifier brings: the log's public key. From it follow the log's
+entries, from those the plan's digest, from the plan every dataset, model file and the evaluator,
+and from the log again every checkpoint and the result. Each object is named in its check, and what
+should not be there is named too. A check never stops the others.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+
+from audit import event_types as events
+from audit.events import Event, from_entry
+from audit.verify import Check, LogView, check_log, read_log
+from connectors.errors import ObjectMissing
+from crypto.digests import sha256
+from crypto.dsse import KeyRef, open_envelope
+from crypto.manifest import (
+    CHECKPOINT_TYPE,
+    DATASET_TYPE,
+    CheckpointManifest,
+    DatasetManifest,
+    decode_checkpoint,
+    decode_dataset,
+)
+from errors import StrongroomError
+from pipeline.access import ReadAccess, ReadOnlyLog
+from pipeline.journal import log_origin
+from pipeline.model_list import MODEL_LIST
+from pipeline.plan import Plan
+from pipeline.plan_parts import DatasetRef
+from pipeline.result import result_of
+
+
+class Verification:
+    """All checks of one run; ``checks`` grows as they are made."""
+
+    def __init__(self, access: ReadAccess, run: str, vkey: str) -> None:
+        self._access = access
+        self._run = run
+        self._vkey = vkey
+        self.checks: list[Check] = []
+        self.log: LogView | None = None
+        self.entries: list[Event] = []
+        self.plan: Plan | None = None
+
+    def verify(self) -> list[Check]:
+        """Make every check that can be made."""
+        self._check_log()
+        ours = [event for event in self.entries if event.run == self._run]
+        self._check_story(ours)
+        self._check_plan(ours)
+        if self.plan is not None:
+            self._check_inputs(self.plan)
+            self._check_keys(ours)
+            self._check_checkpoints(ours, self.plan)
+            self._check_result(ours, self.plan)
+        self._check_strays()
+        return self.checks
+
+    # ---- the log ---------------------------------------------------------------------------
+
+    def _check_log(self) -> None:
+        store = ReadOnlyLog(self._access)
+        origin = log_origin(self._access.audit)
+        for check in check_log(store, self._vkey, origin, keys=store.keys()):
+            name = f"Audit log: {check.name}"
+            self._add(name, check.ok, self._access.audit + check.object, check.detail)
+        try:
+            self.log = read_log(store, self._vkey, origin)
+            self.entries = [from_entry(entry) for entry in self.log.entries]
+        except StrongroomError as error:
+            self._add("Audit log: entries", False, self._access.audit, f"{error.code}: {error}")
+
+    def _check_story(self, ours: list[Event]) -> None:
+        """What every completed run has to have told."""
+        told = {event.type for event in ours}
+        for wanted in ("run.admitted", "enclave.started", "key.released", "run.completed"):
+            self._add("Audit log: the run's story", wanted in told, f"{wanted} of {self._run}")
+
+    # ---- plan and inputs -------------------------------------------------------------------
+
+    def _check_plan(self, ours: list[Event]) -> None:
+        admitted = [event.data for event in ours if isinstance(event.data, events.RunAdmitted)]
+        uri = self._access.layout.plan
+
+        def check() -> str:
+            data = self._need(uri)
+            plan = Plan.from_json(data, place=uri)
+            wanted = {item.plan for item in admitted}
+            if wanted != {sha256(data)}:
+                return f"expected {' or '.join(sorted(wanted)) or 'an admitted plan'}"
+            self.plan = plan
+            return ""
+
+        self._try("Plan is the admitted one", uri, check)
+
+    def _check_inputs(self, plan: Plan) -> None:
+        self._pinned("Evaluator", self._access.layout.evaluator, plan.evaluator.sha256)
+        for dataset in (plan.data.train, plan.data.held_out):
+            manifest = self._dataset(dataset)
+            for shard in manifest.shards if manifest else ():
+                self._pinned("Shards", dataset.uri + shard.object, shard.sha256)
+        self._pinned("Base model", plan.model.uri + MODEL_LIST, plan.model.digest)
+        for file in plan.model.files:
+            self._pinned("Base model", plan.model.uri + file.name, file.sha256)
+
+    def _dataset(self, ref: DatasetRef) -> DatasetManifest | None:
+        uri = ref.uri + "manifest.json"
+        found: list[DatasetManifest] = []
+
+        def check() -> str:
+            envelope = self._need(uri)
+            if sha256(envelope) != ref.manifest_sha256:
+                return f"expected {ref.manifest_sha256}, found {sha256(envelope)}"
+            signer = KeyRef(ref.signer)
+            payload, _ = open_envelope(envelope, DATASET_TYPE, [signer], place=uri)
+            found.append(decode_dataset(payload, uri))
+            return ""
+
+        self._try("Dataset manifests and their signatures", uri, check)
+        return found[0] if found else None
+
+    # ---- outputs ---------------------------------------------------------------------------
+
+    def _check_keys(self, ours: list[Event]) -> None:
+        uri = self._access.layout.keys
+        released = [event.data for event in ours if isinstance(event.data, events.KeyReleased)]
+        wanted = {key.keyset for item in released for key in item.keys if key.name == "outputs"}
+        if len(wanted) == 1:
+            self._pinned("Output keyset is the released one", uri, wanted.pop())
+        else:
+            self._add("Output keyset is the released one", False, uri, "no single release")
+
+    def _check_checkpoints(self, ours: list[Event], plan: Plan) -> None:
+        signers = [
+            KeyRef(event.data.signing_key)
+            for event in ours
+            if isinstance(event.data, events.EnclaveStarted)
+        ]
+        logged = {
+            event.data.step: event.data
+            for event in ours
+            if isinstance(event.data, events.CheckpointWritten)
+        }
+        for step, data in sorted(logged.items()):
+            folder = self._access.layout.checkpoint(step)
+            manifest = self._checkpoint(folder, step, data, signers, plan)
+            if manifest is None:
+                continue
+            for name, entry in manifest.objects.items():
+                written = {item.name: item.sha256 for item in data.objects}
+                same = written.get(entry.object) == entry.sha256
+                self._add("Checkpoint manifest agrees with the log", same, folder + name)
+                self._pinned("Checkpoint objects", folder + entry.object, entry.sha256)
+
+    def _checkpoint(
+        self,
+        folder: str,
+        step: int,
+        data: events.CheckpointWritten,
+        signers: list[KeyRef],
+        plan: Plan,
+    ) -> CheckpointManifest | None:
+        uri = folder + "manifest.json"
+        found: list[CheckpointManifest] = []
+
+        def check() -> str:
+            envelope = self._need(uri)
+            if sha256(envelope) != data.manifest:
+                return f"expected {data.manifest}, found {sha256(envelope)}"
+            payload, _ = open_envelope(envelope, CHECKPOINT_TYPE, signers, place=uri)
+            manifest = decode_checkpoint(payload, uri)
+            if (manifest.run, manifest.step, manifest.plan_digest) != (
+                self._run,
+                step,
+                plan.digest,
+            ):
+                return "expected this run, step and plan"
+            if manifest.objects["adapter"].plaintext_sha256 != data.adapter:
+                return f"expected adapter {data.adapter}"
+            found.append(manifest)
+            return ""
+
+        self._try("Checkpoint manifests and their signatures", uri, check)
+        return found[0] if found else None
+
+    def _check_result(self, ours: list[Event], plan: Plan) -> None:
+        uri = self._access.layout.result
+
+        def check() -> str:
+            data = self._need(uri)
+            wanted = result_of(plan.run, plan.digest, ours)
+            return "" if data == wanted else f"expected {sha256(wanted)}, found {sha256(data)}"
+
+        self._try("Result follows from the log", uri, check)
+
+    def _check_strays(self) -> None:
+        folder = self._access.layout.folder
+        known = {check.object for check in self.checks}
+        for name in self._access.names(folder):
+            if folder + name not in known:
+                self._add("Nothing else in the run's folder", False, folder + name, "stray")
+
+    # ---- helpers ---------------------------------------------------------------------------
+
+    def _pinned(self, name: str, uri: str, digest: str) -> None:
+        """One object against its digest, in constant memory."""
+
+        def check() -> str:
+            found = hashlib.sha256()
+            for piece in self._pieces(uri):
+                found.update(piece)
+            actual = f"sha256:{found.hexdigest()}"
+            return "" if actual == digest else f"expected {digest}, found {actual}"
+
+        self._try(name, uri, check)
+
+    def _pieces(self, uri: str) -> Iterator[memoryview]:
+        try:
+            yield from self._access.stream(uri)
+        except ObjectMissing:
+            raise ObjectMissing(place=uri) from None
+
+    def _need(self, uri: str) -> bytes:
+        data = self._access.get(uri)
+        if data is None:
+            raise ObjectMissing(place=uri)
+        return data
+
+    def _try(self, name: str, uri: str, check: Callable[[], str]) -> None:
+        try:
+            problem = check()
+        except StrongroomError as error:
+            problem = f"{error.code}: {error.title}"
+        self._add(name, not problem, uri, problem)
+
+    def _add(self, name: str, ok: bool, obj: str, detail: str = "") -> None:
+        self.checks.append(Check(name, ok, obj, detail))
