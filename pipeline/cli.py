@@ -187,15 +187,20 @@ def run(
 ) -> None:
     """Run a run file to its end."""
     from pipeline import controller, registry
+    from pipeline.process_errors import RunExists
 
     with reporting(as_json):
         loaded = read_run_file(run_file, params, state)
         identity = run_id or controller.new_run_id(loaded.spec.metadata.name)
-        registry.remember(state, identity, loaded.spec, run_file)
+        before = registry.remember(state, identity, loaded.spec, run_file)
         if not as_json:
             out.print(f"run [bold]{identity}[/]")
-        with watching(as_json, loaded.spec.spec.training.steps) as watcher:
-            outcome = controller.run(loaded, identity, watcher)
+        try:
+            with watching(as_json, loaded.spec.spec.training.steps) as watcher:
+                outcome = controller.run(loaded, identity, watcher)
+        except RunExists:
+            registry.put_back(state, identity, before)
+            raise
         show_outcome(outcome, as_json)
 
 

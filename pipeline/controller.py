@@ -27,10 +27,12 @@ from pipeline.process_errors import (
     FactMissing,
     IdentityMissing,
     ReleaserMissing,
+    RunExists,
     RunFinished,
     RunUnknown,
 )
 from pipeline.releaser_socket import ReleaserClient
+from pipeline.run_objects import check_run_id
 from pipeline.runfile import LoadedRun
 from pipeline.session import Connections, RunSession, Watcher
 from pipeline.spec import RunSpec
@@ -68,6 +70,7 @@ def run(loaded: LoadedRun, run_id: str, watcher: Watcher) -> Outcome:
     spec = loaded.spec
     with _connected(spec, run_id, watcher) as connections:
         watcher.stage("plan")
+        _unused(run_id, spec, connections)
         facts, manifests = collect_facts(spec, connections)
         plan = build_plan(spec, facts, run_id)
         session = RunSession(plan, manifests, connections)
@@ -113,6 +116,13 @@ def _execute(session: RunSession) -> Outcome:
         evaluations=session.evaluations,
         folder=session.layout.folder,
     )
+
+
+def _unused(run_id: str, spec: RunSpec, connections: Connections) -> None:
+    """Refuse a used id before the log says anything of a second run under it."""
+    plan = RunLayout(spec.spec.outputs, run_id).plan
+    if connections.data.read(plan, "run-read") is not None:
+        raise RunExists(place=plan)
 
 
 def _admit(loaded: LoadedRun, plan: Plan, session: RunSession) -> None:
@@ -211,7 +221,7 @@ def _connected(spec: RunSpec, run_id: str, watcher: Watcher) -> Iterator[Connect
         raise IdentityMissing(place="spec.identity")
     if run.keys.releaser is None:
         raise ReleaserMissing(place="spec.keys.releaser")
-    layout = RunLayout(run.outputs, run_id)
+    layout = RunLayout(run.outputs, check_run_id(run_id))
     connections = Connections(
         run=run_id,
         audit_uri=run.audit,

@@ -15,9 +15,11 @@ from pipeline.run_objects import check_run_id
 from pipeline.spec import RunSpec
 
 
-def remember(state: Path, run: str, spec: RunSpec, run_file: Path) -> None:
-    """Keep a run's resolved file (references only, no secrets)."""
+def remember(state: Path, run: str, spec: RunSpec, run_file: Path) -> bytes | None:
+    """Keep a run's resolved file (references only, no secrets); returns what was kept before."""
     folder = private_folder(private_folder(state) / "runs")
+    path = folder / f"{check_run_id(run)}.json"
+    before = path.read_bytes() if path.exists() else None
     data = {
         "run_file": str(run_file.absolute()),
         "spec": spec.normalised(),
@@ -28,7 +30,14 @@ def remember(state: Path, run: str, spec: RunSpec, run_file: Path) -> None:
             "releaser": spec.spec.keys.releaser or "",
         },
     }
-    write_private(folder / f"{run}.json", json.dumps(data, indent=2).encode())
+    write_private(path, json.dumps(data, indent=2).encode())
+    return before
+
+
+def put_back(state: Path, run: str, before: bytes | None) -> None:
+    """Undo ``remember`` for a run that turned out to be another one's."""
+    if before is not None:
+        write_private(state / "runs" / f"{run}.json", before)
 
 
 def recall(state: Path, run: str) -> RunSpec:

@@ -18,7 +18,7 @@ CHECKPOINT_OBJECTS = ("adapter.sealed", "state.sealed", "rollouts.sealed", "mani
 def check_run_id(run_id: str) -> str:
     """The id itself. Raises ``BadRunId``: ids become object names and session names."""
     if not _RUN_ID.fullmatch(run_id):
-        raise BadRunId(actual=f"{len(run_id)} characters")
+        raise BadRunId(place="run id", actual=f"{len(run_id)} characters")
     return run_id
 
 
