@@ -23,7 +23,7 @@ from enclave import frames, launch
 from enclave.channel import Channel, Kind
 from enclave.channel_errors import ChannelBroken, ChannelViolation, EnclaveKilled
 from enclave.checkpoints import checkpoint_manifest
-from enclave.evidence import Evidence
+from enclave.evidence import Evidence, decode_evidence
 from enclave.gate import Gate
 from enclave.words import DETAILS
 from errors import StrongroomError, all_codes
@@ -77,7 +77,12 @@ class EnclaveHandle:
             self._channel.send_record(frames.Start(plan=plan, nonce=nonce))
             self.evidence = self._await_evidence()
         except StrongroomError as error:
-            raise self._explained(error) from None
+            explained = self._explained(error)
+            self.kill()
+            raise explained from None
+        except BaseException:
+            self.kill()
+            raise
 
     def give_keys(self, sealed: bytes) -> None:
         """Hand the releaser's sealed keys in and wait until the enclave has opened them."""
@@ -142,10 +147,7 @@ class EnclaveHandle:
                 case frames.Progress():
                     self._notify(record, {})
                 case frames.EvidenceFrame():
-                    try:
-                        return msgspec.json.decode(record.evidence, type=Evidence)
-                    except msgspec.DecodeError:
-                        raise ChannelViolation(place="enclave", expected="evidence") from None
+                    return decode_evidence(record.evidence)
                 case frames.Failure():
                     raise _failure(record)
                 case _:

@@ -112,7 +112,7 @@ class Channel:
             raise ChannelViolation(place=self.peer, expected="a record", actual=kind.name.lower())
         try:
             return decoder.decode(payload)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise ChannelViolation(
                 place=self.peer, expected="a record of a known schema", actual="something else"
             ) from None
@@ -120,8 +120,10 @@ class Channel:
     def recv_object(self, buffer: bytearray) -> Iterator[memoryview]:
         """Receive an object's bytes, piece by piece, up to its end.
 
-        Each piece is a view of ``buffer`` and valid only until the next one.
+        Each piece is a view of ``buffer`` and valid only until the next one. The buffer is grown
+        beforehand: it cannot grow while somebody still holds a piece.
         """
+        buffer.extend(bytes(max(0, MAX_FRAME_BYTES - len(buffer))))
         while True:
             kind, size = self.recv_into(buffer)
             if kind is Kind.END:

@@ -14,6 +14,12 @@ from typing import Literal
 
 import msgspec
 
+# A failure's code may be of any package inside: whoever reads one must know these classes.
+import crypto.errors  # noqa: F401
+import enclave.channel_errors
+import enclave.errors  # noqa: F401
+import trainer.errors  # noqa: F401
+
 Dataset = Literal["train", "held_out"]
 Phase = Literal["before", "after"]
 Activity = Literal["model", "warm_up", "verify", "load", "evaluate", "train"]
@@ -26,6 +32,8 @@ EXPONENTS = range(-9, 10)
 #: One number carries at most this many bits: sign × 9000 mantissas × exponents, and zero.
 NUMBER_BITS = math.log2(2 * 9000 * len(EXPONENTS) + 1)
 DIGEST_BITS = 256
+#: Largest number in a failure's place, and largest plaintext of a shard in bytes.
+PLACE_BITS, SIZE_BITS = 32, 48
 #: How often progress may be reported in one activity.
 PROGRESS_LIMIT = 200
 #: Bad records listed one by one in a run; the rest is only counted.
@@ -270,10 +278,11 @@ def capacity_bits(limits: Limits) -> int:
     # Per checkpoint: three plaintext digests, three 39-byte headers, one 64-byte signature.
     checkpoints = limits.checkpoints * (3 * DIGEST_BITS + 3 * 39 * 8 + 512)
     fetches = limits.fetches * math.log2(max(2, limits.fetches))
-    shards = limits.shards * 2 * math.log2(limits.records + 2)
-    bad = BAD_RECORD_LIMIT * (math.log2(limits.records + 2) + 4)
+    shards = limits.shards * (2 * math.log2(limits.records + 2) + SIZE_BITS)
+    # Per bad record: its shard, its line, its dataset, and one of less than 128 words.
+    bad = BAD_RECORD_LIMIT * (math.log2(limits.shards + 1) + math.log2(limits.records + 2) + 8)
     progress = 6 * PROGRESS_LIMIT * 2 * math.log2(limits.records + 2)
     evidence = 2 * DIGEST_BITS + 512
-    failure = 256
+    failure = 6 * PLACE_BITS + 64
     total = steps + evaluations + checkpoints + fetches + shards + bad + progress + evidence
     return math.ceil(total + failure)

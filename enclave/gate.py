@@ -16,15 +16,25 @@ from __future__ import annotations
 import re
 from collections import Counter
 
+import msgspec
+
 from enclave import frames
 from enclave.channel_errors import ChannelViolation
-from errors import StrongroomError, all_codes
+from errors import ErrorList, StrongroomError, all_codes
 
 #: Words that may stand in ``Failure.detail``: names of faults, never text from data or code.
 _DETAIL = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}")
 _HEADER = re.compile(r"[A-Za-z0-9+/]{54}==|[A-Za-z0-9+/]{55}=|[A-Za-z0-9+/]{56}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _SIGNATURE = re.compile(r"[A-Za-z0-9+/]{86}==")
+#: What a fetch of each kind says beside its kind; everything else has to keep its default.
+_FETCH_FIELDS: dict[frames.FetchKind, tuple[str, ...]] = {
+    "model": ("index",),
+    "evaluator": (),
+    "manifest": ("dataset",),
+    "shard": ("dataset", "index"),
+    "artifact": ("index", "artifact"),
+}
 
 
 class Gate:
@@ -52,6 +62,9 @@ class Gate:
             case frames.Fetch():
                 self._count("fetch", self._limits.fetches)
                 self._require(0 <= record.index <= max(self._limits.steps, 1 << 20), "an index")
+                used = {name: getattr(record, name) for name in _FETCH_FIELDS[record.kind]}
+                plain = frames.Fetch(kind=record.kind, **used)
+                self._require(record == plain, "the fields of this kind of object only")
             case frames.Put():
                 self._count("put", 3 * self._limits.checkpoints)
                 self._require(record.artifact != "shard", "an artifact of a run")
@@ -71,19 +84,29 @@ class Gate:
                     self._require(bool(_DIGEST.fullmatch(entry.plaintext_sha256)), "a digest")
             case frames.ShardVerified():
                 self._count("shard", self._limits.shards)
-                self._counts(record.shard, record.records, record.bad_records)
+                self._shard(record.shard)
+                self._counts(record.records, record.bad_records)
+                self._require(0 <= record.plaintext_bytes < 1 << frames.SIZE_BITS, "a size")
             case frames.BadRecord():
                 self._count("bad_record", frames.BAD_RECORD_LIMIT)
-                self._require(record.line >= 1, "a line")
+                self._shard(record.shard)
+                self._require(1 <= record.line <= self._limits.records, "a line of the shard")
                 self._word(record.fault)
             case frames.Progress():
                 self._count(f"progress_{record.activity}", frames.PROGRESS_LIMIT)
-                self._require(0 <= record.done <= record.total < 1 << 50, "progress")
+                self._require(0 <= record.done <= record.total, "progress")
+                self._counts(record.total)
             case frames.Failure():
                 self._count("failure", 1)
-                self._require(record.code in all_codes(), "a known error code")
+                found = all_codes().get(record.code, ErrorList)
+                self._require(not issubclass(found, ErrorList), "a known error code")
                 if record.detail:
                     self._word(record.detail)
+                place = msgspec.structs.asdict(record).values()
+                numbers = [number for number in place if isinstance(number, int)]
+                self._require(
+                    all(-1 <= number < 1 << frames.PLACE_BITS for number in numbers), "a place"
+                )
             case frames.EvidenceFrame():
                 self._count("evidence", 1)
                 self._require(len(record.evidence) <= 16 << 10, "evidence")
@@ -109,6 +132,9 @@ class Gate:
     def _word(self, word: str) -> None:
         known = word in self._details and bool(_DETAIL.fullmatch(word))
         self._require(known, "an enumerated word")
+
+    def _shard(self, shard: int) -> None:
+        self._require(0 <= shard < self._limits.shards, "a shard of the plan")
 
     def _counts(self, *numbers: int) -> None:
         self._require(
