@@ -16,6 +16,7 @@ import resource
 import subprocess
 import sys
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -89,40 +90,61 @@ def ask_apart(request: Request) -> Answer:
 
 
 def ask_here(request: Request) -> Answer:
-    """Run the rules in this process."""
-    rego = Interpreter()
-    rego.log_level = LogLevel.NONE
+    """Run the rules in this process; the last few bundles stay compiled."""
     try:
-        for name, text in request.modules.items():
-            rego.add_module(name, text)
-        rego.add_data_json(request.data)
-        rego.set_input_term(request.input)
-        # One compilation for all three questions.
-        rules = rego.build(None, [f"{_ADMISSION}/{name}" for name in _QUESTIONS])
-        decided = msgspec.convert(_value(rego, rules, "verdict"), Answer)
-    except (RegoError, msgspec.ValidationError, LookupError, ValueError) as error:
+        rules = _compiled(tuple(request.modules.items()), request.data)
+    except (RegoError, ValueError) as error:
         return Answer(error=_place(request.modules, str(error)) or type(error).__name__)
-    return msgspec.structs.replace(
-        decided,
-        denied=_texts(rego, rules, "denied", Reason),
-        refused_waivers=_texts(rego, rules, "refused_waivers", Refusal),
-    )
+    return rules.answer(request.input)
 
 
-def _value(rego: Interpreter, rules: object, name: str) -> Any:  # noqa: ANN401
-    output = rego.query_bundle_entrypoint(rules, f"{_ADMISSION}/{name}")
-    return output[0].expressions[0]
+@lru_cache(maxsize=8)
+def _compiled(modules: tuple[tuple[str, str], ...], data: str) -> Rules:
+    return Rules(dict(modules), data)
 
 
-def _texts(rego: Interpreter, rules: object, name: str, shape: Any) -> Any:  # noqa: ANN401
-    found = []
-    try:
-        for item in _value(rego, rules, name):
-            with suppress(msgspec.ValidationError):
-                found.append(msgspec.convert(item, shape))
-    except (RegoError, LookupError, ValueError, TypeError):
-        return ()
-    return tuple(found)
+class Rules:
+    """Compiled rules with their data, for any number of inputs.
+
+    Raises ``RegoError`` when the rules do not compile.
+    """
+
+    def __init__(self, modules: dict[str, str], data: str) -> None:
+        self._modules = modules
+        self._rego = Interpreter()
+        self._rego.log_level = LogLevel.NONE
+        for name, text in modules.items():
+            self._rego.add_module(name, text)
+        self._rego.add_data_json(data)
+        entries = [f"{_ADMISSION}/{name}" for name in _QUESTIONS]
+        self._compiled = self._rego.build(None, entries)
+
+    def answer(self, document: str) -> Answer:
+        """The answer for one ``input`` document, as JSON text."""
+        try:
+            self._rego.set_input_term(document)
+            decided = msgspec.convert(self._value("verdict"), Answer)
+        except (RegoError, msgspec.ValidationError, LookupError, ValueError) as error:
+            return Answer(error=_place(self._modules, str(error)) or type(error).__name__)
+        return msgspec.structs.replace(
+            decided,
+            denied=self._texts("denied", Reason),
+            refused_waivers=self._texts("refused_waivers", Refusal),
+        )
+
+    def _value(self, name: str) -> Any:
+        output = self._rego.query_bundle_entrypoint(self._compiled, f"{_ADMISSION}/{name}")
+        return output[0].expressions[0]
+
+    def _texts(self, name: str, shape: Any) -> Any:
+        found = []
+        try:
+            for item in self._value(name):
+                with suppress(msgspec.ValidationError):
+                    found.append(msgspec.convert(item, shape))
+        except (RegoError, LookupError, ValueError, TypeError):
+            return ()
+        return tuple(found)
 
 
 def _place(modules: dict[str, str], message: str) -> str:

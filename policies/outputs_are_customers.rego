@@ -6,13 +6,19 @@ import data.strongroom.lib
 
 pass if {
 	lib.under(lib.plan.outputs, settings.output_prefixes)
-	count(lib.plan.objects.writes.prefixes) > 0
-	every prefix in lib.plan.objects.writes.prefixes {
-		prefix in {lib.run_folder, lib.plan.audit}
-	}
-	count(lib.plan.objects.writes.objects) > 0
+	{prefix | prefix := lib.plan.objects.writes.prefixes[_]} == {lib.run_folder, lib.plan.audit}
+	objects_are_there
 	every uri in lib.plan.objects.writes.objects {
 		startswith(uri, lib.run_folder)
+	}
+}
+
+# What every run leaves, whatever it trains.
+always := {"plan.json", "keys.json", "evaluator.py", "result.json"}
+
+objects_are_there if {
+	every name in always {
+		concat("", [lib.run_folder, name]) in lib.plan.objects.writes.objects
 	}
 }
 
