@@ -1,0 +1,185 @@
+"""The ``strongroom`` command as a person runs it, and what an auditor sees of it afterwards."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from audit.events import Event, from_entry
+from audit.note import LogKey
+from audit.verify import Check, check_log, read_log
+from connectors.stack import admin_client
+from crypto.dsse import KeyRef, public_key
+
+LOG_ORIGIN = "acme-audit/strongroom"
+
+
+@dataclass(frozen=True)
+class Result:
+    """How one command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def data(self) -> Any:
+        """The JSON document that the command printed last."""
+        return json.loads(self.out.splitlines()[-1])
+
+    @property
+    def errors(self) -> list[dict[str, str]]:
+        """The errors of a failed ``--json`` command, which must be fit to show to anybody."""
+        assert "Traceback" not in self.out + self.err
+        found: list[dict[str, str]] = self.data["errors"]
+        for error in found:
+            assert error["code"].startswith("SR-"), error
+            assert error["code"] != "SR-PROC-002", f"a defect, not an error: {error}"
+            assert error["remedy"], error
+        return found
+
+    @property
+    def codes(self) -> list[str]:
+        """The codes of those errors, in order."""
+        return [error["code"] for error in self.errors]
+
+
+class Strongroom:
+    """The command, with the state folder of the tests' stack."""
+
+    def __init__(self, state: Path) -> None:
+        self.state = state
+
+    def __call__(
+        self, *arguments: str | Path, environment: Mapping[str, str] | None = None
+    ) -> Result:
+        """Run a command to its end, with ``--json``."""
+        done = subprocess.run(
+            self._command(*arguments),
+            capture_output=True,
+            text=True,
+            timeout=200,
+            env={**os.environ, **(environment or {})},
+        )
+        return Result(done.returncode, done.stdout, done.stderr)
+
+    def start(self, *arguments: str | Path) -> subprocess.Popen[str]:
+        """Start a command and return at once."""
+        return subprocess.Popen(
+            self._command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+    def _command(self, *arguments: str | Path) -> list[str]:
+        words = [str(argument) for argument in arguments]
+        command = [sys.executable, "-m", "pipeline.cli", *words]
+        return [*command, "--state", str(self.state), "--json"]
+
+
+@dataclass(frozen=True)
+class AdminLog:
+    """The audit log's objects, read with the administrator's key."""
+
+    client: Any
+
+    def read(self, key: str) -> tuple[bytes, str] | None:
+        """See ``audit.store.LogStore.read``."""
+        try:
+            found = self.client.get_object(Bucket="acme-audit", Key=f"strongroom/{key}")
+        except ClientError:
+            return None
+        return found["Body"].read(), found["ETag"]
+
+    def create(self, key: str, data: bytes) -> bool:
+        """Never: this is for looking."""
+        raise NotImplementedError
+
+    def replace(self, key: str, data: bytes, etag: str) -> bool:
+        """Never: this is for looking."""
+        raise NotImplementedError
+
+
+class Auditor:
+    """Buckets and log, seen by the administrator of the stack."""
+
+    def __init__(self, state: Path, audit_key: str) -> None:
+        self.client = admin_client(state)
+        self._log = AdminLog(self.client)
+        self._vkey = LogKey(LOG_ORIGIN, public_key(KeyRef(audit_key))).vkey()
+
+    def objects(self, prefix: str, bucket: str = "acme-data") -> dict[str, int]:
+        """Every object under ``prefix`` with its size, by its whole URI."""
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+        return {
+            f"s3://{bucket}/{item['Key']}": item["Size"]
+            for page in pages
+            for item in page.get("Contents", ())
+        }
+
+    def names(self, run: str) -> set[str]:
+        """The objects in a run's folder, by their name in it."""
+        return {uri.removeprefix(f"s3://acme-data/runs/{run}/") for uri in self.of(run)}
+
+    def of(self, run: str) -> dict[str, int]:
+        """The objects in a run's folder, by URI."""
+        return self.objects(f"runs/{run}/")
+
+    def get(self, uri: str) -> bytes:
+        """One object."""
+        bucket, _, key = uri.removeprefix("s3://").partition("/")
+        data: bytes = self.client.get_object(Bucket=bucket, Key=key)["Body"].read()
+        return data
+
+    def put(self, uri: str, data: bytes) -> None:
+        """Write an object, over whatever is there: what a hostile store can do."""
+        bucket, _, key = uri.removeprefix("s3://").partition("/")
+        self.client.put_object(Bucket=bucket, Key=key, Body=data)
+
+    def events(self, run: str) -> list[Event]:
+        """A run's events, from the log verified as a whole."""
+        entries = read_log(self._log, self._vkey, LOG_ORIGIN).entries
+        return [event for event in map(from_entry, entries) if event.run == run]
+
+    def types(self, run: str) -> list[str]:
+        """The types of a run's events, in order."""
+        return [event.data.__struct_config__.tag for event in self.events(run)]
+
+    def check(self) -> list[Check]:
+        """Every check of the log, with every object under its prefix accounted for."""
+        names = self.objects("strongroom/", "acme-audit")
+        keys = [name.removeprefix("s3://acme-audit/strongroom/") for name in names]
+        return check_log(self._log, self._vkey, LOG_ORIGIN, keys=keys)
+
+
+@pytest.fixture(scope="session")
+def strongroom(small_job: Any) -> Strongroom:
+    """The command line."""
+    return Strongroom(small_job.stack.state)
+
+
+@pytest.fixture(scope="session")
+def auditor(small_job: Any) -> Auditor:
+    """Who may look at everything."""
+    return Auditor(small_job.stack.state, small_job.stack.info.public_keys["audit-log"])
+
+
+@pytest.fixture
+def until() -> Iterator[Callable[..., None]]:
+    """Wait until a condition holds."""
+
+    def wait(condition: Callable[[], object], limit_s: float = 60.0) -> None:
+        end = time.monotonic() + limit_s
+        while not condition():
+            assert time.monotonic() < end, "it did not happen in time"
+            time.sleep(0.01)
+
+    yield wait
