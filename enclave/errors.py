@@ -69,7 +69,8 @@ class MeasurementUnknown(KeyRefused):
     title = "the enclave runs code that the key's owner has not approved"
     fault = Fault.POLICY
     remedy = (
-        "Compare with `strongroom probe` and approve this measurement, or install the approved."
+        "Compare with `strongroom releaser measure` and approve this measurement, or install the "
+        "approved code."
     )
 
 

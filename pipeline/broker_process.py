@@ -106,7 +106,7 @@ class RunObjects:
 
     def put(self, artifact: str, step: int, data: bytes) -> None:
         """See ``enclave.broker.Objects.put``."""
-        uri = self._layout.checkpoint(step) + OBJECT_NAMES[artifact]
+        uri = self._planned(self._layout.checkpoint(step) + OBJECT_NAMES[artifact])
         existing = create_once(self._reach, uri, data)
         if existing is not None and existing != data:
             raise OutputConflict(place=uri, expected=sha256(data), actual=sha256(existing))
@@ -117,9 +117,14 @@ class RunObjects:
         A manifest that is there already was written by an earlier enclave of this run over the
         same objects (their digests were compared one by one), so it stays.
         """
-        uri = self._layout.checkpoint(step) + "manifest.json"
+        uri = self._planned(self._layout.checkpoint(step) + "manifest.json")
         existing = create_once(self._reach, uri, envelope)
         return sha256(envelope if existing is None else existing)
+
+    def _planned(self, uri: str) -> str:
+        if uri not in self._plan.objects.writes.objects:
+            raise ChannelViolation(place="enclave", expected="an object of the plan")
+        return uri
 
     def _locate(self, request: frames.Fetch) -> tuple[str, str]:
         plan = self._plan

@@ -37,7 +37,7 @@ State = Annotated[
 RunFile = Annotated[Path, typer.Argument(help="The run file (YAML).")]
 RunId = Annotated[str, typer.Argument(help="The run's id.")]
 Params = Annotated[
-    list[str] | None, typer.Option("--set", help="name=value for ${params.name} in the run file.")
+    list[str] | None, typer.Option("--param", help="name=value for ${params.name} in the run file.")
 ]
 STATE = embedded.DEFAULT_STATE
 
@@ -339,6 +339,60 @@ def explain_access(
         else:
             for document in documents:
                 out.print_json(data=document)
+
+
+@explain_app.command("denial")
+def explain_denial(run: RunId, state: State = STATE, as_json: Json = False) -> None:
+    """Print which rules or checks refused a run, from the audit log."""
+    from pipeline import inspection, registry
+
+    with reporting(as_json):
+        found = inspection.denials(registry.recall(state, run), run)
+        if as_json:
+            print_json(found)
+            return
+        for denial in found:
+            out.print(f"{denial['time']}  {denial['event']:<12} {denial['reason']}")
+        if not found:
+            out.print(f"nothing in the log denied {run}")
+
+
+@app.command()
+def probe(as_json: Json = False) -> None:
+    """Try every layer of the sandbox on this machine."""
+    from pipeline.probing import probe_machine
+
+    with reporting(as_json):
+        found = probe_machine()
+        weak = [name for name, (_value, verdict) in found.items() if verdict == "open"]
+        if as_json:
+            rows = {n: {"value": v, "verdict": verdict} for n, (v, verdict) in found.items()}
+            print_json({"ok": not weak, "probes": rows})
+        else:
+            for name, (value, verdict) in found.items():
+                if verdict != "closed":
+                    out.print(f"{name:<28} {value:<14} {verdict}")
+            good = sum(verdict == "closed" for _value, verdict in found.values())
+            out.print(f"{good} of {len(found)} layers closed")
+        if weak:
+            raise SystemExit(1)
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="Folder for run.yaml and evaluator.py.")],
+    as_json: Json = False,
+) -> None:
+    """Write a first run file and evaluator to start from."""
+    from pipeline.scaffold import write_first_run
+
+    with reporting(as_json):
+        written = write_first_run(folder)
+        if as_json:
+            print_json([str(path) for path in written])
+        else:
+            for path in written:
+                out.print(str(path))
 
 
 @app.command(hidden=True)

@@ -81,3 +81,20 @@ def last_checkpoint(spec: RunSpec, run: str) -> int:
     if not steps:
         raise CheckpointUnknown(place=access.layout.folder)
     return max(steps)
+
+
+def denials(spec: RunSpec, run: str, vkey: str = "") -> list[dict[str, str]]:
+    """Every refusal of a run in its log: policy rules and the releaser's reasons, in order."""
+    store = ReadOnlyLog(ReadAccess(spec, run))
+    view = read_log(store, vkey or log_vkey(spec), log_origin(spec.spec.audit))
+    found: list[dict[str, str]] = []
+    for event in (from_entry(entry) for entry in view.entries):
+        if event.run != run:
+            continue
+        reasons: list[str] = []
+        if isinstance(event.data, events.RunDenied):
+            reasons = [f"rule {item.rule} ({item.control})" for item in event.data.denials]
+        elif isinstance(event.data, events.KeyDenied):
+            reasons = list(event.data.reasons)
+        found += [{"time": event.time, "event": event.type, "reason": each} for each in reasons]
+    return found

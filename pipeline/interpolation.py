@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 from errors import StrongroomError
 from pipeline.run_errors import BadInterpolation, MissingVariable, SecretInRunFile
-from pipeline.yaml_source import Mapping, Mark, Node, Scalar, Sequence, Source, scalars
+from pipeline.yaml_nodes import Mapping, Mark, Node, Scalar, Sequence, Source, scalars
 
 Path = tuple[str | int, ...]
 

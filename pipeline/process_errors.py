@@ -141,15 +141,6 @@ class FactMissing(ProcessError):
     remedy = "Check the URI; datasets are put there with `strongroom seal`."
 
 
-class PlanDenied(ProcessError):
-    """The admission policy denied the plan."""
-
-    code = "SR-RUN-206"
-    title = "denied by policy"
-    fault = Fault.POLICY
-    exit_code = Exit.DENIED
-
-
 def defect(error: BaseException) -> Defect:
     """An unforeseen exception as an error: class and place only, never its text."""
     frames = traceback.extract_tb(error.__traceback__)
@@ -230,3 +221,13 @@ class VerificationFailed(ProcessError):
     fault = Fault.PLATFORM
     exit_code = Exit.INTEGRITY
     remedy = "`strongroom verify RUN` names each object that is wrong."
+
+
+class ScaffoldExists(ProcessError):
+    """A file that ``strongroom init`` would write is there already."""
+
+    code = "SR-RUN-211"
+    title = "the file exists already"
+    fault = Fault.INPUT
+    exit_code = Exit.BAD_INPUT
+    remedy = "Choose another folder; nothing is overwritten."

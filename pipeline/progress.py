@@ -12,7 +12,6 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import (
     BarColumn,
-    MofNCompleteColumn,
     Progress,
     SpinnerColumn,
     TaskID,
@@ -72,7 +71,7 @@ class Terminal:
             SpinnerColumn(finished_text="[green]✓[/]"),
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
-            MofNCompleteColumn(),
+            TextColumn("{task.fields[count]}"),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             TextColumn("[dim]{task.fields[note]}"),
@@ -99,18 +98,19 @@ class Terminal:
         self._name = STAGES.get(name, name)
         self._started = time.monotonic()
         total = self._steps if name == "train" and self._steps else None
-        self._task = self._bars.add_task(self._name, total=total, note="")
+        self._task = self._bars.add_task(self._name, total=total, note="", count="")
 
     def progress(self, activity: str, done: int, total: int) -> None:
         """Move the current bar."""
         if self._task is not None:
-            self._bars.update(self._task, completed=done, total=total)
+            self._bars.update(self._task, completed=done, total=total, count=f"{done}/{total}")
 
     def step(self, step: int, values: dict[str, float]) -> None:
         """Move the training bar and show the reward."""
         if self._task is not None:
             note = f"reward {values.get('reward_mean', 0.0):.2f}"
-            self._bars.update(self._task, completed=step, note=note)
+            count = f"{step}/{self._steps}" if self._steps else str(step)
+            self._bars.update(self._task, completed=step, note=note, count=count)
 
     def fact(self, text: str) -> None:
         """A note at the end of the current stage's line."""

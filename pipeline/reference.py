@@ -7,7 +7,7 @@ import pkgutil
 from pathlib import Path
 
 from audit.events import reference as events_reference
-from errors import all_codes
+from errors import ErrorList, all_codes
 from pipeline.spec_reference import reference_markdown
 
 PACKAGES = ("audit", "connectors", "crypto", "enclave", "pipeline", "policies", "trainer")
@@ -38,6 +38,8 @@ def errors_reference() -> str:
         "|---|---|---|---|---|",
     ]
     for code, cls in all_codes().items():
+        if issubclass(cls, ErrorList):
+            continue
         cells = (f"`{code}`", cls.title, str(cls.fault), str(cls.exit_code), cls.remedy)
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines) + "\n"

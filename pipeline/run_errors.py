@@ -124,6 +124,7 @@ class UnknownVersion(RunError):
 class MissingVariable(RunError):
     code = "SR-RUN-018"
     title = "a variable has no value"
+    remedy = "Set it: in the environment, with --param name=value, or by `strongroom stack up`."
 
 
 class BadInterpolation(RunError):

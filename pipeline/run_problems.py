@@ -25,7 +25,7 @@ from pipeline.run_errors import (
     WrongType,
 )
 from pipeline.spec_checks import Problem
-from pipeline.yaml_source import Mapping, Mark, Node, Scalar, Sequence, Source
+from pipeline.yaml_nodes import Mapping, Mark, Node, Scalar, Sequence, Source
 
 Path = tuple[str | int, ...]
 Schema = Dict[str, Any]

@@ -28,7 +28,8 @@ from pipeline.run_errors import FileMissing, RunFileTooLarge
 from pipeline.run_problems import Explainer, find
 from pipeline.spec import RunSpec
 from pipeline.spec_checks import problems_in
-from pipeline.yaml_source import Node, Scalar, Source, core_value, parse, read, to_data
+from pipeline.yaml_nodes import Node, Scalar, Source, core_value, to_data
+from pipeline.yaml_source import parse, read
 
 MAX_EVALUATOR_BYTES = 1 << 20
 _NOTHING: Vars[str, str] = MappingProxyType({})

@@ -150,10 +150,10 @@ class Verification:
             manifest = self._checkpoint(folder, step, data, signers, plan)
             if manifest is None:
                 continue
-            for name, entry in manifest.objects.items():
+            for entry in manifest.objects.values():
                 written = {item.name: item.sha256 for item in data.objects}
                 same = written.get(entry.object) == entry.sha256
-                self._add("Checkpoint manifest agrees with the log", same, folder + name)
+                self._add("Checkpoint manifest agrees with the log", same, folder + entry.object)
                 self._pinned("Checkpoint objects", folder + entry.object, entry.sha256)
 
     def _checkpoint(

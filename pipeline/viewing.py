@@ -20,7 +20,6 @@ from pathlib import Path
 
 import msgspec
 
-from connectors.bucket import Bucket
 from connectors.errors import ObjectMissing
 from crypto.digests import sha256
 from crypto.errors import EnvelopeMalformed
@@ -33,16 +32,11 @@ from enclave.channel import Channel
 from enclave.channel_errors import ChannelBroken, ChannelViolation, EnclaveKilled
 from enclave.viewer import ARTIFACT
 from errors import all_codes
-from pipeline import rpc
-from pipeline.broker_process import Reach
-from pipeline.layout import RunLayout
-from pipeline.lease_plan import plan_leases
-from pipeline.process_errors import FactMissing, IdentityMissing, ReleaserMissing
+from pipeline.access import ReadAccess
+from pipeline.process_errors import FactMissing, ReleaserMissing
 from pipeline.releaser_socket import ReleaserClient
 from pipeline.spec import RunSpec
 from pipeline.viewing_errors import OutputIsFile, RolloutsMissing
-
-PURPOSE = "run-read"
 
 
 def show_rollouts(spec: RunSpec, run: str, step: int, out_fd: int) -> None:
@@ -55,10 +49,9 @@ def show_rollouts(spec: RunSpec, run: str, step: int, out_fd: int) -> None:
         raise ReleaserMissing(place="spec.keys.releaser")
     if stat.S_ISREG(os.fstat(out_fd).st_mode):
         raise OutputIsFile(place="standard output")
-    layout = RunLayout(spec.spec.outputs, run)
-    reach = _reach(spec, run, layout)
-    keyset = _keyset(reach, layout)
-    sealed, place = _sealed_rollouts(reach, layout, step)
+    access = ReadAccess(spec, run)
+    keyset = _keyset(access)
+    sealed, place = _sealed_rollouts(access, step)
     releaser = ReleaserClient(Path(spec.spec.keys.releaser.removeprefix("unix://")))
     viewer = _Viewer(releaser.challenge(), run, out_fd)
     try:
@@ -119,61 +112,39 @@ class _Viewer:
         return f"signal {-status}" if status < 0 else f"exit status {status}"
 
 
-def _reach(spec: RunSpec, run: str, layout: RunLayout) -> Reach:
-    """The run's folder under a lease that only reads it."""
-    identity = spec.spec.identity
-    if identity is None:
-        raise IdentityMissing(place="spec.identity")
-    leases = tuple(ref for ref in plan_leases(spec.spec, layout) if ref.purpose == PURPOSE)
-    configure = rpc.Configure(
-        run=run,
-        identity=rpc.Identity(
-            addr=identity.addr,
-            credentials_file=str(identity.credentials),
-            oidc_role=identity.oidc_role,
-        ),
-        leases=leases,
-    )
-    return Reach(configure, lambda _lease: None)
-
-
-def _keyset(reach: Reach, layout: RunLayout) -> WrappedKeyset:
-    bucket, key = reach.bucket(PURPOSE, layout.keys)
+def _keyset(access: ReadAccess) -> WrappedKeyset:
+    place = access.layout.keys
+    data = access.get(place)
+    if data is None:
+        raise RolloutsMissing(place=place, expected="the run's wrapped output keyset")
     try:
-        data, _etag = bucket.get(key)
         return msgspec.json.decode(data, type=WrappedKeyset)
-    except ObjectMissing:
-        raise RolloutsMissing(
-            place=layout.keys, expected="the run's wrapped output keyset", actual="no object"
-        ) from None
     except msgspec.DecodeError:
-        raise FactMissing(place=layout.keys, expected="a wrapped keyset") from None
+        raise FactMissing(place=place, expected="a wrapped keyset") from None
 
 
-def _sealed_rollouts(reach: Reach, layout: RunLayout, step: int) -> tuple[bytes, str]:
-    """The sealed object as its manifest pins it, and its URI."""
-    folder = layout.checkpoint(step)
-    bucket, key = reach.bucket(PURPOSE, folder)
-    place = f"{folder}manifest.json"
-    try:
-        envelope, _etag = bucket.get(f"{key}manifest.json")
-    except ObjectMissing:
+def _sealed_rollouts(access: ReadAccess, step: int) -> tuple[bytes, str]:
+    """The sealed object, as its manifest pins it, and its URI."""
+    folder = access.layout.checkpoint(step)
+    place = folder + "manifest.json"
+    envelope = access.get(place)
+    if envelope is None:
         raise RolloutsMissing(
-            place=place, expected=f"a checkpoint of step {step}", actual=_steps(reach, layout)
-        ) from None
+            place=place, expected=f"a checkpoint of step {step}", actual=_steps(access)
+        )
     pinned = _pinned(envelope, place)
-    sealed, place = _sealed(bucket, key + pinned.object, pinned), folder + pinned.object
-    check_object(pinned, size_bytes=sealed[1], header=sealed[0][:HEADER_BYTES], place=place)
-    check_digest(pinned, sha256(sealed[0]), place=place)
-    return sealed[0], place
-
-
-def _sealed(bucket: Bucket, key: str, pinned: SealedObject) -> tuple[bytes, int]:
-    """The object and its length; not read at all when the length is wrong."""
-    size = bucket.head(key).size_bytes
-    if size != pinned.size_bytes:
-        return b"", size
-    return bucket.get(key, max_bytes=size)[0], size
+    place = folder + pinned.object
+    sealed = bytearray()
+    try:
+        for piece in access.stream(place):
+            sealed += piece
+            if len(sealed) > pinned.size_bytes:
+                break
+    except ObjectMissing:
+        raise RolloutsMissing(place=place, expected=f"{pinned.size_bytes} bytes") from None
+    check_object(pinned, size_bytes=len(sealed), header=sealed[:HEADER_BYTES], place=place)
+    check_digest(pinned, sha256(sealed), place=place)
+    return bytes(sealed), place
 
 
 def _pinned(envelope: bytes, place: str) -> SealedObject:
@@ -187,11 +158,8 @@ def _pinned(envelope: bytes, place: str) -> SealedObject:
     return objects[ARTIFACT]
 
 
-def _steps(reach: Reach, layout: RunLayout) -> str:
+def _steps(access: ReadAccess) -> str:
     """Which checkpoints there are, for the error that says which there is not."""
-    folder = layout.folder + "checkpoints/"
-    bucket, prefix = reach.bucket(PURPOSE, folder)
-    names = [info.key.removeprefix(prefix) for info in bucket.list(prefix)]
-    steps = [name.removesuffix("/manifest.json") for name in names if "manifest.json" in name]
-    found = ", ".join(str(int(step)) for step in sorted(steps) if step.isdecimal())
-    return f"checkpoints of steps {found}" if found else "no checkpoint"
+    paths = [name.split("/") for name in access.names(access.layout.folder + "checkpoints/")]
+    steps = [int(path[0]) for path in paths if path[1:] == ["manifest.json"]]
+    return f"checkpoints of steps {', '.join(map(str, sorted(steps)))}" if steps else "none"
