@@ -8,6 +8,7 @@ and rounded numbers, and never a credential, a key, a sealed object or a row.
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
@@ -124,6 +125,7 @@ class RunSession:
         self.adapter = ""
         self.evaluations: dict[str, dict[str, float]] = {}
         self.evaluated_rows = 0
+        self._started = time.monotonic()
         self._connections = connections
         self._watcher = connections.watcher
         assert connections.journal is not None  # noqa: S101  made in Connections.__init__
@@ -275,7 +277,7 @@ class RunSession:
             run=trained.run, step=trained.step, adapter=trained.adapter, rows=self.evaluated_rows
         )
 
-    def publish(self, evaluated: edges.EvaluatedHandle, seconds: float) -> edges.PublishedHandle:
+    def publish(self, evaluated: edges.EvaluatedHandle) -> edges.PublishedHandle:
         """Write the result, which makes the run complete, and log it."""
         self._enter("publish")
         result = result_of(self.plan.run, self.plan.digest, self.journal.history())
@@ -294,7 +296,7 @@ class RunSession:
             ),
             events.RunCompleted(
                 steps=evaluated.step,
-                seconds=frames.rounded(seconds),
+                seconds=frames.rounded(time.monotonic() - self._started),
                 adapter=evaluated.adapter,
                 manifest=self._last_manifest,
             ),

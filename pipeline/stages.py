@@ -8,7 +8,6 @@ exception's text into its own messages.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -83,13 +82,10 @@ class Evaluate(beam.DoFn):  # type: ignore[misc]
 class Publish(beam.DoFn):  # type: ignore[misc]
     """Writes the result."""
 
-    def __init__(self, started: float) -> None:
-        self._started = started
-
     def process(self, evaluated: edges.EvaluatedHandle) -> Iterator[edges.PublishedHandle]:
         """The result's digest."""
         with _stage(evaluated.run) as session:
-            yield session.publish(evaluated, time.monotonic() - self._started)
+            yield session.publish(evaluated)
 
 
 def build(pipeline: beam.Pipeline, run: edges.RunHandle) -> None:
@@ -102,8 +98,7 @@ def build(pipeline: beam.Pipeline, run: edges.RunHandle) -> None:
         | "AllVerified" >> beam.GroupByKey()
         | "Train" >> beam.ParDo(Train()).with_output_types(edges.TrainedHandle)
         | "Evaluate" >> beam.ParDo(Evaluate()).with_output_types(edges.EvaluatedHandle)
-        | "Publish"
-        >> beam.ParDo(Publish(time.monotonic())).with_output_types(edges.PublishedHandle)
+        | "Publish" >> beam.ParDo(Publish()).with_output_types(edges.PublishedHandle)
     )
     edges.check_graph(pipeline)
 
