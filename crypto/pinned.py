@@ -29,13 +29,23 @@ def check_object(
     name if not given.
     """
     place = place or pinned.object
+    check_size(pinned, size_bytes, place=place)
+    if bytes(header) != pinned.header_bytes:
+        raise HeaderMismatch(place=place)
+
+
+def check_size(pinned: Shard | SealedObject, size_bytes: int, *, place: str = "") -> None:
+    """Hold an object's length, as a listing tells it, against its manifest.
+
+    Raises ``ObjectTruncated`` and ``ObjectExtended``.
+    """
     if size_bytes != pinned.size_bytes:
         error = ObjectTruncated if size_bytes < pinned.size_bytes else ObjectExtended
         raise error(
-            place=place, expected=f"{pinned.size_bytes} bytes", actual=f"{size_bytes} bytes"
+            place=place or pinned.object,
+            expected=f"{pinned.size_bytes} bytes",
+            actual=f"{size_bytes} bytes",
         )
-    if bytes(header) != pinned.header_bytes:
-        raise HeaderMismatch(place=place)
 
 
 def check_digest(pinned: Shard | SealedObject, actual: Sha256, *, place: str = "") -> None:

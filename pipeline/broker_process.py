@@ -20,7 +20,7 @@ from connectors.bucket import Bucket, open_bucket
 from connectors.errors import ObjectExists, ObjectMissing
 from connectors.facts import bucket_facts
 from connectors.identity import OpenBaoIdentity
-from connectors.leases import Lease, Scope, WebIdentityLeaser
+from connectors.leases import LONGEST_TTL_S, Lease, Scope, WebIdentityLeaser
 from connectors.uri import parse
 from crypto.digests import Sha256, sha256
 from enclave import frames, syscalls
@@ -83,7 +83,8 @@ class Reach:
                 create=ref.create,
                 facts=ref.purpose in FACTS_PURPOSES,
             )
-            lease = leaser.lease(scope, ref.ttl_s, ref.purpose)
+            # Facts are collected before the policy can deny a lifetime: never more than the most.
+            lease = leaser.lease(scope, min(ref.ttl_s, LONGEST_TTL_S), ref.purpose)
             self._issued(lease)
             bucket = open_bucket(location, credentials=lease.credentials, endpoint=ref.endpoint)
             self._held[ref] = bucket, lease

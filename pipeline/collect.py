@@ -17,6 +17,7 @@ from crypto.digests import sha256
 from crypto.dsse import KeyRef, open_envelope
 from crypto.errors import EnvelopeMalformed
 from crypto.manifest import DATASET_TYPE, DatasetManifest, decode_dataset
+from crypto.pinned import check_size
 from enclave import frames, measurement
 from errors import ErrorList, StrongroomError
 from pipeline.facts import (
@@ -156,14 +157,14 @@ def _dataset(connections: Connections, uri: str) -> tuple[bytes, DatasetFacts]:
     errors: list[StrongroomError] = []
     for shard in manifest.shards:
         size = sizes.get(shard.object)
-        if size != shard.size_bytes:
-            errors.append(
-                FactMissing(
-                    place=uri + shard.object,
-                    expected=f"{shard.size_bytes} bytes, as the manifest says",
-                    actual="no object" if size is None else f"{size} bytes",
-                )
-            )
+        missing = f"{shard.size_bytes} bytes, as the manifest says"
+        if size is None:
+            errors.append(FactMissing(place=uri + shard.object, expected=missing))
+            continue
+        try:
+            check_size(shard, size, place=uri + shard.object)
+        except StrongroomError as error:
+            errors.append(error)
     if errors:
         raise ErrorList(errors)
     facts = DatasetFacts(
