@@ -1,0 +1,118 @@
+"""What a viewer writes: readable for a person, inert for a terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import msgspec
+import pytest
+
+from enclave import viewer
+
+
+def rollout(**fields: object) -> bytes:
+    """One line of a rollouts object."""
+    values: dict[str, object] = {
+        "step": 20,
+        "row": 17,
+        "messages": [
+            {"role": "system", "content": "Label it."},
+            {"role": "user", "content": "An earlier question."},
+            {"role": "assistant", "content": "An answer."},
+            {"role": "user", "content": "Works great."},
+        ],
+        "completion": "positive",
+        "tokens": 9,
+        "score": 1.0,
+        "metrics": {"accuracy": 0.25},
+    }
+    return json.dumps({**values, **fields}).encode()
+
+
+def shown(*lines: bytes) -> str:
+    """The text for these rollouts."""
+    return "".join(viewer.text("feedback-1", 20, lines))
+
+
+def test_a_rollout_shows_its_place_numbers_question_and_answer() -> None:
+    assert shown(rollout()) == (
+        "run feedback-1 · step 20 · 1 sample rollouts\n"
+        "\n── step 20 · row 17 · 9 tokens · score 1 · accuracy 0.25\n"
+        "user  │ Works great.\n"
+        "model │ positive\n"
+    )
+
+
+def test_no_rollouts_is_said() -> None:
+    assert shown() == "run feedback-1 · step 20 · 0 sample rollouts\n"
+
+
+@pytest.mark.parametrize(
+    ("hostile", "escaped"),
+    [
+        ("\x1b]0;owned\x07", r"\x1b]0;owned\x07"),
+        ("\x1b[2J\x1b[H", r"\x1b[2J\x1b[H"),
+        ("\x9b31m", r"\x9b31m"),
+        ("\rall is well", r"\rall is well"),
+        ("a\x08b\x7f", r"a\x08b\x7f"),
+        ("\u202eevitagen", r"\u202eevitagen"),
+        ("\u2028next", r"\u2028next"),
+        ("\ud800", r"\ud800"),
+        ("\U000e0041", r"\U000e0041"),
+        ("\tindented", r"\tindented"),
+    ],
+)
+@pytest.mark.parametrize("field", ["completion", "messages", "metrics"])
+def test_nothing_drives_the_terminal(field: str, hostile: str, escaped: str) -> None:
+    values: dict[str, object] = {
+        "completion": hostile,
+        "messages": [{"role": "user", "content": hostile}],
+        "metrics": {hostile: 1.0},
+    }
+    text = "".join(
+        viewer.text(
+            "run", 1, [msgspec.json.encode({**json.loads(rollout()), field: values[field]})]
+        )
+        if hostile != "\ud800"
+        else [viewer.printable(hostile)]
+    )
+    assert escaped in text
+    assert all(char == "\n" or char.isprintable() for char in text)
+
+
+def test_visible_text_of_any_script_stays() -> None:
+    said = "Größe 大きい عربى 👍 a\\b"
+    assert f"model │ {said}\n" in shown(rollout(completion=said))
+
+
+def test_no_line_of_a_completion_passes_for_a_heading() -> None:
+    fake = "fine\n\n── step 1 · row 1 · score 1\nuser  │ nothing"
+    lines = shown(rollout(completion=fake)).splitlines()
+    assert sum(line.startswith("──") for line in lines) == 1
+    assert sum(line.startswith("user") for line in lines) == 1
+    assert "      │ ── step 1 · row 1 · score 1" in lines
+
+
+def test_a_row_without_a_user_turn_is_shown() -> None:
+    assert "user  │ \n" in shown(rollout(messages=[{"role": "system", "content": "Go."}]))
+
+
+def test_a_line_that_is_no_rollout_is_refused() -> None:
+    with pytest.raises(msgspec.DecodeError):
+        shown(b'{"step": 1}')
+
+
+def test_a_reader_that_leaves_ends_the_writing() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    viewer._write(writer, iter(["one\n", "two\n"]))
+    os.close(writer)
+
+
+def test_all_of_a_long_text_is_written() -> None:
+    reader, writer = os.pipe()
+    viewer._write(writer, iter(["é" * 1000, "b"]))
+    os.close(writer)
+    assert os.read(reader, 1 << 16).decode() == "é" * 1000 + "b"
+    os.close(reader)
