@@ -18,6 +18,7 @@ import zstandard
 from crypto.keyset import Keyset
 from crypto.manifest import encode_header, shard_identity
 from enclave import frames
+from enclave.archives import check_whole
 from enclave.attest import COMMANDS, attest, seal_order, warm_up_primitives
 from enclave.channel import Channel, Kind
 from enclave.channel_errors import ChannelViolation, RecordsRejected
@@ -78,8 +79,7 @@ class _File:
 
     def __init__(self, source: int) -> None:
         self._source = source
-        os.lseek(source, 0, os.SEEK_SET)
-        self.is_zstd = os.read(source, 4) == ZSTD_MAGIC
+        self.is_zstd = os.pread(source, 4, 0) == ZSTD_MAGIC
         os.lseek(source, 0, os.SEEK_SET)
 
     def read(self, size: int = _READ_BYTES) -> bytes:
@@ -94,6 +94,8 @@ def _lines(source: int, position: Position) -> Iterator[bytes | None]:
 
 def _check(channel: Channel, index: int, source: int) -> tuple[int, int]:
     """Good and bad records of one file; each bad one is reported by line."""
+    if _File(source).is_zstd:
+        check_whole(source)
     position = Position()
     good = bad = 0
     for line in _lines(source, position):

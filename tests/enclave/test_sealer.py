@@ -1,0 +1,218 @@
+"""A real ``seal`` enclave: rows in, sealed shards out, and nothing written for a bad row."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import zstandard
+
+from crypto.keyset import Keyset
+from crypto.manifest import shard_identity
+from crypto.release import seal_keys
+from enclave import frames, launch
+from enclave.attest import seal_order
+from enclave.broker import RECORDS
+from enclave.channel import Channel
+from enclave.channel_errors import ChannelBroken
+from enclave.evidence import Evidence, Expectation, check_evidence, decode_evidence, evidence_digest
+from enclave.measurement import measure
+from enclave.sealer import source_files
+
+NONCE = "n" * 22
+KMS = "vault://transit/feedback"
+GOOD = json.dumps({"messages": [{"role": "user", "content": "hi"}], "ground_truth": "a"})
+
+
+@dataclass
+class Sealing:
+    """What one sealer said, and its end."""
+
+    evidence: Evidence
+    keyset: Keyset
+    shards: list[tuple[frames.ShardSealed, bytes]] = field(default_factory=list)
+    bad: list[tuple[int, int, str]] = field(default_factory=list)
+    failure: str = ""
+    done: bool = False
+    status: int | None = None
+
+    def rows(self, dataset: str) -> list[list[bytes]]:
+        found = []
+        for said, sealed in self.shards:
+            ad = shard_identity(dataset, self.keyset.key_id, said.shard, said.records)
+            plain = self.keyset.streaming().open(sealed, ad)
+            assert len(plain) == said.plaintext_bytes
+            assert sealed[:40] == base64.b64decode(said.header)
+            found.append(
+                zstandard.ZstdDecompressor().decompressobj().decompress(plain).splitlines()
+            )
+        return found
+
+
+def drive(
+    files: list[Path],
+    *,
+    assurance: launch.Assurance = "A1",
+    per_shard: int = 100,
+    command: frames.Command | None = None,
+) -> Sealing:
+    """One sealer from start to end, with this test as its broker and releaser."""
+    ours, theirs = Channel.pair()
+    arguments = [NONCE, KMS, "feedback.train", *map(str, files)]
+    process = launch.start("enclave.sealer", theirs.fileno(), assurance, arguments=arguments)
+    theirs.close()
+    channel = Channel(ours, "sealer")
+    try:
+        first = channel.recv_record(RECORDS)
+        assert isinstance(first, frames.EvidenceFrame)
+        evidence = decode_evidence(first.evidence)
+        found = Sealing(evidence, Keyset.generate())
+        key = base64.b64decode(evidence.hpke_key)
+        sealed = seal_keys({"dataset": found.keyset}, key, evidence_digest(evidence))
+        channel.send_record(frames.Keys(sealed=sealed))
+        order = frames.SealShards(dataset="feedback.train", records_per_shard=per_shard)
+        channel.send_record(command or order)
+        _listen(channel, found)
+    finally:
+        channel.close()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+    found.status = process.returncode
+    return found
+
+
+def _listen(channel: Channel, found: Sealing) -> None:
+    sealed = b""
+    while True:
+        try:
+            record = channel.recv_record(RECORDS)
+        except ChannelBroken:
+            return
+        match record:
+            case frames.Put():
+                sealed = b"".join(bytes(piece) for piece in channel.recv_object(bytearray()))
+            case frames.ShardSealed():
+                found.shards.append((record, sealed))
+            case frames.BadRecord():
+                found.bad.append((record.shard, record.line, record.fault))
+            case frames.Failure():
+                found.failure = record.code
+                return
+            case frames.Done():
+                found.done = True
+                return
+
+
+def rows(path: Path, lines: list[str]) -> Path:
+    data = "".join(line + "\n" for line in lines).encode()
+    path.write_bytes(zstandard.compress(data) if path.suffix == ".zst" else data)
+    return path
+
+
+def test_rows_are_sealed(tmp_path):
+    lines = [GOOD.replace("hi", f"hi {n}") for n in range(25)]
+    one = rows(tmp_path / "a.jsonl", lines[:15])
+    two = rows(tmp_path / "b.jsonl.zst", lines[15:])
+    found = drive([one, two], per_shard=10)
+    assert found.done
+    assert found.status == 0
+    assert [said.shard for said, _ in found.shards] == [0, 1, 2]
+    assert [said.records for said, _ in found.shards] == [10, 10, 5]
+    assert [line.decode() for shard in found.rows("feedback.train") for line in shard] == lines
+    assert b"hi 3" not in b"".join(sealed for _, sealed in found.shards)
+
+
+def test_its_evidence_is_good(tmp_path):
+    """Locked down for real: the same check that a releaser makes."""
+    found = drive([rows(tmp_path / "a.jsonl", [GOOD])])
+    expectation = Expectation(
+        role="seal",
+        min_assurance="A1",
+        measurements=frozenset({measure()}),
+        plan_digest=seal_order("feedback.train", KMS),
+        nonce=NONCE,
+    )
+    check_evidence(found.evidence, expectation)
+
+
+def test_without_a_sandbox_its_evidence_says_so(tmp_path):
+    found = drive([rows(tmp_path / "a.jsonl", [GOOD])], assurance="A0")
+    assert found.done
+    assert found.evidence.assurance == "A0"
+    assert found.evidence.probes["socket.inet"] == "open"
+
+
+def test_bad_records_are_listed_and_nothing_is_sealed(tmp_path):
+    one = rows(tmp_path / "a.jsonl", [GOOD, "not json", "", GOOD, '{"messages": []}'])
+    two = rows(tmp_path / "b.jsonl.zst", ["[]", GOOD, "{}"])
+    long = tmp_path / "c.jsonl"
+    long.write_bytes(GOOD.encode() + b"\n" + b"x" * (9 << 20) + b"\n" + GOOD.encode())
+    found = drive([one, two, long])
+    assert found.bad == [
+        (0, 2, "not_json"),
+        (0, 3, "blank"),
+        (0, 5, "messages_invalid"),
+        (1, 1, "not_object"),
+        (1, 3, "messages_missing"),
+        (2, 2, "too_long"),
+    ]
+    assert found.failure == "SR-DATA-001"
+    assert found.shards == []
+    assert not found.done
+
+
+def test_only_so_many_bad_records_are_listed(tmp_path):
+    found = drive([rows(tmp_path / "a.jsonl", ["x"] * (frames.BAD_RECORD_LIMIT + 5))])
+    assert len(found.bad) == frames.BAD_RECORD_LIMIT
+    assert found.failure == "SR-DATA-001"
+
+
+def test_a_damaged_archive_is_told(tmp_path):
+    damaged = tmp_path / "a.jsonl.zst"
+    damaged.write_bytes(b"\x28\xb5\x2f\xfd" + b"row 17 says hello")
+    found = drive([damaged])
+    assert found.failure == "SR-DATA-003"
+
+
+def test_a_cut_archive_is_told(tmp_path):
+    """Cut between two blocks, the rows that are left look whole."""
+    compressor = zstandard.ZstdCompressor().compressobj()
+    first = compressor.compress(GOOD.encode() + b"\n")
+    first += compressor.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK)
+    rest = compressor.compress(GOOD.encode() + b"\n") + compressor.flush()
+    cut = tmp_path / "a.jsonl.zst"
+    cut.write_bytes(first)
+    assert drive([cut]).failure == "SR-DATA-003"
+    cut.write_bytes(first + rest)
+    assert drive([cut]).done
+
+
+def test_it_takes_no_other_command(tmp_path):
+    found = drive([rows(tmp_path / "a.jsonl", [GOOD])], command=frames.Train(resume_step=0))
+    assert (found.shards, found.done, found.failure) == ([], False, "")
+    assert found.status == 1
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["b.jsonl", "a.jsonl", "c.jsonl.zst"], ["a.jsonl", "b.jsonl", "c.jsonl.zst"]),
+        (["notes.txt", "a.json", "a.jsonl.gz"], []),
+    ],
+)
+def test_a_folders_files_are_taken_by_name(tmp_path, names, expected):
+    for name in names:
+        (tmp_path / name).touch()
+    assert [path.name for path in source_files(tmp_path)] == expected
+
+
+def test_a_file_is_itself(tmp_path):
+    path = tmp_path / "rows.txt"
+    assert source_files(path) == [path]
