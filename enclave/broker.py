@@ -16,7 +16,8 @@ import msgspec
 from typing_extensions import Buffer
 
 from crypto.digests import Sha256, sha256
-from crypto.dsse import KeyRef, open_envelope, sign_envelope
+from crypto.dsse import KeyRef, sign_envelope
+from crypto.errors import CryptoError
 from crypto.manifest import CHECKPOINT_TYPE, encode
 from crypto.segments import HEADER_BYTES
 from enclave import frames, launch
@@ -162,7 +163,7 @@ class EnclaveHandle:
             kind, size = self._channel.recv_into(self._buffer)
             if kind is Kind.END:
                 break
-            if kind is not Kind.DATA or len(data) + size > put.size_bytes:
+            if kind is not Kind.DATA or not 0 < size <= put.size_bytes - len(data):
                 raise ChannelViolation(place="enclave", expected="the announced bytes")
             data += memoryview(self._buffer)[:size]
         if len(data) != put.size_bytes:
@@ -192,8 +193,10 @@ class EnclaveHandle:
         payload = encode(checkpoint_manifest(self._run, self._plan_digest, record.step, entries))
         signer = KeyRef(self.evidence.signing_key)
         signature = base64.b64decode(record.signature)
-        envelope = sign_envelope(CHECKPOINT_TYPE, payload, signer, lambda _message: signature)
-        open_envelope(envelope, CHECKPOINT_TYPE, [signer], place="checkpoint manifest")
+        try:  # an envelope whose signature does not verify is never made
+            envelope = sign_envelope(CHECKPOINT_TYPE, payload, signer, lambda _message: signature)
+        except CryptoError:
+            raise ChannelViolation(place="enclave", expected="its own signature") from None
         return self._objects.put_manifest(record.step, envelope)
 
     def _explained(self, error: StrongroomError) -> StrongroomError:

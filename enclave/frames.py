@@ -29,9 +29,11 @@ FetchKind = Literal["model", "evaluator", "manifest", "shard", "artifact"]
 SIGNIFICANT_DIGITS = 4
 #: Numbers leave as 0 or ±d.ddd·10^e with e in this range; the gate refuses others.
 EXPONENTS = range(-9, 10)
-#: One number carries at most this many bits: sign × 9000 mantissas × exponents, and zero.
-NUMBER_BITS = math.log2(2 * 9000 * len(EXPONENTS) + 1)
+#: One number carries at most this many bits: sign × 9000 mantissas × exponents, two zeros, absent.
+NUMBER_BITS = math.log2(2 * 9000 * len(EXPONENTS) + 3)
 DIGEST_BITS = 256
+#: An error code, and an enumerated word, are each one of at most 2^this many.
+CODE_BITS, WORD_BITS = 10, 8
 #: Largest number in a failure's place, and largest plaintext of a shard in bytes.
 PLACE_BITS, SIZE_BITS = 32, 48
 #: How often progress may be reported in one activity.
@@ -270,19 +272,34 @@ def capacity_bits(limits: Limits) -> int:
     """The largest number of bits per enclave start that could leave outside sealed bytes.
 
     Counts each record type at its limit: numbers at ``NUMBER_BITS``, free digests and keys at 256,
-    counts at the logarithm of their range. It is an upper bound on a channel that nobody is known
-    to use, stated so that an auditor can weigh it. Timing, sizes and order are not counted.
+    ids and counts at the logarithm of the range that ``enclave.gate`` lets pass. It is an upper
+    bound on a channel that nobody is known to use, stated so that an auditor can weigh it. Timing,
+    sizes and the order of records of different types are not counted.
     """
-    steps = limits.steps * len(limits.step_metrics) * NUMBER_BITS
-    evaluations = 2 * len(limits.evaluation_metrics) * NUMBER_BITS
+    step_id, shard_id, count = (
+        math.log2(most + 2) for most in (limits.steps, limits.shards, limits.records)
+    )
+    steps = limits.steps * (1 + len(limits.step_metrics) * NUMBER_BITS)
+    evaluations = 2 * (1 + count + len(limits.evaluation_metrics) * NUMBER_BITS)
     # Per checkpoint: three plaintext digests, three 39-byte headers, one 64-byte signature.
-    checkpoints = limits.checkpoints * (3 * DIGEST_BITS + 3 * 39 * 8 + 512)
-    fetches = limits.fetches * math.log2(max(2, limits.fetches))
-    shards = limits.shards * (2 * math.log2(limits.records + 2) + SIZE_BITS)
-    # Per bad record: its shard, its line, its dataset, and one of less than 128 words.
-    bad = BAD_RECORD_LIMIT * (math.log2(limits.shards + 1) + math.log2(limits.records + 2) + 8)
-    progress = 6 * PROGRESS_LIMIT * 2 * math.log2(limits.records + 2)
+    checkpoints = limits.checkpoints * (step_id + 3 * DIGEST_BITS + 3 * 39 * 8 + 512)
+    puts = 3 * limits.checkpoints * (2 + step_id)
+    fetches = limits.fetches * (6 + math.log2(max(fetch_indices(limits).values()) + 2))
+    shards = limits.shards * (2 + shard_id + 2 * count + SIZE_BITS)
+    bad = BAD_RECORD_LIMIT * (2 + shard_id + count + WORD_BITS)
+    progress = 6 * PROGRESS_LIMIT * 2 * count
     evidence = 2 * DIGEST_BITS + 512
-    failure = 6 * PLACE_BITS + 64
-    total = steps + evaluations + checkpoints + fetches + shards + bad + progress + evidence
-    return math.ceil(total + failure)
+    failure = 2 + CODE_BITS + WORD_BITS + 6 * (PLACE_BITS + 1)
+    said = steps + evaluations + shards + bad + progress + failure
+    return math.ceil(said + checkpoints + puts + fetches + evidence)
+
+
+def fetch_indices(limits: Limits) -> dict[FetchKind, int]:
+    """How many indices a ``Fetch`` of each kind may name, from 0."""
+    return {
+        "model": limits.fetches,
+        "evaluator": 1,
+        "manifest": 1,
+        "shard": limits.shards,
+        "artifact": limits.steps + 1,
+    }

@@ -5,7 +5,8 @@ A pure state machine. Its rules:
 2. metric names are those that the plan declares; values are finite, rounded to four significant
    digits and inside the range of ``frames.EXPONENTS``;
 3. every id, count and code is inside the plan's range; words come from enumerations;
-4. each record type may come only as often as ``frames.Limits`` allows, each step once;
+4. each record type may come only as often as ``frames.Limits`` allows, each object and shard once,
+   steps in ascending order and metric names sorted, so that no order among them says anything;
 5. sealed bytes look like a sealed object and stay inside the run's output budget.
 
 A record that breaks a rule raises ``ChannelViolation``; the broker then kills the enclave.
@@ -44,16 +45,17 @@ class Gate:
         self._limits = limits
         self._details = details
         self._seen: Counter[str] = Counter()
-        self._steps: set[int] = set()
+        self._once: set[tuple[object, ...]] = set()
+        self._step = 0
         self._output_bytes = 0
 
     def admit(self, record: frames.Outgoing) -> None:
         """Return when ``record`` may pass; raise ``ChannelViolation`` when it may not."""
         match record:
             case frames.StepDone():
-                self._require(record.step not in self._steps, "each step once")
-                self._require(1 <= record.step <= self._limits.steps, "a step of the plan")
-                self._steps.add(record.step)
+                self._plan_step(record.step)
+                self._require(record.step > self._step, "each step once, in order")
+                self._step = record.step
                 self._values(record.values, self._limits.step_metrics)
             case frames.Evaluated():
                 self._count(f"evaluated_{record.phase}", 1)
@@ -61,13 +63,16 @@ class Gate:
                 self._values(record.values, self._limits.evaluation_metrics)
             case frames.Fetch():
                 self._count("fetch", self._limits.fetches)
-                self._require(0 <= record.index <= max(self._limits.steps, 1 << 20), "an index")
+                indices = frames.fetch_indices(self._limits)[record.kind]
+                self._require(0 <= record.index < indices, "an object of the plan")
                 used = {name: getattr(record, name) for name in _FETCH_FIELDS[record.kind]}
                 plain = frames.Fetch(kind=record.kind, **used)
                 self._require(record == plain, "the fields of this kind of object only")
             case frames.Put():
                 self._count("put", 3 * self._limits.checkpoints)
                 self._require(record.artifact != "shard", "an artifact of a run")
+                self._plan_step(record.index)
+                self._first("object", record.artifact, record.index)
                 self._require(record.size_bytes > 0, "sealed bytes")
                 self._output_bytes += record.size_bytes
                 self._require(
@@ -76,7 +81,8 @@ class Gate:
                 )
             case frames.CheckpointDone():
                 self._count("checkpoint", self._limits.checkpoints)
-                self._require(1 <= record.step <= self._limits.steps, "a step of the plan")
+                self._plan_step(record.step)
+                self._first("checkpoint", record.step)
                 self._require(bool(_SIGNATURE.fullmatch(record.signature)), "a signature")
                 for entry in (record.adapter, record.state, record.rollouts):
                     self._require(bool(_HEADER.fullmatch(entry.header)), "a sealed header")
@@ -85,6 +91,7 @@ class Gate:
             case frames.ShardVerified():
                 self._count("shard", self._limits.shards)
                 self._shard(record.shard)
+                self._first("shard", record.dataset, record.shard)
                 self._counts(record.records, record.bad_records)
                 self._require(0 <= record.plaintext_bytes < 1 << frames.SIZE_BITS, "a size")
             case frames.BadRecord():
@@ -122,6 +129,7 @@ class Gate:
     def _values(self, values: dict[str, float], names: tuple[str, ...]) -> None:
         unknown = set(values) - set(names)
         self._require(not unknown, "declared metric names only")
+        self._require(list(values) == sorted(values), "metric names in order")
         for value in values.values():
             try:
                 ok = frames.rounded(value) == value
@@ -132,6 +140,13 @@ class Gate:
     def _word(self, word: str) -> None:
         known = word in self._details and bool(_DETAIL.fullmatch(word))
         self._require(known, "an enumerated word")
+
+    def _plan_step(self, step: int) -> None:
+        self._require(1 <= step <= self._limits.steps, "a step of the plan")
+
+    def _first(self, *name: object) -> None:
+        self._require(name not in self._once, f"each {name[0]} once")
+        self._once.add(name)
 
     def _shard(self, shard: int) -> None:
         self._require(0 <= shard < self._limits.shards, "a shard of the plan")

@@ -159,6 +159,8 @@ def open_shard(
     count = 0
     for line in records(SegmentReader(pieces, opener, header, window, position), position):
         count += 1
+        if count > shard.records:
+            raise RecordCountWrong(expected=str(shard.records), actual="more")
         yield line
     if count != shard.records:
         raise RecordCountWrong(expected=str(shard.records), actual=str(count))

@@ -158,7 +158,7 @@ class Tasks:
             frames.Evaluated(
                 phase=command.phase,
                 rows=found.rows,
-                values={name: frames.rounded(value) for name, value in values.items()},
+                values={name: frames.rounded(value) for name, value in sorted(values.items())},
             )
         )
 
@@ -181,7 +181,7 @@ class Tasks:
             declared = self._orders.limits.step_metrics
             values = {
                 name: frames.rounded(value)
-                for name, value in metrics.values.items()
+                for name, value in sorted(metrics.values.items())
                 if name in declared
             }
             self._channel.send_record(frames.StepDone(step=metrics.step, values=values))

@@ -1,0 +1,327 @@
+"""A hostile enclave on the channel to its broker: each rule of the gate, broken by a real process.
+
+The enclave is ``programs/hostile_enclave.py``; the broker's side is the product's: the handle, the
+gate, the run's objects. Every attack must end as ``ChannelViolation`` with the process killed and
+nothing of it outside. The controls: an honest enclave says one of everything, and with the gate
+taken out the same attacks bring the row out.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import math
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connectors.bucket import open_bucket
+from connectors.uri import parse
+from enclave import broker, frames
+from enclave.broker import EnclaveHandle
+from enclave.channel_errors import ChannelViolation
+from enclave.errors import EvaluatorError, EvidenceMalformed
+from enclave.gate import Gate
+from enclave.words import DETAILS
+from errors import ErrorList, all_codes
+from pipeline.broker_process import RunObjects
+from pipeline.plan import Plan, build_plan
+from pipeline.runfile import load_text
+
+HERE = Path(__file__).parent
+PROGRAM = HERE / "programs" / "hostile_enclave.py"
+LIMITS = frames.Limits(
+    steps=60,
+    checkpoints=3,
+    shards=4,
+    records=30,
+    fetches=20,
+    step_metrics=("loss", "reward_mean"),
+    evaluation_metrics=("score_mean",),
+    output_bytes=1 << 20,
+    memory_bytes=1 << 30,
+)
+
+
+def load(path: Path, name: str):
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+hostile = load(PROGRAM, "hostile_enclave")
+
+
+@pytest.fixture(scope="module")
+def plan(tmp_path_factory) -> Plan:
+    """The example's plan: 60 steps, checkpoints at 20, 40 and 60, three and one shards."""
+    sample = load(HERE.parent / "pipeline" / "sample.py", "channel_sample")
+    folder = tmp_path_factory.mktemp("plan")
+    (folder / "evaluator.py").write_text("def evaluate(): ...\n")
+    loaded = load_text(sample.EXAMPLE.read_text(), folder / "run.yaml", stack=sample.stack(folder))
+    facts = msgspec.structs.replace(sample.facts(), limits=LIMITS)
+    return build_plan(loaded.spec, facts, "feedback-1")
+
+
+class Folder:
+    """A broker's reach into a folder in place of a bucket; the keys are those of the plan."""
+
+    def __init__(self, path: Path) -> None:
+        self._bucket = open_bucket(parse(f"local://{path}/"), credentials=None, endpoint=None)
+        self._prefix = parse(f"local://{path}/").key
+
+    def bucket(self, _purpose: str, uri: str):
+        return self._bucket, self._prefix + parse(uri).key
+
+
+@dataclass
+class Outside:
+    """What got out: records for the controller and objects in the bucket; and the process."""
+
+    folder: Path
+    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    records: list[dict] = field(default_factory=list)
+
+    def hear(self, record: frames.Outgoing, extra: dict) -> None:
+        self.records.append(dict(msgspec.to_builtins(record)) | extra)
+
+    def objects(self) -> dict[str, bytes]:
+        files = sorted(path for path in (self.folder / "runs").rglob("*") if path.is_file())
+        return {str(path.relative_to(self.folder)): path.read_bytes() for path in files}
+
+    def holds(self, secret: bytes) -> bool:
+        told = json.dumps(self.records).encode() + b"".join(self.objects().values())
+        names = "".join(self.objects()).encode()
+        number = str(int.from_bytes(secret, "big")).encode()
+        return any(form in told + names for form in (secret, secret.hex().encode(), number))
+
+
+@pytest.fixture
+def outside(tmp_path, monkeypatch, plan):
+    """The world around one hostile enclave; its process is killed at the end."""
+    seen = Outside(tmp_path / "bucket")
+    run = seen.folder / "runs" / plan.run
+    run.mkdir(parents=True)
+    (run / "evaluator.py").write_bytes(b"evaluator")
+    for name in plan.model.files:
+        target = seen.folder / parse(plan.model.uri).key / name.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(b"model" if name.name.startswith("model") else b"config")
+    yield seen
+    for process in seen.processes:
+        process.kill()
+        process.wait()
+
+
+def serve(attack: str, plan: Plan, outside: Outside, monkeypatch) -> None:
+    """Start the hostile enclave through the handle and give it keys and a command."""
+
+    def start(_module: str, fd: int, _assurance: str, **_options: object):
+        command = [sys.executable, "-I", "-B", str(PROGRAM), str(fd), attack]
+        null = subprocess.DEVNULL
+        process = subprocess.Popen(command, pass_fds=[fd], stdin=null, stdout=null, stderr=null)
+        outside.processes.append(process)
+        return process
+
+    monkeypatch.setattr(broker.launch, "start", start)
+    handle = EnclaveHandle(
+        plan=plan.to_json(),
+        nonce="n" * 22,
+        assurance="A1",
+        threads=1,
+        run=plan.run,
+        limits=LIMITS,
+        objects=RunObjects(Folder(outside.folder), plan),
+        notify=outside.hear,
+    )
+    try:
+        handle.give_keys(b"keys")
+        handle.run(frames.Train(resume_step=0))
+    finally:
+        assert outside.processes[0].poll() in (None, -signal.SIGKILL)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("attack", sorted([*hostile.ATTACKS, *hostile.EARLY]))
+def test_a_hostile_enclave_is_refused_and_killed(attack, plan, outside, monkeypatch):
+    refusal = EvidenceMalformed if attack == "text_for_evidence" else ChannelViolation
+    with pytest.raises(refusal) as caught:
+        serve(attack, plan, outside, monkeypatch)
+    assert outside.processes[0].poll() == -signal.SIGKILL
+    assert not outside.holds(hostile.SECRET)
+    assert hostile.SECRET.decode() not in str(caught.value)
+    assert str(hostile.NUMBER) not in str(caught.value)
+
+
+def test_an_honest_enclave_passes(plan, outside, monkeypatch):
+    serve("honest", plan, outside, monkeypatch)
+    assert outside.processes[0].poll() is None
+    said = [record["frame"] for record in outside.records]
+    assert said.count("step_done") == 2
+    assert said.count("checkpoint_done") == 2
+    assert said.count("bad_record") == frames.BAD_RECORD_LIMIT
+    written = [name for name in outside.objects() if "checkpoints/" in name]
+    names = ("adapter.sealed", "manifest.json", "rollouts.sealed", "state.sealed")
+    folder = f"runs/{plan.run}/checkpoints"
+    assert written == [f"{folder}/{step:06d}/{name}" for step in (20, 40) for name in names]
+
+
+def test_an_honest_failure_passes_as_what_it_is(plan, outside, monkeypatch):
+    with pytest.raises(EvaluatorError, match="ValueError"):
+        serve("honest_failure", plan, outside, monkeypatch)
+    assert outside.processes[0].poll() == -signal.SIGKILL
+
+
+WITHOUT_GATE = [
+    "undeclared_metric",
+    "free_text_as_fault",
+    "line_of_any_length",
+    "verified_size_of_any_length",
+    "progress_of_any_length",
+    "unsealed_object",
+]
+
+
+@pytest.mark.parametrize("attack", WITHOUT_GATE)
+def test_without_the_gate_the_row_gets_out(attack, plan, outside, monkeypatch):
+    """The control: the same attacks, with the broker's gate taken out."""
+    monkeypatch.setattr(Gate, "admit", lambda *_: None)
+    monkeypatch.setattr(Gate, "admit_sealed", lambda *_: None)
+    serve(attack, plan, outside, monkeypatch)
+    assert outside.holds(hostile.SECRET) or "hunter2" in json.dumps(outside.records)
+
+
+def test_without_the_plan_s_list_an_object_s_name_brings_the_row_out(plan, outside, monkeypatch):
+    monkeypatch.setattr(Gate, "admit", lambda *_: None)
+    monkeypatch.setattr(RunObjects, "_planned", lambda _self, uri: uri)
+    serve("object_of_no_step", plan, outside, monkeypatch)
+    assert outside.holds(hostile.SECRET)
+
+
+@pytest.mark.parametrize("code", sorted(all_codes()))
+def test_every_code_of_a_failure_becomes_that_error_or_a_violation(code):
+    record = frames.Failure(code=code, detail="ValueError", row=1)
+    try:
+        Gate(LIMITS, DETAILS).admit(record)
+    except ChannelViolation:
+        assert issubclass(all_codes()[code], ErrorList)
+    else:
+        assert broker._failure(record).code == code
+
+
+# ---- the capacity that the plan states -----------------------------------------------------------
+
+
+def admitted(*records: frames.Outgoing, limits: frames.Limits = LIMITS) -> bool:
+    gate = Gate(limits, DETAILS)
+    try:
+        for record in records:
+            gate.admit(record)
+    except ChannelViolation:
+        return False
+    return True
+
+
+def all_numbers() -> set[float]:
+    """Every number that may leave: zero, and ±d.ddd·10^e."""
+    return {0.0} | {
+        float(f"{sign}{mantissa}e{exponent - 3}")
+        for sign in "+-"
+        for mantissa in range(1000, 10_000)
+        for exponent in frames.EXPONENTS
+    }
+
+
+NUMBERS = all_numbers()
+
+
+def test_every_number_that_counts_may_leave():
+    gate = Gate(LIMITS, DETAILS)
+    for number in sorted(NUMBERS)[::37]:
+        gate._values({"loss": number}, ("loss",))
+    # With -0.0, which JSON spells apart, and with no number at all.
+    assert math.log2(len(NUMBERS) + 2) <= frames.NUMBER_BITS
+
+
+@given(st.floats(allow_nan=True) | st.sampled_from(sorted(NUMBERS)[::9973]))
+def test_no_other_number_may_leave(value):
+    assert admitted(frames.StepDone(step=1, values={"loss": value})) == (value in NUMBERS)
+
+
+@given(
+    st.floats(min_value=-1e12, max_value=1e12),
+    st.integers(min_value=0, max_value=2**52 - 1),
+)
+def test_bits_hidden_in_a_rounded_number_are_refused(value, hidden):
+    """A float near an admissible one, with data in its last bits."""
+    rounded = frames.rounded(value)
+    forged = math.ldexp(math.frexp(rounded)[0] + hidden * 2.0**-53, math.frexp(rounded)[1])
+    assert admitted(frames.StepDone(step=1, values={"loss": forged})) == (forged in NUMBERS)
+
+
+@given(
+    steps=st.integers(1, 4),
+    names=st.sampled_from([(), ("a",), ("a", "b"), ("a", "b", "c")]),
+    digits=st.integers(1, 3),
+)
+def test_no_more_step_records_than_the_capacity_says(steps, names, digits):
+    """Counts the admissible sequences of step records; numbers from a small alphabet.
+
+    The alphabet stands for all ``len(NUMBERS) + 1`` values: what matters is that each record adds
+    no more than its names to the power of the values, and that no order or repetition adds any.
+    """
+    limits = msgspec.structs.replace(LIMITS, steps=steps, step_metrics=names)
+    alphabet = [1.0, 2.0, -0.001][:digits]
+    choices: list[dict[str, float]] = [{}]
+    for name in names:
+        choices = [*choices, *({**chosen, name: n} for chosen in choices for n in alphabet)]
+    singles = [
+        frames.StepDone(step=step, values=dict(order))
+        for step in range(0, steps + 2)
+        for values in choices
+        for order in {tuple(values.items()), tuple(reversed(values.items()))}
+    ]
+    found = sum(admitted(record, limits=limits) for record in singles)
+    assert found == steps * (digits + 1) ** len(names)
+    for first in singles[:: max(1, len(singles) // 12)]:
+        for second in singles[:: max(1, len(singles) // 12)]:
+            in_order = first.step < second.step
+            assert not admitted(first, second, limits=limits) or in_order
+    # So a run has at most (1 + (values + 1)^names)^steps of them, each value being any number.
+    sequences = steps * math.log2(1 + (len(NUMBERS) + 2) ** len(names))
+    silent = msgspec.structs.replace(limits, steps=0, step_metrics=())
+    assert sequences <= frames.capacity_bits(limits) - frames.capacity_bits(silent) + 1
+
+
+def test_words_and_codes_fit_the_bits_that_they_are_counted_with():
+    assert len(DETAILS) <= 1 << frames.WORD_BITS
+    assert len(all_codes()) <= 1 << frames.CODE_BITS
+
+
+@given(
+    st.builds(
+        frames.Limits,
+        steps=st.integers(0, 2000),
+        checkpoints=st.integers(0, 200),
+        shards=st.integers(0, 10_000),
+        records=st.integers(0, 10_000_000),
+        fetches=st.integers(0, 100_000),
+        step_metrics=st.sampled_from([(), ("a",), tuple("abcdefghij")]),
+        evaluation_metrics=st.sampled_from([(), ("a",)]),
+        output_bytes=st.just(1),
+        memory_bytes=st.just(1),
+    ),
+    st.sampled_from(["steps", "checkpoints", "shards", "records", "fetches"]),
+)
+def test_a_larger_limit_never_states_a_smaller_capacity(limits, name):
+    more = msgspec.structs.replace(limits, **{name: getattr(limits, name) + 1})
+    assert frames.capacity_bits(limits) <= frames.capacity_bits(more)
