@@ -111,8 +111,9 @@ class EnclaveHandle:
                     case _:
                         self._notify(record, {})
         except StrongroomError as error:
+            explained = self._explained(error)
             self.kill()
-            raise self._explained(error) from None
+            raise explained from None
         except BaseException:
             self.kill()
             raise
