@@ -152,6 +152,13 @@ def seed_is_exact(spec: object) -> Iterator[Problem]:
         yield Problem(("spec", "training", "seed"), "a seed below 2^53", "a larger one")
 
 
+def assurance_can_be_had(spec: object) -> Iterator[Problem]:
+    """A2 and A3 need confidential hardware, for which no enclave exists yet."""
+    assurance = _get(spec, "enclave", "assurance")
+    if assurance in ("A2", "A3"):
+        yield Problem(("spec", "enclave", "assurance"), "A0 or A1 in this release", assurance)
+
+
 _CHECKS: tuple[Callable[[object], Iterator[Problem]], ...] = (
     prefixes_are_apart,
     every_bucket_has_access,
@@ -161,4 +168,5 @@ _CHECKS: tuple[Callable[[object], Iterator[Problem]], ...] = (
     waivers_are_given_once,
     metrics_are_given_once,
     seed_is_exact,
+    assurance_can_be_had,
 )

@@ -100,6 +100,7 @@ CHANGES = [
     ("kind: TrainingRun", "kind: Deployment", "SR-RUN-017"),
     ("name: feedback-json", "name: Feedback_JSON", "SR-RUN-015"),
     ("metrics: [accuracy]", "metrics: [accuracy, accuracy]", "SR-RUN-021"),
+    ("assurance: A1", "assurance: A2", "SR-RUN-021"),
     ("metrics: [accuracy]", "metrics: accuracy", "SR-RUN-014"),
     ("learning_rate: 5.0e-4", "learning_rate: 2", "SR-RUN-015"),
     ("checkpoint_every: 20", "checkpoint_every: 61", "SR-RUN-015"),
