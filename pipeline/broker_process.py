@@ -30,12 +30,10 @@ from enclave.channel_errors import ChannelBroken, ChannelViolation
 from enclave.checkpoints import OBJECT_NAMES
 from errors import ErrorList, StrongroomError
 from pipeline import layout, rpc
+from pipeline.lease_plan import FACTS_PURPOSES
 from pipeline.plan import Plan
 from pipeline.plan_parts import LeaseRef
 from pipeline.process_errors import OutputConflict, PurposeRefused, defect
-
-#: Leases that may also read their bucket's own settings.
-FACTS_PURPOSES = ("facts-read", "run-read", "audit-append")
 
 REQUESTS: msgspec.json.Decoder[rpc.Request] = msgspec.json.Decoder(rpc.Request)
 

@@ -12,6 +12,9 @@ from pipeline.layout import RunLayout
 from pipeline.plan_parts import LeaseRef, Purpose
 from pipeline.spec import Access, TrainingRun
 
+#: Leases that may also read their bucket's own settings.
+FACTS_PURPOSES = ("facts-read", "run-read", "audit-append")
+
 
 def plan_leases(run: TrainingRun, layout: RunLayout) -> tuple[LeaseRef, ...]:
     """Every lease of the run, in the order in which they are first used."""

@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from connectors.scopes import Scope, session_policy
+from pipeline.lease_plan import FACTS_PURPOSES
 from pipeline.plan import Plan
 from pipeline.plan_parts import LeaseRef
 from policies.gate import Decision
@@ -67,7 +68,8 @@ def duration_text(seconds: int) -> str:
 
 def _scope(lease: LeaseRef) -> Scope:
     bucket = lease.bucket.partition("://")[2]
-    return Scope(bucket=bucket, read=lease.read, create=lease.create)
+    facts = lease.purpose in FACTS_PURPOSES
+    return Scope(bucket=bucket, read=lease.read, create=lease.create, facts=facts)
 
 
 def _table(title: str, *columns: str) -> Table:

@@ -18,6 +18,7 @@ from rich.console import Console
 from crypto.digests import canonical, sha256
 from errors import ErrorList
 from pipeline.facts import ModelFacts, model_digest
+from pipeline.lease_plan import FACTS_PURPOSES
 from pipeline.plan import Plan, build_plan
 from pipeline.plan_view import lease_policies, print_plan, size_text
 from pipeline.run_errors import BadRunId, PlanMalformed
@@ -269,6 +270,7 @@ def test_the_session_policies_that_are_sent(plan: Plan) -> None:
         text = json.dumps(document["session_policy"])
         assert "Delete" not in text
         assert "Statement" in document["session_policy"]
+        assert ("s3:GetBucketVersioning" in text) == (document["purpose"] in FACTS_PURPOSES)
 
 
 @pytest.mark.parametrize(
