@@ -148,7 +148,7 @@ def _dataset(connections: Connections, uri: str) -> tuple[bytes, DatasetFacts]:
     envelope = stored[0]
     try:
         claims = msgspec.json.decode(envelope, type=_Claims)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         raise EnvelopeMalformed(place=place) from None
     claimed = [KeyRef(claim.keyid) for claim in claims.signatures]
     payload, signer = open_envelope(envelope, DATASET_TYPE, claimed, place=place)

@@ -6,6 +6,8 @@ stands for all of the model; the enclave checks each file against its entry.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from crypto.digests import canonical
@@ -15,8 +17,8 @@ MODEL_LIST = "model.json"
 
 
 class _ModelList(msgspec.Struct, forbid_unknown_fields=True):
-    kind: str
-    version: int
+    kind: Literal["model"]
+    version: Literal[1]
     files: tuple[ModelFile, ...]
 
 
@@ -28,4 +30,7 @@ def encode_model_list(files: tuple[ModelFile, ...]) -> bytes:
 
 def decode_model_list(data: bytes) -> tuple[ModelFile, ...]:
     """The files in a ``model.json``. Raises ``msgspec.DecodeError``."""
-    return msgspec.json.decode(data, type=_ModelList).files
+    try:
+        return msgspec.json.decode(data, type=_ModelList).files
+    except UnicodeDecodeError:
+        raise msgspec.DecodeError("not UTF-8") from None
