@@ -107,15 +107,3 @@ class TrainingConfig(_Config):
     max_prompt_tokens: int = Field(
         default=1024, ge=1, le=131072, description="Longest prompt, in tokens; longer is a fault."
     )
-
-    @model_validator(mode="after")
-    def _parts_fit(self) -> Self:
-        if self.checkpoint_every > self.steps:
-            raise ValueError(
-                f"checkpoint_every ({self.checkpoint_every}) must not exceed steps ({self.steps})"
-            )
-        if self.warmup_steps > self.steps:
-            raise ValueError(
-                f"warmup_steps ({self.warmup_steps}) must not exceed steps ({self.steps})"
-            )
-        return self

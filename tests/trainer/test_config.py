@@ -21,12 +21,18 @@ def test_run_file_form_is_accepted():
     assert TrainingConfig(**config.model_dump(mode="json")) == config
 
 
+def test_a_short_run_needs_no_other_defaults():
+    """Three steps with the usual warm-up and checkpoint interval: the last step has its own."""
+    config = TrainingConfig(**{**SETTINGS, "steps": 3})
+    assert TrainingConfig(**config.model_dump(mode="json")) == config
+
+
 @pytest.mark.parametrize(
     "change",
     [
         {"samples_per_prompt": 1},
-        {"checkpoint_every": 61},
-        {"warmup_steps": 61},
+        {"checkpoint_every": 0},
+        {"warmup_steps": -1},
         {"learning_rate": float("nan")},
         {"learning_rate": 0},
         {"steps": 0},
