@@ -124,6 +124,10 @@ def check_graph(pipeline: beam.Pipeline) -> None:
                         actual=str(kind),
                     )
 
+        def enter_composite_transform(self, node: Any) -> None:
+            # Of the source, only its own parts may hold bytes, and not what it gives.
+            self.visit_transform(node)
+
     pipeline.visit(Visitor())
 
 

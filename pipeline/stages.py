@@ -8,6 +8,7 @@ exception's text into its own messages.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -19,6 +20,9 @@ from errors import StrongroomError
 from pipeline import edges
 from pipeline.process_errors import defect
 from pipeline.session import RunSession
+
+# Beam logs each exception of a stage with a traceback; whoever runs a pipeline gets it raised.
+logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
 
 _SESSIONS: dict[str, RunSession] = {}
 
