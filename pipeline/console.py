@@ -63,10 +63,10 @@ def show_error(error: StrongroomError, as_json: bool) -> None:
             head.append(f"{item.place}: ", style="bold")
         head.append(item.code, style="bold red")
         head.append(f" {item.title}")
-        err.print(head)
+        err.print(head, soft_wrap=True)  # a place that is broken in two cannot be copied
         for label, value in (("expected", item.expected), ("found", item.actual)):
             if value:
-                err.print(Text(f"  {label:<8} {value}"))
-        err.print(Text(f"  fix      {item.fix}", style="dim"))
+                err.print(Text(f"  {label:<8} {value}"), soft_wrap=True)
+        err.print(Text(f"  fix      {item.fix}", style="dim"), soft_wrap=True)
     if len(found) > 1:
         err.print(f"[bold]{len(found)} errors[/]")

@@ -10,6 +10,7 @@ import time
 from types import TracebackType
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     Progress,
@@ -77,6 +78,7 @@ class Terminal:
             TextColumn("[dim]{task.fields[note]}"),
             console=console,
             transient=True,
+            disable=not console.is_terminal,
         )
 
     def __enter__(self) -> Terminal:
@@ -123,6 +125,7 @@ class Terminal:
         self._task = None
         seconds = time.monotonic() - self._started
         mark = "[red]✗[/]" if failed else "[green]✓[/]"
-        notes = f"  [dim]{' · '.join(self._facts)}[/]" if self._facts else ""
+        notes = f"  [dim]{escape(' · '.join(self._facts))}[/]" if self._facts else ""
         self._facts.clear()
-        self._console.print(f"{mark} {self._name:<58} {seconds:6.1f} s{notes}", highlight=False)
+        line = f"{mark} {self._name:<58} {seconds:6.1f} s{notes}"
+        self._console.print(line, highlight=False, soft_wrap=not self._console.is_terminal)
