@@ -6,6 +6,7 @@ happens is logged before the run goes on, and whatever fails is logged before it
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -246,5 +247,5 @@ def _connected(spec: RunSpec, run_id: str, watcher: Watcher) -> Iterator[Connect
 
 
 def _word(control: str) -> str:
-    """A control's name as the log spells names: without spaces."""
-    return control.replace(" ", "_")[:128]
+    """A control's name as the log spells names: ``NIST SP 800-53 SI-7(15)`` has no such signs."""
+    return re.sub(r"[^A-Za-z0-9._@+/-]+", "_", control).strip("_")[:128]

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from audit import event_types as events
+from audit.errors import LogNotWritable, LogUnreadable
 from audit.events import Actor, Event, from_entry, new_event, to_entry
 from audit.log import AuditLog
 from audit.note import LogKey
@@ -64,6 +65,7 @@ class Journal:
         audit_key: KeyRef,
     ) -> None:
         self._run = run
+        self._uri = audit_uri
         self.store = BucketLogStore(broker, audit_uri)
         self._key = LogKey(log_origin(audit_uri), public_key(audit_key))
         self._log = AuditLog(self.store, self._key.name, sign, self._key.public_key)
@@ -85,7 +87,10 @@ class Journal:
         if not self._pending:
             return
         batch = list(self._pending)
-        self._log.append([to_entry(event) for event in batch])
+        try:
+            self._log.append([to_entry(event) for event in batch])
+        except (LogUnreadable, LogNotWritable) as error:
+            raise type(error)(place=self._uri + error.place, actual=error.actual) from None
         # Writing may itself have noted an event (a lease); that one waits for the next time.
         del self._pending[: len(batch)]
 
