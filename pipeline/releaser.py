@@ -204,8 +204,8 @@ class Releaser:
     def _trusted(self, data: bytes, role: Role, order: Sha256) -> Evidence:
         evidence = decode_evidence(data)
         with self._lock:
-            end = self._nonces.pop(evidence.nonce, 0.0)
-        if end < self._clock():
+            end = self._nonces.pop(evidence.nonce, None)
+        if end is None or end < self._clock():
             raise NonceUnknown(place="evidence.nonce")
         expectation = Expectation(
             role=role,

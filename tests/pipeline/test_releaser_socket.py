@@ -1,0 +1,283 @@
+"""The releaser's socket: real connections, and peers that are gone, mute or talk nonsense."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from connectors.keyring import create_local_keyring
+from connectors.kms import open_kms
+from crypto.dsse import key_ref
+from enclave.channel import Channel, Kind
+from errors import ErrorList
+from pipeline import releaser_rpc as rpc
+from pipeline import releaser_socket
+from pipeline.process_errors import (
+    Defect,
+    NonceUnknown,
+    ReleaseDenied,
+    ReleaserUnreachable,
+    RequestMalformed,
+    SignRefused,
+)
+from pipeline.releaser import Releaser, ReleaserConfig
+from pipeline.releaser_socket import ANSWERS, ReleaserClient, serve
+
+AUDIT = "vault://transit/audit-log"
+
+
+def real_releaser(folder: Path) -> Releaser:
+    ring = folder / "keyring.json"
+    create_local_keyring(ring, ["audit-log"])
+    config = ReleaserConfig(
+        socket="unused",
+        credentials_file="unused",
+        vault_addr="http://127.0.0.1:8200",
+        policy="unused",
+        min_assurance="A1",
+        measurements=(),
+        signers=(),
+        manifest_signer="unused",
+    )
+    return Releaser(config, open_key=lambda ref: open_kms(f"local://{ring}#{ref.split('/')[-1]}"))
+
+
+class Scripted:
+    """A releaser that says what it is told to."""
+
+    def __init__(self, answer: Callable[[rpc.Request], Any]) -> None:
+        self.answer = answer
+
+
+def start(releaser: Any, path: Path) -> None:
+    """Serve in a daemon thread of this process."""
+    ready = threading.Event()
+    threading.Thread(target=serve, args=(releaser, path, ready.set), daemon=True).start()
+    assert ready.wait(10)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "socket"
+
+
+@pytest.fixture
+def client(tmp_path: Path, path: Path) -> ReleaserClient:
+    start(real_releaser(tmp_path), path)
+    return ReleaserClient(path)
+
+
+def test_it_answers(client, tmp_path):
+    assert len(client.challenge()) >= 32
+    public = client.public_keys(AUDIT)
+    expected = open_kms(f"local://{tmp_path}/keyring.json#audit-log").public_key()
+    assert public.audit == key_ref(expected)
+    assert len(client.sign_note(AUDIT, b"origin\n0\n" + b"A" * 43 + b"=\n")) == 64
+
+
+def test_refusals_arrive_as_errors(client):
+    with pytest.raises(Exception, match="SR-ENCLAVE-010"):
+        client.release_seal(b"{}", "d", "vault://transit/audit-log")
+    with pytest.raises(Exception, match="SR-AUDIT"):
+        client.sign_note(AUDIT, b"hello")
+    with pytest.raises(Exception, match="SR-CRYPTO"):
+        client.sign_manifest(b"hello")
+
+
+def test_only_its_owner_may_connect(client, path):
+    assert stat.S_ISSOCK(path.stat().st_mode)
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_the_mask_of_the_process_is_restored(client):
+    mask = os.umask(0o022)
+    os.umask(mask)
+    assert mask != 0o177
+
+
+def test_many_at_once(client):
+    found: list[str] = []
+    threads = [threading.Thread(target=lambda: found.append(client.challenge())) for _ in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert len(set(found)) == 12
+
+
+def test_nobody_there(path):
+    with pytest.raises(ReleaserUnreachable) as caught:
+        ReleaserClient(path).challenge()
+    assert caught.value.place == str(path)
+    assert caught.value.actual == "FileNotFoundError"
+
+
+def test_a_path_too_long_for_a_socket(tmp_path):
+    with pytest.raises(ReleaserUnreachable):
+        ReleaserClient(tmp_path / ("x" * 200)).challenge()
+
+
+def stale_socket(path: Path) -> None:
+    server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    server.bind(str(path))
+    server.listen(1)
+    server.close()
+
+
+def test_a_socket_that_a_dead_server_left(path, tmp_path):
+    stale_socket(path)
+    with pytest.raises(ReleaserUnreachable) as caught:
+        ReleaserClient(path).challenge()
+    assert caught.value.actual == "ConnectionRefusedError"
+    start(real_releaser(tmp_path), path)
+    assert ReleaserClient(path).challenge()
+
+
+def test_a_server_killed_in_the_middle(path):
+    program = (
+        "import socket,sys,time;s=socket.socket(socket.AF_UNIX);s.bind(sys.argv[1]);s.listen(1);"
+        "print('ready',flush=True);c,_=s.accept();c.recv(1);time.sleep(60)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-I", "-c", program, str(path)], stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    timer = threading.Timer(0.2, process.kill)
+    timer.start()
+    with pytest.raises(ReleaserUnreachable) as caught:
+        ReleaserClient(path).challenge()
+    assert caught.value.actual == "it closed the connection"
+    process.wait(5)
+    process.stdout.close()
+
+
+def test_a_server_that_says_nothing(path, monkeypatch):
+    monkeypatch.setattr(releaser_socket, "TIMEOUT_S", 0.2)
+    server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    server.bind(str(path))
+    server.listen(1)
+    started = time.monotonic()
+    with pytest.raises(ReleaserUnreachable):
+        ReleaserClient(path).challenge()
+    assert time.monotonic() - started < 5
+    server.close()
+
+
+@pytest.fixture
+def raw(client: ReleaserClient, path: Path) -> Iterator[Channel]:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock.settimeout(10)
+    sock.connect(str(path))
+    yield Channel(sock, "releaser")
+    sock.close()
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"",
+        b"hello",
+        b"{}",
+        b'{"message":"give_me_keys"}',
+        b'{"message":"challenge","more":1}',
+        b'{"message":"\xff"}',
+        b'{"message":"sign_note","kms":"\xff","note":""}',
+        b'{"message":"release_view","outputs":' + b"[" * 50_000,
+    ],
+    ids=lambda payload: payload[:30],
+)
+def test_a_malformed_request_is_answered(raw, client, payload):
+    raw.send(Kind.RECORD, payload)
+    answer = raw.recv_record(ANSWERS)
+    assert isinstance(answer, rpc.Denied)
+    assert [error["code"] for error in answer.errors] == [RequestMalformed.code]
+    assert client.challenge()
+
+
+@pytest.mark.parametrize(
+    "frame", [struct.pack("<BI", 1, 0xFFFFFFFF), struct.pack("<BI", 9, 1) + b"x"]
+)
+def test_a_malformed_frame_is_answered(raw, client, frame):
+    raw._sock.sendall(frame)
+    answer = raw.recv_record(ANSWERS)
+    assert isinstance(answer, rpc.Denied)
+    assert client.challenge()
+
+
+def test_a_client_that_hangs_up(raw, client):
+    raw._sock.sendall(b"\x01\xff")
+    raw.close()
+    assert client.challenge()
+
+
+def test_a_client_that_says_nothing_holds_nobody_up(raw, client):
+    assert client.challenge()
+
+
+def test_several_refusals_arrive_as_a_list(path):
+    errors = (ReleaseDenied(place="a").to_dict(), ReleaseDenied(place="b").to_dict())
+    start(Scripted(lambda _: rpc.Denied(errors=errors)), path)
+    with pytest.raises(ErrorList) as caught:
+        ReleaserClient(path).release_run(b"", b"", {}, None)
+    assert [error.place for error in caught.value.errors] == ["a", "b"]
+
+
+@pytest.mark.parametrize("error", [NonceUnknown(place="x"), SignRefused(expected="a", actual="b")])
+def test_an_error_arrives_as_it_left(path, error):
+    start(Scripted(lambda _: rpc.Denied(errors=(error.to_dict(),))), path)
+    with pytest.raises(type(error)) as caught:
+        ReleaserClient(path).challenge()
+    assert caught.value.to_dict() == error.to_dict()
+
+
+def test_a_defect_of_the_releaser_tells_no_text(path):
+    def fail(_request: rpc.Request) -> rpc.Answer:
+        raise ValueError("the key is 1234")
+
+    start(Scripted(fail), path)
+    with pytest.raises(Defect) as caught:
+        ReleaserClient(path).challenge()
+    assert caught.value.actual == "ValueError"
+    assert "1234" not in str(caught.value)
+
+
+def test_another_kind_of_answer_is_refused(path):
+    start(Scripted(lambda _: rpc.Public(audit="a", kms_owner="o")), path)
+    with pytest.raises(RequestMalformed):
+        ReleaserClient(path).challenge()
+
+
+def test_requests_arrive_as_they_were_asked(path):
+    heard: list[Any] = []
+
+    def note(request: rpc.Request) -> rpc.Answer:
+        heard.append(request)
+        return rpc.Denied(errors=(NonceUnknown().to_dict(),))
+
+    start(Scripted(note), path)
+    client = ReleaserClient(path)
+    for ask in (
+        lambda: client.release_run(b"p", b"e", {"train": b"m"}, None),
+        lambda: client.release_seal(b"e", "d", "k"),
+        lambda: client.sign_manifest(b"m"),
+    ):
+        with pytest.raises(NonceUnknown):
+            ask()
+    assert [msgspec.structs.asdict(request) for request in heard] == [
+        {"plan": b"p", "evidence": b"e", "manifests": {"train": b"m"}, "outputs": None},
+        {"evidence": b"e", "dataset": "d", "kms": "k"},
+        {"payload": b"m"},
+    ]
