@@ -10,14 +10,13 @@ pairs' ratios. It fails (exit code 1) below the floor.
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import shlex
 import statistics
 import sys
 import time
 from collections.abc import Callable
 
+import figures
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -93,15 +92,12 @@ def main() -> int:
     raw_gbps = gigabytes / statistics.median(raw_s for raw_s, _ in times)
     ours_gbps = gigabytes / statistics.median(ours_s for _, ours_s in times)
     ratio = statistics.median(raw_s / ours_s for raw_s, ours_s in times)
-    command = shlex.join(["python", *sys.argv])
-    print(f"$ {command}")
+    print(f"$ {figures.command()}")
     print(f"raw AESGCM.decrypt_into   {raw_gbps:6.2f} GB/s")
     print(f"Opener.open_into          {ours_gbps:6.2f} GB/s")
     print(f"ratio                     {ratio:6.3f}   (floor {FLOOR:.2f}, {args.pairs} pairs)")
     if args.json:
-        figures = {
-            "bench": "decrypt",
-            "command": command,
+        found = {
             "mib": args.mib,
             "pairs": args.pairs,
             "raw_gb_per_s": round(raw_gbps, 3),
@@ -110,7 +106,7 @@ def main() -> int:
             "floor": FLOOR,
             "passed": ratio >= FLOOR,
         }
-        print(json.dumps(figures))
+        print(figures.document("decrypt", found))
     return 0 if ratio >= FLOOR else 1
 
 

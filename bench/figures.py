@@ -1,0 +1,30 @@
+"""The JSON document that each bench prints last: its figures, and what they were taken on."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shlex
+import sys
+from datetime import UTC, datetime
+from typing import Any
+
+
+def command() -> str:
+    """The command that is running, as a person would type it."""
+    return shlex.join(["python", *sys.argv])
+
+
+def document(bench: str, figures: dict[str, Any]) -> str:
+    """One line of JSON; ``load`` is what else the machine had to do in the last five minutes."""
+    taken_on = {
+        "bench": bench,
+        "command": command(),
+        "date": f"{datetime.now(UTC):%Y-%m-%d}",
+        "machine": platform.machine(),
+        "cores": os.cpu_count(),
+        "load": round(os.getloadavg()[1], 1),
+        "python": platform.python_version(),
+    }
+    return json.dumps({**taken_on, **figures})
