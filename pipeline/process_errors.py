@@ -181,6 +181,19 @@ class SourceMissing(ProcessError):
     remedy = "Name a JSONL file (.jsonl or .jsonl.zst), or a folder that holds some."
 
 
+class DatasetNameInvalid(ProcessError):
+    """A dataset's name cannot stand in a manifest."""
+
+    code = "SR-SEAL-003"
+    title = "this cannot be a dataset's name"
+    fault = Fault.INPUT
+    exit_code = Exit.BAD_INPUT
+    remedy = (
+        "Use 1 to 128 lower-case letters, digits, dots, hyphens and underscores, starting with a "
+        "letter or digit (--name)."
+    )
+
+
 class IdentityMissing(ProcessError):
     """A run that needs bucket credentials names no identity."""
 

@@ -8,6 +8,7 @@ does.
 from __future__ import annotations
 
 import hashlib
+import re
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -33,8 +34,11 @@ from enclave.channel_errors import (
 )
 from enclave.sealer import source_files
 from errors import ErrorList, StrongroomError, all_codes
-from pipeline.process_errors import DatasetExists, SourceMissing
+from pipeline.process_errors import DatasetExists, DatasetNameInvalid, SourceMissing
 from pipeline.releaser_socket import ReleaserClient
+
+#: What a manifest can hold as its dataset's name, see ``crypto.manifest``.
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}")
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,8 @@ def seal(
 
     Raises ``ErrorList`` with every bad record by file and line; nothing is written then.
     """
+    if not _NAME.fullmatch(name):
+        raise DatasetNameInvalid(place="name", actual=f"{name[:80]!r}")
     files = source_files(source)
     missing = [file for file in files if not file.is_file()] if files else [source]
     if missing:
@@ -91,6 +97,8 @@ def seal(
         channel.close()
         process.kill()
         process.wait()
+    if not shards:
+        raise SourceMissing(place=str(source), expected="at least one row")
     manifest = DatasetManifest(
         name=name,
         records=sum(shard.records for shard in shards),
@@ -155,7 +163,8 @@ def _receive(
             case frames.Failure():
                 failure = all_codes()[record.code]
                 if failure is RecordsRejected:
-                    raise ErrorList([*bad, RecordsRejected(actual=f"{len(bad)}")])
+                    more = " or more" if len(bad) == frames.BAD_RECORD_LIMIT else ""
+                    raise ErrorList([*bad, RecordsRejected(actual=f"{len(bad)}{more}")])
                 raise failure(place=str(files[0]))
             case frames.Done():
                 return shards
