@@ -17,7 +17,7 @@ import msgspec
 from typing_extensions import Buffer
 
 from connectors.bucket import Bucket, open_bucket
-from connectors.errors import ObjectExists, ObjectMissing
+from connectors.errors import ObjectChanged, ObjectExists, ObjectMissing
 from connectors.facts import bucket_facts
 from connectors.identity import OpenBaoIdentity
 from connectors.leases import LONGEST_TTL_S, Lease, Scope, WebIdentityLeaser
@@ -59,6 +59,7 @@ class Reach:
         return dict(msgspec.to_builtins(facts))
 
     def _ref(self, purpose: str, uri: str) -> LeaseRef:
+        parse(uri)  # strict, so that what begins with a folder's name lies in that folder
         for ref in self._config.leases:
             prefixes = (f"{ref.bucket}/{prefix}" for prefix in (*ref.read, *ref.create))
             if ref.purpose == purpose and any(uri.startswith(prefix) for prefix in prefixes):
@@ -215,7 +216,7 @@ class BrokerProcess:
                 bucket, key = self._control(request.purpose, request.uri)
                 try:
                     bucket.replace(key, request.data, request.etag)
-                except (ObjectExists, ObjectMissing):
+                except (ObjectChanged, ObjectMissing):
                     return rpc.Reply(value=False)
                 return rpc.Reply(value=True)
             case rpc.StartEnclave():

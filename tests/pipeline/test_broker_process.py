@@ -1,0 +1,439 @@
+"""The broker process: real processes and sockets, real refusals, and a real bucket at the end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import msgspec
+import pytest
+
+from connectors.bucket import Bucket, open_bucket
+from connectors.errors import BucketError
+from connectors.uri import parse
+from enclave import frames
+from enclave.channel import Channel, Kind
+from enclave.channel_errors import ChannelViolation
+from errors import ErrorList
+from pipeline import rpc
+from pipeline.broker_client import ANSWERS, BrokerClient
+from pipeline.broker_process import BrokerProcess, Reach, RunObjects, create_once
+from pipeline.layout import RunLayout
+from pipeline.lease_plan import plan_leases
+from pipeline.plan import Plan, build_plan
+from pipeline.plan_parts import LeaseRef
+from pipeline.process_errors import BrokerLost, Defect, OutputConflict, PurposeRefused
+from pipeline.runfile import LoadedRun, load
+
+RUN = "s3://acme-data/runs/r/"
+IDENTITY = rpc.Identity(addr="http://127.0.0.1:9", credentials_file="/none", oidc_role="x")
+
+
+def lease(purpose: Any, read: tuple[str, ...] = (), create: tuple[str, ...] = ()) -> LeaseRef:
+    return LeaseRef(
+        purpose=purpose,
+        bucket="s3://acme-data",
+        role="arn:aws:iam::000000000000:role/strongroom",
+        read=read,
+        create=create,
+        ttl_s=900,
+        endpoint="http://127.0.0.1:9",
+    )
+
+
+CONFIGURE = rpc.Configure(
+    run="r",
+    identity=IDENTITY,
+    leases=(
+        lease("data-read", read=("datasets/feedback/train/", "models/tiny/")),
+        lease("run-read", read=("runs/r/",)),
+        lease("run-create", create=("runs/r/",)),
+    ),
+)
+
+
+# ---- what a broker reaches ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("purpose", "uri"),
+    [
+        ("run-read", "s3://acme-data/runs/r2/plan.json"),
+        ("run-read", "s3://acme-data/runs/r"),
+        ("run-read", "s3://acme-data/runs/"),
+        ("run-read", "s3://acme-data/datasets/feedback/train/manifest.json"),
+        ("run-read", "s3://other/runs/r/plan.json"),
+        ("run-read", "s3://acme-data-2/runs/r/plan.json"),
+        ("run-read", "gs://acme-data/runs/r/plan.json"),
+        ("data-read", RUN + "plan.json"),
+        ("data-read", "s3://acme-data/datasets/feedback/train-2/manifest.json"),
+        ("data-read", "s3://acme-data/datasets/feedback/held-out/manifest.json"),
+        ("audit-append", "s3://acme-audit/strongroom/checkpoint"),
+        ("everything", RUN + "plan.json"),
+        ("", RUN + "plan.json"),
+    ],
+)
+def test_nothing_outside_the_scope_is_reached(purpose, uri):
+    issued: list[Any] = []
+    reach = Reach(CONFIGURE, issued.append)
+    for ask in (reach.bucket, reach.facts):
+        with pytest.raises(PurposeRefused) as caught:
+            ask(purpose, uri)
+        assert caught.value.place == uri
+    assert issued == []
+
+
+@pytest.mark.parametrize("tail", ["../r2/plan.json", "..", "a//b", "a/./b", "*", "a?b", "a\n"])
+def test_a_name_that_could_mean_another_object_is_refused(tail):
+    """Before a lease is asked for: with one, this would be the key service's own error."""
+    with pytest.raises(BucketError, match="SR-BUCKET"):
+        Reach(CONFIGURE, lambda _: None).bucket("run-read", RUN + tail)
+
+
+def test_inside_the_scope_a_lease_is_asked_for():
+    with pytest.raises(Exception, match="SR-") as caught:
+        Reach(CONFIGURE, lambda _: None).bucket("run-read", RUN + "plan.json")
+    assert not isinstance(caught.value, PurposeRefused)
+
+
+class LocalReach:
+    """A reach whose buckets are one folder; notes what it was asked."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.asked: list[tuple[str, str]] = []
+        (folder / "bucket").mkdir(parents=True)
+
+    def key(self, uri: str) -> str:
+        return parse(f"local://{self.folder}/bucket/" + uri.partition("://")[2]).key
+
+    @property
+    def store(self) -> Bucket:
+        return open_bucket(parse(f"local://{self.folder}/bucket/"))
+
+    def bucket(self, purpose: str, uri: str) -> tuple[Bucket, str]:
+        self.asked.append((purpose, uri))
+        return self.store, self.key(uri)
+
+    def put(self, uri: str, data: bytes) -> None:
+        self.store.create(self.key(uri), data)
+
+    def get(self, uri: str) -> bytes:
+        return self.store.get(self.key(uri))[0]
+
+
+@pytest.fixture
+def reach(tmp_path: Path) -> LocalReach:
+    return LocalReach(tmp_path / "store")
+
+
+@pytest.fixture
+def plan(load_example: Callable[..., LoadedRun], example: str, sample: ModuleType) -> Plan:
+    return build_plan(load_example(example).spec, sample.facts(), "r")
+
+
+@pytest.fixture
+def objects(reach: Any, plan: Plan) -> RunObjects:
+    return RunObjects(reach, plan)
+
+
+DATASETS = "s3://acme-data/datasets/feedback/"
+MODEL = "s3://acme-data/models/smollm2-135m-instruct/"
+
+
+@pytest.mark.parametrize(
+    ("request_", "purpose", "uri"),
+    [
+        (frames.Fetch(kind="model", index=1), "data-read", MODEL + "model.safetensors"),
+        (frames.Fetch(kind="evaluator"), "run-read", RUN + "evaluator.py"),
+        (frames.Fetch(kind="manifest"), "data-read", DATASETS + "train/manifest.json"),
+        (
+            frames.Fetch(kind="manifest", dataset="held_out"),
+            "data-read",
+            DATASETS + "held-out/manifest.json",
+        ),
+        (
+            frames.Fetch(kind="shard", index=2),
+            "data-read",
+            DATASETS + "train/shard-00002.sealed",
+        ),
+        (
+            frames.Fetch(kind="shard", dataset="held_out"),
+            "data-read",
+            DATASETS + "held-out/shard-00000.sealed",
+        ),
+        (
+            frames.Fetch(kind="artifact", index=20, artifact="state"),
+            "run-read",
+            RUN + "checkpoints/000020/state.sealed",
+        ),
+    ],
+)
+def test_an_enclave_gets_the_objects_of_its_plan(reach, objects, request_, purpose, uri):
+    content = bytes(range(256)) * 10_000
+    reach.put(uri, content)
+    pieces = [bytes(piece) for piece in objects.fetch(request_)]
+    assert b"".join(pieces) == content
+    assert len(pieces) == 3
+    assert reach.asked == [(purpose, uri)]
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        frames.Fetch(kind="model", index=2),
+        frames.Fetch(kind="shard", index=3),
+        frames.Fetch(kind="shard", dataset="held_out", index=1),
+        frames.Fetch(kind="artifact", index=20, artifact="shard"),
+    ],
+)
+def test_an_enclave_gets_no_other_object(reach, objects, request_):
+    with pytest.raises(ChannelViolation):
+        list(objects.fetch(request_))
+    assert reach.asked == []
+
+
+def test_what_is_written_twice_alike_is_written_once(reach, objects):
+    uri = RUN + "checkpoints/000020/adapter.sealed"
+    for _ in range(2):
+        objects.put("adapter", 20, b"sealed")
+    assert reach.get(uri) == b"sealed"
+    assert reach.asked == [("run-create", uri), ("run-create", uri), ("run-read", uri)]
+
+
+@pytest.mark.parametrize("other", [b"", b"sealeD", b"sealed and more", bytes(2 << 20)])
+def test_what_is_there_is_never_replaced(reach, objects, other):
+    objects.put("adapter", 20, b"sealed")
+    with pytest.raises(Exception, match="SR-") as caught:
+        objects.put("adapter", 20, other)
+    if len(other) < 1 << 20:
+        assert isinstance(caught.value, OutputConflict)
+    assert reach.get(RUN + "checkpoints/000020/adapter.sealed") == b"sealed"
+
+
+def test_a_checkpoints_first_manifest_stays(reach, objects):
+    first = objects.put_manifest(20, b"first")
+    assert objects.put_manifest(20, b"second") == first
+    assert reach.get(RUN + "checkpoints/000020/manifest.json") == b"first"
+    assert objects.put_manifest(40, b"second") != first
+
+
+def test_creating_once(reach):
+    assert create_once(reach, RUN + "a", b"one") is None
+    assert create_once(reach, RUN + "a", b"two") == b"one"
+
+
+# ---- requests, in this process -----------------------------------------------------------------
+
+
+@pytest.fixture
+def asked(reach: LocalReach) -> Iterator[Callable[[rpc.Request], Any]]:
+    """Asks a broker that runs in a thread, over ``reach``."""
+    ours, theirs = Channel.pair()
+    broker = BrokerProcess(Channel(theirs, "controller"))
+    broker._reach = reach  # type: ignore[assignment]
+    thread = threading.Thread(target=broker.serve)
+    thread.start()
+    channel = Channel(ours, "broker")
+
+    def ask(request: rpc.Request) -> Any:
+        channel.send_record(request)
+        return channel.recv_record(ANSWERS)
+
+    yield ask
+    channel.close()
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+def test_control_objects(reach, asked):
+    uri = RUN + "plan.json"
+    read = rpc.Read(uri=uri, purpose="run-read")
+    assert asked(read) == rpc.Reply()
+    assert asked(rpc.Create(uri=uri, purpose="run-create", data=b"one")).value is True
+    assert asked(rpc.Create(uri=uri, purpose="run-create", data=b"two")).value is False
+    found = asked(read)
+    assert found.data == b"one"
+    swap = rpc.Replace(uri=uri, purpose="run-create", data=b"three", etag=found.value)
+    assert asked(swap).value is True
+    assert asked(swap).value is False
+    gone = msgspec.structs.replace(swap, uri=RUN + "nothing")
+    assert asked(gone).value is False
+    assert asked(read).data == b"three"
+    assert {purpose for purpose, _ in reach.asked} == {"run-read", "run-create"}
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        rpc.Read(uri=RUN + "checkpoints/000020/adapter.sealed", purpose="run-read"),
+        rpc.Read(uri=DATASETS + "train/shard-00000.sealed", purpose="data-read"),
+        rpc.Create(uri=RUN + "x.sealed", purpose="run-create", data=b""),
+        rpc.Replace(uri=RUN + "x.sealed", purpose="run-create", data=b"", etag=""),
+    ],
+)
+def test_sealed_objects_are_no_control_objects(reach, asked, request_):
+    """There, and in scope: the controller still does not get them."""
+    reach.put(request_.uri, b"sealed bytes")
+    answer = asked(request_)
+    assert isinstance(answer, rpc.Refused)
+    assert answer.errors[0]["code"] == PurposeRefused.code
+    assert reach.asked == []
+    assert reach.get(request_.uri) == b"sealed bytes"
+
+
+def test_sizes_tell_names_below_the_prefix(reach, asked):
+    for name, size in (("a.json", 3), ("deeper/b.sealed", 4)):
+        reach.put(RUN + name, bytes(size))
+    reach.put("s3://acme-data/runs/r2/c", b"x")
+    answer = asked(rpc.Head(uri=RUN, purpose="run-read"))
+    assert answer.value == {"a.json": 3, "deeper/b.sealed": 4}
+
+
+def test_a_defect_tells_no_text(reach, asked, monkeypatch):
+    def fail(*_: object) -> None:
+        raise ValueError("secret key 1234")
+
+    monkeypatch.setattr(reach, "bucket", fail)
+    answer = asked(rpc.Read(uri=RUN + "plan.json", purpose="run-read"))
+    assert isinstance(answer, rpc.Refused)
+    assert answer.errors[0]["code"] == Defect.code
+    assert "1234" not in str(answer)
+
+
+def test_several_errors_are_refused_together(reach, asked, monkeypatch):
+    def fail(*_: object) -> None:
+        raise ErrorList([PurposeRefused(place="a"), PurposeRefused(place="b")])
+
+    monkeypatch.setattr(reach, "bucket", fail)
+    answer = asked(rpc.Read(uri=RUN + "plan.json", purpose="run-read"))
+    assert [error["place"] for error in answer.errors] == ["a", "b"]
+
+
+# ---- a real process ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def broker() -> Iterator[tuple[BrokerClient, list[rpc.Notice]]]:
+    heard: list[rpc.Notice] = []
+    client = BrokerClient(heard.append)
+    yield client, heard
+    client.close()
+
+
+def test_an_unconfigured_broker_refuses_everything(broker):
+    client, heard = broker
+    for request in (
+        rpc.Read(uri=RUN + "plan.json", purpose="run-read"),
+        rpc.Create(uri=RUN + "plan.json", purpose="run-create", data=b""),
+        rpc.Replace(uri=RUN + "plan.json", purpose="run-create", data=b"", etag=""),
+        rpc.Head(uri=RUN, purpose="run-read"),
+        rpc.BucketFacts(uri=RUN, purpose="run-read"),
+        rpc.GiveKeys(sealed=b""),
+        rpc.Run(command=frames.Train(resume_step=0)),
+    ):
+        with pytest.raises(PurposeRefused):
+            client.ask(request)
+    assert client.ask(rpc.StopEnclave()) == rpc.Reply()
+    assert heard == []
+
+
+def test_a_configured_broker_refuses_what_is_outside(broker):
+    client, heard = broker
+    client.ask(CONFIGURE)
+    for uri in ("s3://acme-data/runs/r2/plan.json", RUN + "x.sealed"):
+        with pytest.raises(PurposeRefused) as caught:
+            client.read(uri, "run-read")
+        assert caught.value.place == uri
+    assert heard == []
+
+
+def test_a_broker_without_an_identity_says_so(broker):
+    client, _ = broker
+    client.ask(CONFIGURE)
+    with pytest.raises(Exception, match="SR-") as caught:
+        client.read(RUN + "plan.json", "run-read")
+    assert not isinstance(caught.value, Defect)
+    assert "/none" in str(caught.value)
+
+
+def test_a_killed_broker_is_told(broker):
+    client, _ = broker
+    os.kill(client.pid, signal.SIGKILL)
+    with pytest.raises(BrokerLost) as caught:
+        client.ask(rpc.StopEnclave())
+    assert caught.value.actual == "signal 9"
+
+
+@pytest.mark.parametrize("payload", [b"hello", b'{"message":"delete","uri":"x"}'])
+def test_a_broker_ends_at_what_it_does_not_understand(broker, payload):
+    client, _ = broker
+    client._channel.send(Kind.RECORD, payload)
+    with pytest.raises(BrokerLost) as caught:
+        client.ask(rpc.StopEnclave())
+    assert caught.value.actual == "exit status 1"
+
+
+def test_closing_ends_the_process(broker):
+    client, _ = broker
+    client.ask(rpc.StopEnclave())
+    client.close()
+    assert client._process.returncode == 0
+
+
+def test_a_broker_holds_one_descriptor(broker):
+    client, _ = broker
+    client.ask(rpc.StopEnclave())
+    links = [str(entry.readlink()) for entry in Path(f"/proc/{client.pid}/fd").iterdir()]
+    assert sum("socket" in link for link in links) == 1
+    assert {link for link in links if link.startswith("/dev")} == {"/dev/null"}
+
+
+# ---- a real bucket -----------------------------------------------------------------------------
+
+
+def test_the_real_bucket(small_job, broker):
+    """Leases are taken when needed, told, and hold no more than their purpose."""
+    client, heard = broker
+    stack = small_job.stack
+    path = small_job.run_file("broker")
+    spec = load(path, stack=stack.variables()).spec.spec
+    run = RunLayout(spec.outputs, "broker-test")
+    identity = rpc.Identity(
+        addr=stack.info.vault_addr,
+        credentials_file=stack.info.identities["broker"],
+        oidc_role=stack.info.oidc_roles["broker"],
+    )
+    client.ask(rpc.Configure(run="broker-test", identity=identity, leases=plan_leases(spec, run)))
+    assert heard == []
+
+    manifest = client.read(small_job.train + "manifest.json", "data-read")
+    assert manifest is not None
+    assert b"payload" in manifest[0]
+    [notice] = heard
+    assert notice.kind == "lease"
+    assert notice.data["purpose"] == "data-read"
+    assert notice.data["create"] == []
+    assert notice.data["ttl_s"] == 900
+    assert not {"secret_key", "session_token"} & set(notice.data)
+    client.sizes(small_job.train, "data-read")
+    assert len(heard) == 1
+
+    assert client.create(run.plan, "run-create", b"{}") is True
+    assert client.create(run.plan, "run-create", b"{}") is False
+    found = client.read(run.plan, "run-read")
+    assert found is not None
+    assert found[0] == b"{}"
+    assert client.facts(run.folder, "run-read")["versioned"] is True
+    assert [n.data["purpose"] for n in heard] == ["data-read", "run-create", "run-read"]
+
+    # In scope by name for the broker, and refused by the bucket: the lease is narrower still.
+    with pytest.raises(BucketError, match="SR-BUCKET"):
+        client.read(run.plan, "run-create")
+    with pytest.raises(BucketError, match="SR-BUCKET"):
+        client.create(run.folder + "more.json", "run-read", b"{}")
