@@ -280,7 +280,10 @@ class Reading:
             finding = self._copy(beyond)
             if finding.error is not None:
                 yield finding
-        if self._store.read(batch_path(beyond.size)) is not None:
+        # A second batch means that the first one's checkpoint was signed: by now, if writers are at
+        # work, it stands; and if it still does not, it was taken back.
+        more = self._store.read(batch_path(beyond.size)) is not None
+        if more and self._read_head().size <= first:
             yield Finding(
                 "pending",
                 CHECKPOINT,

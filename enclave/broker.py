@@ -223,7 +223,7 @@ def _failure(record: frames.Failure) -> StrongroomError:
         parts.append(f"step {record.step}")
     if record.row >= 0:
         parts.append(f"{record.dataset} row {record.row}")
-    if record.line >= 0:
+    if record.line > 0:
         column = f":{record.column}" if record.column >= 0 else ""
         parts.append(f"line {record.line}{column}")
     return all_codes()[record.code](place=" ".join(parts), actual=record.detail)

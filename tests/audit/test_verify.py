@@ -144,6 +144,27 @@ def test_a_checkpoint_rolled_back_by_two_is_found(maker, memory):
         read_log(memory, maker.vkey, maker.origin)
 
 
+def test_a_log_that_grows_while_it_is_read_is_not_rolled_back(maker, memory):
+    fill(maker, memory, 2)
+
+    class Growing:
+        """Two more batches are appended right after the checkpoint was read for the first time."""
+
+        def __init__(self):
+            self.grown = False
+
+        def read(self, key):
+            found = memory.read(key)
+            if key == "checkpoint" and not self.grown:
+                self.grown = True
+                fill(maker, memory, 1, 1)
+            return found
+
+    view = read_log(Growing(), maker.vkey, maker.origin, keys=memory.keys())
+    assert (view.size, len(view.entries)) == (2, 2)
+    assert read_log(memory, maker.vkey, maker.origin).size == 4
+
+
 def test_an_unfinished_append_is_pending_and_no_failure(maker, memory):
     fill(maker, memory, 2)
     memory.create("batches/2", b"\x00\x01x")
