@@ -5,7 +5,8 @@ model on the quickstart's rows with its evaluator: one at A0 (no sandbox), one a
 turns, step by step: while one takes its step the other is stopped, so that a slow moment of the
 machine falls on both. Both draw the same tokens, so a pair of steps is the same work, which is
 checked. The ratio is the median over the pairs, by wall clock; the CPU time is printed beside it,
-as it suffers less from whatever else the machine does. It fails (exit code 1) above the bound.
+as it suffers less from whatever else the machine does. It fails (exit code 1) above the
+bound, and when the machine is too busy to tell.
 
 Here this process stands for the broker and for the key owner's releaser, and the rows are public.
 """
@@ -15,6 +16,7 @@ from __future__ import annotations
 import argparse
 import base64
 import json
+import math
 import os
 import queue
 import signal
@@ -54,6 +56,7 @@ from pipeline.inputs import CACHE, base_model, feedback_rows, model_files
 from trainer.metric_names import STEP_METRICS
 
 BOUND = 1.02
+WIDEST = 0.04  # of the interval that holds the ratio; noise must not pass for a result
 EVALUATOR = Path(__file__).parent.parent / "examples" / "feedback" / "evaluator.py"
 METRICS = ("accuracy",)
 RUN = "sandbox-cost"
@@ -272,10 +275,11 @@ def same_work(one: Step, other: Step) -> bool:
     )
 
 
-def spread(values: list[float]) -> tuple[float, float]:
-    """The quartiles."""
-    low, _, high = statistics.quantiles(values, n=4)
-    return low, high
+def interval_95(values: list[float]) -> tuple[float, float]:
+    """Where the median lies with 95 % confidence, whatever the distribution (order statistics)."""
+    ordered = sorted(values)
+    out = max(0, math.floor(len(ordered) / 2 - 0.98 * math.sqrt(len(ordered))))
+    return ordered[out], ordered[-1 - out]
 
 
 def main() -> int:
@@ -315,14 +319,17 @@ def main() -> int:
     ratio, cpu_ratio = statistics.median(ratios), statistics.median(cpu_ratios)
     without = statistics.median(outside.wall_s for outside, _ in pairs)
     within = statistics.median(inside.wall_s for _, inside in pairs)
-    low, high = spread(ratios)
+    low, high = interval_95(ratios)
+    conclusive = high - low <= WIDEST
     print(f"$ {figures.command()}")
     print(f"A0, seccomp {trainees['A0'].seccomp}   {without:7.3f} s per step")
     print(f"A1, seccomp {trainees['A1'].seccomp}   {within:7.3f} s per step")
-    print(f"ratio             {ratio:7.3f}   (bound {BOUND}, quartiles {low:.3f} to {high:.3f})")
+    print(f"ratio             {ratio:7.3f}   (bound {BOUND}, 95 %: {low:.3f} to {high:.3f})")
     print(f"ratio of CPU time {cpu_ratio:7.3f}")
     print(f"pairs             {len(pairs):7}   ({same} of them with the same numbers)")
-    passed = ratio <= BOUND and same == len(pairs)
+    if not conclusive:
+        print(f"inconclusive: the interval is wider than {WIDEST}; the machine is too busy")
+    passed = ratio <= BOUND and conclusive and same == len(pairs)
     if args.json:
         found = {
             "threads": args.threads,
@@ -331,7 +338,8 @@ def main() -> int:
             "seconds_a0": round(without, 4),
             "seconds_a1": round(within, 4),
             "ratio": round(ratio, 4),
-            "ratio_quartiles": [round(low, 4), round(high, 4)],
+            "ratio_95": [round(low, 4), round(high, 4)],
+            "conclusive": conclusive,
             "ratio_cpu": round(cpu_ratio, 4),
             "bound": BOUND,
             "passed": passed,
