@@ -41,6 +41,7 @@ class BrokerClient:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is for the controller, which ends its brokers in order
         )
         theirs.close()
         self._channel = Channel(ours, "broker")

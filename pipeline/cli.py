@@ -12,6 +12,7 @@ import typer
 
 from connectors.errors import BucketMissing
 from connectors.uri import parse
+from errors import StrongroomError
 from pipeline import embedded
 from pipeline.console import err, out, print_json, reporting
 
@@ -227,7 +228,14 @@ def status(
 
     with reporting(as_json):
         runs = [run] if run else registry.known_runs(state)
-        rows = [inspection.run_status(registry.recall(state, each), each) for each in runs]
+        rows = []
+        for each in runs:
+            try:
+                rows.append(inspection.run_status(registry.recall(state, each), each))
+            except StrongroomError as error:
+                if run:
+                    raise
+                rows.append({"run": each, "state": error.code, "step": 0, "reward_mean": None})
         if as_json:
             print_json(rows)
             return

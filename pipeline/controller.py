@@ -27,6 +27,7 @@ from pipeline.plan import Plan, build_plan
 from pipeline.process_errors import (
     FactMissing,
     IdentityMissing,
+    PlanNotAdmitted,
     ReleaserMissing,
     RunExists,
     RunFinished,
@@ -95,7 +96,13 @@ def resume(spec: RunSpec, run_id: str, watcher: Watcher) -> Outcome:
             for name, ref in (("train", plan.data.train), ("held_out", plan.data.held_out))
         }
         session = RunSession(plan, manifests, connections)
-        if any(isinstance(event.data, events.RunCompleted) for event in session.journal.history()):
+        history = [event.data for event in session.journal.history()]
+        admitted = {data.plan for data in history if isinstance(data, events.RunAdmitted)}
+        if plan.digest not in admitted:
+            raise PlanNotAdmitted(
+                place=layout.plan, expected=" or ".join(sorted(admitted)), actual=plan.digest
+            )
+        if any(isinstance(data, events.RunCompleted) for data in history):
             raise RunFinished(place=layout.result)
         _restore_evaluator(spec, plan, layout, connections)
         _pick_up(session)

@@ -33,7 +33,7 @@ from pipeline.model_list import MODEL_LIST, encode_model_list
 from pipeline.process_errors import OutputConflict, ReleaserUnreachable
 from pipeline.releaser import ReleaserConfig
 from pipeline.releaser_socket import ReleaserClient
-from policies.gate import Settings, write_bundle
+from policies.gate import Settings, read_bundle, write_bundle
 
 DEFAULT_STATE = Path("~/.strongroom").expanduser()
 MODEL_URI = "s3://acme-data/models/smollm2-135m-instruct/"
@@ -100,8 +100,10 @@ def up(state: Path, *, token_duration_s: int | None = None) -> Embedded:
         kms_prefixes=("vault://transit/",),
         kms_owners=(info.vault_addr,),
     )
-    if not (embedded.policy / "data.json").exists():
-        write_bundle(private_folder(embedded.policy), settings)
+    if (embedded.policy / "data.json").exists():
+        settings = read_bundle(embedded.policy).settings
+    # The settings are the owner's to change; the rules follow the installed version.
+    write_bundle(private_folder(embedded.policy), settings)
     _start_releaser(embedded)
     return embedded
 

@@ -244,3 +244,23 @@ class ScaffoldExists(ProcessError):
     fault = Fault.INPUT
     exit_code = Exit.BAD_INPUT
     remedy = "Choose another folder; nothing is overwritten."
+
+
+class RunFileOutdated(ProcessError):
+    """The kept copy of a run's file is not valid for this version."""
+
+    code = "SR-RUN-212"
+    title = "the run was started by a version with another run file form"
+    fault = Fault.INPUT
+    exit_code = Exit.BAD_INPUT
+    remedy = "Use the version that started the run; its objects and log are untouched."
+
+
+class PlanNotAdmitted(ProcessError):
+    """The stored plan is none that the log says was admitted."""
+
+    code = "SR-RUN-213"
+    title = "the stored plan is not the one that was admitted"
+    fault = Fault.INPUT
+    exit_code = Exit.INTEGRITY
+    remedy = "Somebody changed plan.json. Restore its earlier version from the versioned bucket."

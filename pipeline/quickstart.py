@@ -122,7 +122,7 @@ def _show(summary: dict[str, Any]) -> None:
     """What a person wants to see at the end."""
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim")
-    table.add_column()
+    table.add_column(overflow="fold")
     before, after = summary["accuracy_before"], summary["accuracy_after"]
     table.add_row("held-out accuracy", f"{before:.2f} → [bold green]{after:.2f}[/]")
     table.add_row("run", summary["run"])

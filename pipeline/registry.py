@@ -9,8 +9,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from connectors.stack_folder import private_folder, write_private
-from pipeline.process_errors import RunUnknown
+from pipeline.process_errors import RunFileOutdated, RunUnknown
 from pipeline.run_objects import check_run_id
 from pipeline.spec import RunSpec
 
@@ -54,7 +56,10 @@ def recall(state: Path, run: str) -> RunSpec:
         spec["spec"]["identity"]["credentials"] = data["paths"]["credentials"]
     if data["paths"]["releaser"]:
         spec["spec"]["keys"]["releaser"] = data["paths"]["releaser"]
-    return RunSpec.parse(json.dumps(spec))
+    try:
+        return RunSpec.parse(json.dumps(spec))
+    except ValidationError:
+        raise RunFileOutdated(place=str(path)) from None
 
 
 def known_runs(state: Path) -> list[str]:

@@ -27,7 +27,7 @@ from connectors.kms import Kms, open_kms
 from crypto.digests import Sha256, sha256
 from crypto.dsse import KeyRef, key_ref, open_envelope, pae
 from crypto.keyset import Keyset
-from crypto.manifest import DATASET_TYPE, WrappedKeyset, decode_dataset
+from crypto.manifest import DATASET_TYPE, DatasetManifest, WrappedKeyset, decode_dataset
 from crypto.pinned import check_keyset
 from crypto.release import seal_keys
 from enclave.attest import seal_order, view_order
@@ -49,6 +49,7 @@ from policies.gate import evaluate
 NONCE_LIFETIME_S = 600.0
 MAX_OPEN_NONCES = 1024
 OUTPUTS = "outputs"
+DATASET = "dataset"
 
 
 class ReleaserConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -140,7 +141,10 @@ class Releaser:
                 [KeyRef(signer) for signer in self._config.signers],
                 place=f"{dataset.uri}manifest.json",
             )
-            keyset = decode_dataset(payload, dataset.uri).keyset
+            manifest = decode_dataset(payload, dataset.uri)
+            keyset = manifest.keyset
+            if keyset.context != _dataset_context(manifest):
+                raise ReleaseDenied(place=dataset.uri, expected="the keyset of this dataset")
             if keyset.kms != plan.keys.data:
                 raise ReleaseDenied(
                     place="spec.keys.data", expected=keyset.kms, actual=plan.keys.data
@@ -155,7 +159,7 @@ class Releaser:
     def _release_seal(self, request: rpc.ReleaseSeal) -> rpc.Released:
         order = seal_order(request.dataset, request.kms)
         evidence = self._trusted(request.evidence, "seal", order)
-        wrapped = self._new_keyset(request.kms, {"dataset": request.dataset})
+        wrapped = self._new_keyset(request.kms, {DATASET: request.dataset})
         keyset = self._unwrap(wrapped, request.kms)
         return self._released(evidence, {"dataset": keyset}, wrapped)
 
@@ -182,7 +186,9 @@ class Releaser:
         return rpc.Signed(signature=key.sign(request.note), signer=key_ref(key.public_key()))
 
     def _sign_manifest(self, request: rpc.SignManifest) -> rpc.Signed:
-        decode_dataset(request.payload, "manifest to sign")
+        manifest = decode_dataset(request.payload, "manifest to sign")
+        if manifest.keyset.context != _dataset_context(manifest):
+            raise SignRefused(place=manifest.name, expected="the keyset of this dataset")
         key = self._open_key(self._config.manifest_signer)
         signature = key.sign(pae(DATASET_TYPE, request.payload))
         return rpc.Signed(signature=signature, signer=key_ref(key.public_key()))
@@ -246,3 +252,8 @@ class Releaser:
             vault_addr=self._config.vault_addr,
             credentials_file=Path(self._config.credentials_file),
         )
+
+
+def _dataset_context(manifest: DatasetManifest) -> dict[str, str]:
+    """What a dataset's keyset is bound to, so that no other keyset passes for one."""
+    return {DATASET: manifest.name}

@@ -119,6 +119,7 @@ class RunSession:
         self.layout = RunLayout(plan.outputs, plan.run)
         self.manifests = manifests
         self.failure: StrongroomError | None = None
+        self.interrupted = False
         self.stage = "start"
         self.step = 0
         self.checkpoint = 0

@@ -38,6 +38,9 @@ def _stage(run: str) -> Iterator[RunSession]:
     session = _SESSIONS[run]
     try:
         yield session
+    except KeyboardInterrupt:
+        session.interrupted = True
+        raise
     except StrongroomError as error:
         session.failure = session.failure or error
         raise StageFailed(error.code) from None
@@ -119,6 +122,8 @@ def run_pipeline(session: RunSession) -> None:
         build(pipeline, edges.RunHandle(run=run, plan_digest=session.plan.digest))
         pipeline.run().wait_until_finish()
     except Exception:
+        if session.interrupted:
+            raise KeyboardInterrupt from None
         if session.failure is None:
             raise
     finally:

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch  # noqa: F401  see above
-import pytest  # noqa: I001
+import pytest
+import torch
 
 from connectors.uri import parse
 from pipeline import embedded
@@ -54,8 +54,14 @@ spec:
   outputs: s3://acme-data/runs/
   audit: s3://acme-audit/strongroom/
   access:
-    - {{uri: s3://acme-data/, role: "${{stack.broker_role}}", ttl: 15m, endpoint: "${{stack.s3_endpoint}}"}}
-    - {{uri: s3://acme-audit/, role: "${{stack.audit_role}}", ttl: 15m, endpoint: "${{stack.s3_endpoint}}"}}
+    - uri: s3://acme-data/
+      role: ${{stack.broker_role}}
+      ttl: 15m
+      endpoint: ${{stack.s3_endpoint}}
+    - uri: s3://acme-audit/
+      role: ${{stack.audit_role}}
+      ttl: 15m
+      endpoint: ${{stack.s3_endpoint}}
   identity:
     type: openbao
     addr: ${{stack.vault_addr}}
