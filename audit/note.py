@@ -127,8 +127,15 @@ def open_checkpoint(note: bytes, key: LogKey, origin: str, *, place: str) -> Che
 
 
 def parse_text(text: bytes, *, place: str) -> Checkpoint:
-    """The checkpoint in a text that is to be signed. Raises ``CheckpointMalformed``."""
-    return _parse_text(text, text.decode(errors="replace").partition("\n")[0], place)
+    """The checkpoint in a text that is to be signed. Raises ``CheckpointMalformed``.
+
+    Nothing may stand in the text beside it, since the signature would cover that too.
+    """
+    origin = text.decode(errors="replace").partition("\n")[0]
+    checkpoint = _parse_text(text, origin, place)
+    if not _NAME.fullmatch(origin) or checkpoint.text() != text:
+        raise CheckpointMalformed(place=place, expected="origin, size and root, a line each")
+    return checkpoint
 
 
 def _parse_text(text: bytes, origin: str, place: str) -> Checkpoint:

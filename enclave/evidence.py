@@ -41,8 +41,10 @@ from enclave.probe_names import EVALUATOR, MAIN, closed, known, tolerated
 
 Role: TypeAlias = Literal["train", "seal", "view"]
 Assurance: TypeAlias = Literal["A0", "A1"]
+Level: TypeAlias = Literal["A0", "A1", "A2", "A3"]
+"""What may be asked of an enclave; ``Assurance`` is what one of today's can show."""
 
-_ORDER = ("A0", "A1")
+_ORDER = ("A0", "A1", "A2", "A3")
 _DIGEST = re.compile(SHA256_PATTERN)
 _NONCE = re.compile(r"[A-Za-z0-9_-]{16,128}")
 _KEY_BYTES = 32
@@ -73,7 +75,8 @@ class Expectation:
     """What the key's owner asks of an enclave before it gets a key."""
 
     role: Role
-    min_assurance: Assurance
+    min_assurance: Level
+    """The key owner's minimum or the plan's, whichever is higher."""
     measurements: frozenset[str]
     """Approved measurements."""
     plan_digest: str

@@ -35,6 +35,7 @@ from enclave.evidence import (
     Assurance,
     Evidence,
     Expectation,
+    Level,
     Role,
     check_evidence,
     decode_evidence,
@@ -125,7 +126,8 @@ class Releaser:
     def _release_run(self, request: rpc.ReleaseRun) -> rpc.Released:
         plan = Plan.from_json(request.plan)
         self._admit(plan)
-        evidence = self._trusted(request.evidence, "train", sha256(request.plan))
+        wanted = plan.spec["spec"]["enclave"]["assurance"]
+        evidence = self._trusted(request.evidence, "train", sha256(request.plan), wanted)
         keysets: dict[str, Keyset] = {}
         for name, dataset in (("train", plan.data.train), ("held_out", plan.data.held_out)):
             envelope = request.manifests.get(name, b"")
@@ -207,7 +209,9 @@ class Releaser:
             ]
             raise ErrorList(denied)
 
-    def _trusted(self, data: bytes, role: Role, order: Sha256) -> Evidence:
+    def _trusted(
+        self, data: bytes, role: Role, order: Sha256, assurance: Level = "A0"
+    ) -> Evidence:
         evidence = decode_evidence(data)
         with self._lock:
             end = self._nonces.pop(evidence.nonce, None)
@@ -215,7 +219,7 @@ class Releaser:
             raise NonceUnknown(place="evidence.nonce")
         expectation = Expectation(
             role=role,
-            min_assurance=self._config.min_assurance,
+            min_assurance=max(self._config.min_assurance, assurance),
             measurements=frozenset(self._config.measurements),
             plan_digest=order,
             nonce=evidence.nonce,

@@ -1,0 +1,613 @@
+"""Whoever can talk to the releaser and wants a key, or a signature, that is not theirs to have.
+
+The decisions are those of the product's releaser with a keyring in place of the key service. Each
+request differs from an honest one in one thing, and is refused with that thing's own code; the
+honest request is the control.
+"""
+
+from __future__ import annotations
+
+import base64
+import importlib.util
+import os
+import socket
+import stat
+import sys
+import tempfile
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from audit.errors import CheckpointMalformed
+from audit.note import Checkpoint
+from connectors.access_errors import KmsContextMismatch
+from connectors.keyring import KeyringKms, create_local_keyring
+from crypto.digests import Sha256, canonical, sha256
+from crypto.dsse import key_ref, sign_envelope
+from crypto.errors import (
+    CommitmentMismatch,
+    ManifestKindWrong,
+    ManifestMalformed,
+    ReleaseRefused,
+    SignerNotListed,
+)
+from crypto.keyset import Keyset
+from crypto.manifest import DATASET_TYPE, DatasetManifest, WrappedKeyset, encode
+from crypto.release import new_private_key, open_keys, public_bytes
+from enclave import channel, errors, probe_names
+from enclave.attest import seal_order, view_order
+from enclave.evidence import Evidence, evidence_digest
+from errors import StrongroomError
+from pipeline import releaser_rpc as rpc
+from pipeline import releaser_socket
+from pipeline.plan import Plan, build_plan
+from pipeline.process_errors import (
+    NonceUnknown,
+    ReleaseDenied,
+    ReleaserUnreachable,
+    RequestMalformed,
+    SignRefused,
+)
+from pipeline.releaser import NONCE_LIFETIME_S, Releaser, ReleaserConfig
+from pipeline.releaser_socket import ReleaserClient, serve
+from pipeline.run_errors import PlanMalformed
+from pipeline.runfile import load_text
+from policies.gate import Settings, write_bundle
+
+DIGEST = "sha256:" + "a" * 64
+OTHER = "sha256:" + "b" * 64
+KEYS = ("feedback", "feedback-outputs", "feedback-signer", "audit-log", "somebody")
+DATA_KEY, OUTPUT_KEY = "vault://transit/feedback", "vault://transit/feedback-outputs"
+SIGNER_KEY, AUDIT_KEY = "vault://transit/feedback-signer", "vault://transit/audit-log"
+
+
+def load_sample():
+    path = Path(__file__).parents[1] / "pipeline" / "sample.py"
+    spec = importlib.util.spec_from_file_location("releaser_sample", path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@dataclass
+class Owner:
+    """A key owner: keys, a policy, a plan that it admits, and the manifests that it signed."""
+
+    folder: Path
+    config: ReleaserConfig
+    plan: Plan
+    manifests: dict[str, bytes] = field(repr=False)
+    keysets: dict[str, Keyset] = field(repr=False)
+    facts: object = field(repr=False)
+    spec: object = field(repr=False)
+
+    def kms(self, ref: str) -> KeyringKms:
+        return KeyringKms(self.folder / "keyring", ref.rpartition("/")[2], place=ref)
+
+    def wrap(self, keyset: Keyset, ref: str, context: dict[str, str]) -> WrappedKeyset:
+        return WrappedKeyset(
+            kms=ref,
+            context=context,
+            wrapped=self.kms(ref).wrap(keyset.to_tink(), context),
+            key_id=keyset.key_id,
+            commitment=keyset.commitment(),
+        )
+
+    def signed(self, manifest: DatasetManifest, ref: str = SIGNER_KEY) -> bytes:
+        kms = self.kms(ref)
+        return sign_envelope(DATASET_TYPE, encode(manifest), key_ref(kms.public_key()), kms.sign)
+
+    def replan(self, train: DatasetManifest, signer: str = SIGNER_KEY) -> tuple[Plan, bytes]:
+        """A plan over another training set, and that set's envelope."""
+        envelope = self.signed(train, signer)
+        dataset = msgspec.structs.replace(
+            self.facts.train,
+            manifest=train,
+            manifest_sha256=sha256(envelope),
+            signer=key_ref(self.kms(signer).public_key()),
+        )
+        facts = msgspec.structs.replace(self.facts, train=dataset)
+        return build_plan(self.spec, facts, self.plan.run), envelope
+
+    def releaser(self, clock=time.monotonic, **config: object) -> Releaser:
+        return Releaser(msgspec.structs.replace(self.config, **config), self.kms, clock)
+
+
+def write_policy(folder: Path, signers: tuple[str, ...], **settings: object):
+    return write_bundle(
+        folder,
+        Settings(
+            signers=signers,
+            output_prefixes=("s3://acme-data/runs/",),
+            audit_prefixes=("s3://acme-audit/",),
+            kms_prefixes=("vault://transit/",),
+            **settings,
+        ),
+    )
+
+
+@pytest.fixture(scope="module")
+def owner(tmp_path_factory) -> Owner:
+    folder = tmp_path_factory.mktemp("owner")
+    create_local_keyring(folder / "keyring", KEYS)
+    sample = load_sample()
+    signer = key_ref(KeyringKms(folder / "keyring", "feedback-signer", place="test").public_key())
+    bundle = write_policy(folder / "policy", (signer,))
+    config = ReleaserConfig(
+        socket=str(folder / "socket"),
+        credentials_file="",
+        vault_addr="http://127.0.0.1:8200",
+        policy=str(folder / "policy"),
+        min_assurance="A1",
+        measurements=(DIGEST,),
+        signers=(signer,),
+        manifest_signer=SIGNER_KEY,
+    )
+    made = Owner(folder, config, None, {}, {}, None, None)
+    facts = sample.facts()
+    policy = sample.PolicyFacts(digest=bundle.digest, rules=bundle.rule_ids)
+    changes: dict[str, object] = {"policy": policy}
+    for name in ("train", "held_out"):
+        dataset = getattr(facts, name)
+        keyset = made.keysets[name] = Keyset.generate()
+        wrapped = made.wrap(keyset, DATA_KEY, {"dataset": dataset.manifest.name})
+        manifest = msgspec.structs.replace(dataset.manifest, keyset=wrapped)
+        envelope = made.manifests[name] = made.signed(manifest)
+        changes[name] = msgspec.structs.replace(
+            dataset, manifest=manifest, manifest_sha256=sha256(envelope), signer=signer
+        )
+    made.facts = msgspec.structs.replace(facts, **changes)
+    (folder / "evaluator.py").write_text("def evaluate(): ...\n")
+    text = sample.EXAMPLE.read_text()
+    made.spec = load_text(text, folder / "run.yaml", stack=sample.stack(folder)).spec
+    made.plan = build_plan(made.spec, made.facts, "feedback-1")
+    return made
+
+
+def probes(role: str = "train") -> dict[str, str]:
+    names = probe_names.MAIN | (probe_names.EVALUATOR if role == "train" else frozenset())
+
+    def best(name: str) -> str:
+        if name.removeprefix("evaluator.") in probe_names.ATTEMPTS:
+            return "blocked"
+        state = probe_names._of(name)
+        return min(state.good or state.tolerated)
+
+    return {name: best(name) for name in names}
+
+
+class Applicant:
+    """An enclave with a key of its own that asks one releaser for keys."""
+
+    def __init__(self, owner: Owner, releaser: Releaser) -> None:
+        self.owner = owner
+        self.releaser = releaser
+        self.private = new_private_key()
+        self.sent: Evidence | None = None
+
+    def nonce(self) -> str:
+        return self.releaser.answer(rpc.Challenge()).nonce
+
+    def evidence(self, plan: bytes, **changes: object) -> bytes:
+        role = changes.get("role", "train")
+        found = {**probes(role), **changes.pop("probes", {})}
+        found = {name: value for name, value in found.items() if value is not None}
+        names = probe_names.MAIN | probe_names.EVALUATOR
+        owed = sorted(n for n, v in found.items() if n in names and probe_names.tolerated(n, v))
+        fields = {
+            "role": role,
+            "assurance": "A1",
+            "measurement": DIGEST,
+            "plan_digest": sha256(plan),
+            "nonce": changes["nonce"] if "nonce" in changes else self.nonce(),
+            "hpke_key": base64.b64encode(public_bytes(self.private)).decode(),
+            "signing_key": "ed25519:" + base64.b64encode(bytes(32)).decode(),
+            "probes": found,
+            "warnings": tuple(owed),
+        }
+        self.sent = Evidence(**fields | changes)
+        return msgspec.json.encode(self.sent)
+
+    def ask(self, *, plan: bytes | None = None, **changes: object) -> rpc.Answer:
+        """An honest request but for the changes: of the request, else of the evidence."""
+        admitted = self.owner.plan.to_json()
+        request = {
+            "plan": admitted if plan is None else plan,
+            "manifests": changes.pop("manifests", self.owner.manifests),
+            "outputs": changes.pop("outputs", None),
+        }
+        evidence = changes.pop("evidence", None) or self.evidence(
+            changes.pop("attested", request["plan"]), **changes
+        )
+        return self.releaser.answer(rpc.ReleaseRun(evidence=evidence, **request))
+
+
+@pytest.fixture
+def applicant(owner) -> Applicant:
+    return Applicant(owner, owner.releaser())
+
+
+def codes(answer: rpc.Answer) -> set[str]:
+    assert isinstance(answer, rpc.Denied), "it was granted"
+    return {error["code"] for error in answer.errors}
+
+
+def refused(answer: rpc.Answer, kind: type[StrongroomError]) -> bool:
+    return codes(answer) == {kind.code}
+
+
+# ---- keys ----------------------------------------------------------------------------------------
+
+
+def test_the_honest_request_gets_the_keys_and_only_its_enclave_can_open_them(applicant):
+    released = applicant.ask()
+    assert isinstance(released, rpc.Released)
+    digest = evidence_digest(applicant.sent)
+    opened = open_keys(released.sealed, applicant.private, digest)
+    assert opened.keys() == {"train", "held_out", "outputs"}
+    for name, keyset in applicant.owner.keysets.items():
+        assert opened[name].commitment() == keyset.commitment()
+    assert opened["outputs"].commitment() == released.keyset.commitment
+    with pytest.raises(ReleaseRefused):
+        open_keys(released.sealed, new_private_key(), digest)
+    with pytest.raises(ReleaseRefused):
+        open_keys(released.sealed, applicant.private, Sha256(OTHER))
+    for keyset in opened.values():
+        assert keyset.key not in released.sealed
+
+
+def test_a_resumed_run_gets_the_same_output_key(applicant):
+    first = applicant.ask()
+    again = applicant.ask(outputs=first.keyset)
+    assert isinstance(again, rpc.Released)
+    opened = open_keys(again.sealed, applicant.private, evidence_digest(applicant.sent))
+    assert opened["outputs"].commitment() == first.keyset.commitment
+
+
+EVIDENCE = {
+    "another plan": ({"plan_digest": OTHER}, errors.PlanMismatch),
+    "unknown code": ({"measurement": OTHER}, errors.MeasurementUnknown),
+    "no sandbox": ({"assurance": "A0"}, errors.AssuranceTooLow),
+    "a sealer's": ({"role": "seal"}, errors.RoleMismatch),
+    "a missing probe": ({"probes": {"socket.inet": None}}, errors.ProbeMissing),
+    "no probe of the evaluator": ({"probes": {"evaluator.fork": None}}, errors.ProbeMissing),
+    "an open probe": ({"probes": {"write.tmp": "open"}}, errors.LayerOpen),
+    "an open evaluator": ({"probes": {"evaluator.socket.inet": "open"}}, errors.LayerOpen),
+    "a raised core limit": ({"probes": {"core_limit": "raised"}}, errors.LayerOpen),
+    "swap without locks": (
+        {"probes": {"swap": "present", "mlock": "unlocked"}},
+        errors.SwapUnprotected,
+    ),
+    "an unknown probe": ({"probes": {"magic": "blocked"}}, errors.EvidenceMalformed),
+    "text as a probe": ({"probes": {"fork": "row 17"}}, errors.EvidenceMalformed),
+    "a kept silence": ({"warnings": ()}, errors.WarningMissing),
+    "a nonce of its own": ({"nonce": "n" * 43}, NonceUnknown),
+    "no key": ({"hpke_key": ""}, errors.EvidenceMalformed),
+}
+
+
+@pytest.mark.parametrize("what", EVIDENCE)
+def test_evidence_that_is_not_enough(what, applicant):
+    changes, kind = EVIDENCE[what]
+    assert refused(applicant.ask(**dict(changes)), kind)
+
+
+def test_each_probe_counts(applicant):
+    """Every door that is open and every probe that is missing, one at a time, without policy."""
+    applicant.releaser._admit = lambda _plan: None
+    for name in sorted(probes()):
+        assert refused(applicant.ask(probes={name: None}), errors.ProbeMissing)
+        if name.removeprefix("evaluator.") in probe_names.ATTEMPTS:
+            assert refused(applicant.ask(probes={name: "open"}), errors.LayerOpen)
+
+
+def test_the_plan_s_own_assurance_counts_where_the_owner_asks_for_less(owner):
+    """The plan says A1; an owner who would allow A0 still gets what the plan promises."""
+    careless = Applicant(owner, owner.releaser(min_assurance="A0"))
+    assert isinstance(careless.ask(), rpc.Released)
+    assert refused(careless.ask(assurance="A0"), errors.AssuranceTooLow)
+
+
+def test_evidence_counts_once(applicant):
+    evidence = applicant.evidence(applicant.owner.plan.to_json())
+    assert isinstance(applicant.ask(evidence=evidence), rpc.Released)
+    assert refused(applicant.ask(evidence=evidence), NonceUnknown)
+
+
+def test_a_refused_request_has_used_its_nonce_up(applicant):
+    nonce = applicant.nonce()
+    assert refused(applicant.ask(nonce=nonce, measurement=OTHER), errors.MeasurementUnknown)
+    assert refused(applicant.ask(nonce=nonce), NonceUnknown)
+
+
+def test_a_nonce_grows_stale(owner):
+    now = [0.0]
+    applicant = Applicant(owner, owner.releaser(clock=lambda: now[0]))
+    fresh, stale = applicant.nonce(), applicant.nonce()
+    now[0] = NONCE_LIFETIME_S - 1
+    assert isinstance(applicant.ask(nonce=fresh), rpc.Released)
+    now[0] = NONCE_LIFETIME_S + 1
+    assert refused(applicant.ask(nonce=stale), NonceUnknown)
+
+
+def test_a_nonce_of_one_releaser_says_nothing_to_another(owner):
+    here, there = (Applicant(owner, owner.releaser()) for _ in range(2))
+    assert refused(here.ask(nonce=there.nonce()), NonceUnknown)
+
+
+def test_a_plan_changed_by_one_byte_after_the_enclave_attested_to_it(applicant):
+    admitted = applicant.owner.plan.to_json()
+    at = admitted.index(b'"seed":') + len(b'"seed":')
+    digit = b"1" if admitted[at : at + 1] != b"1" else b"2"
+    changed = admitted[:at] + digit + admitted[at + 1 :]
+    assert isinstance(Plan.from_json(changed), Plan)  # a good plan, but another one
+    assert refused(applicant.ask(plan=changed, attested=admitted), errors.PlanMismatch)
+
+
+@pytest.mark.parametrize("part", range(12))
+def test_no_single_byte_of_a_plan_can_change(part, applicant):
+    admitted = applicant.owner.plan.to_json()
+    at = (len(admitted) * (2 * part + 1)) // 24
+    for flip in (0x01, 0x20):
+        changed = bytearray(admitted)
+        changed[at] ^= flip
+        answer = applicant.ask(plan=bytes(changed), attested=admitted)
+        allowed = {PlanMalformed.code, errors.PlanMismatch.code, ReleaseDenied.code}
+        assert codes(answer) <= allowed
+
+
+def test_a_plan_that_the_owner_s_policy_does_not_admit(owner, tmp_path):
+    """Admitted by whatever policy the controller used; the releaser has its own copy."""
+    stricter = owner.releaser(policy=str(tmp_path / "policy"))
+    write_policy(tmp_path / "policy", owner.config.signers, regions=("us-gov-west-1",))
+    assert refused(Applicant(owner, stricter).ask(), ReleaseDenied)
+
+
+def test_a_manifest_that_is_not_the_plan_s(applicant):
+    owner = applicant.owner
+    swapped = {"train": owner.manifests["held_out"], "held_out": owner.manifests["held_out"]}
+    assert refused(applicant.ask(manifests=swapped), ReleaseDenied)
+    assert refused(applicant.ask(manifests={}), ReleaseDenied)
+
+
+@pytest.mark.parametrize("policy_knows", [False, True])
+def test_a_manifest_by_an_unlisted_signer(policy_knows, owner, tmp_path):
+    """Refused by the policy; and by the releaser itself where the policy would let it pass."""
+    somebody = "vault://transit/somebody"
+    plan, envelope = owner.replan(owner.facts.train.manifest, somebody)
+    releaser, kind = owner.releaser(), ReleaseDenied
+    if policy_knows:
+        signers = (*owner.config.signers, key_ref(owner.kms(somebody).public_key()))
+        bundle = write_policy(tmp_path / "policy", signers)
+        facts = msgspec.structs.replace(plan.policy, digest=bundle.digest)
+        plan = msgspec.structs.replace(plan, policy=facts)
+        releaser, kind = owner.releaser(policy=str(tmp_path / "policy")), SignerNotListed
+    manifests = {**owner.manifests, "train": envelope}
+    answer = Applicant(owner, releaser).ask(plan=plan.to_json(), manifests=manifests)
+    assert refused(answer, kind)
+
+
+def test_another_run_s_output_key(applicant):
+    """As this run's output key: with its own context, and with this run's context on it."""
+    owner = applicant.owner
+    theirs = owner.wrap(Keyset.generate(), OUTPUT_KEY, {"run": "salaries-1"})
+    assert refused(applicant.ask(outputs=theirs), ReleaseDenied)
+    renamed = msgspec.structs.replace(theirs, context={"run": owner.plan.run})
+    assert refused(applicant.ask(outputs=renamed), KmsContextMismatch)
+    ours = owner.wrap(Keyset.generate(), OUTPUT_KEY, {"run": owner.plan.run})
+    assert isinstance(applicant.ask(outputs=ours), rpc.Released)
+
+
+def test_a_data_key_as_this_run_s_output_key(applicant):
+    """Else an enclave would seal outputs, or a viewer open rows, with it."""
+    dataset = applicant.owner.facts.train.manifest.keyset
+    assert refused(applicant.ask(outputs=dataset), ReleaseDenied)
+    posing = msgspec.structs.replace(dataset, context={"run": applicant.owner.plan.run})
+    assert refused(applicant.ask(outputs=posing), ReleaseDenied)  # wrapped by another key
+
+
+def test_another_run_s_output_key_that_poses_as_a_dataset_s(applicant):
+    owner = applicant.owner
+    theirs = owner.wrap(Keyset.generate(), DATA_KEY, {"run": "salaries-1"})
+    manifest = msgspec.structs.replace(owner.facts.train.manifest, keyset=theirs)
+    plan, envelope = owner.replan(manifest)
+    manifests = {**owner.manifests, "train": envelope}
+    assert refused(applicant.ask(plan=plan.to_json(), manifests=manifests), ReleaseDenied)
+    assert refused(
+        applicant.releaser.answer(rpc.SignManifest(payload=encode(manifest))), SignRefused
+    )
+
+
+def test_a_key_that_is_not_the_one_committed_to(applicant):
+    owner = applicant.owner
+    manifest = owner.facts.train.manifest
+    context = {"dataset": manifest.name}
+    lying = msgspec.structs.replace(
+        owner.wrap(Keyset.generate(), DATA_KEY, context),
+        commitment=manifest.keyset.commitment,
+        key_id=manifest.keyset.key_id,
+    )
+    plan, envelope = owner.replan(msgspec.structs.replace(manifest, keyset=lying))
+    manifests = {**owner.manifests, "train": envelope}
+    answer = applicant.ask(plan=plan.to_json(), manifests=manifests)
+    assert codes(answer) <= {CommitmentMismatch.code, "SR-CRYPTO-033"}
+
+
+def test_a_viewer_gets_only_the_output_key_of_its_run(applicant):
+    owner, releaser = applicant.owner, applicant.releaser
+    outputs = owner.wrap(Keyset.generate(), OUTPUT_KEY, {"run": "feedback-1"})
+
+    def view(run: str, wrapped: WrappedKeyset, attested: str) -> rpc.Answer:
+        evidence = applicant.evidence(b"", role="view", plan_digest=view_order(attested))
+        return releaser.answer(rpc.ReleaseView(evidence=evidence, run=run, outputs=wrapped))
+
+    assert isinstance(view("feedback-1", outputs, "feedback-1"), rpc.Released)
+    assert refused(view("salaries-1", outputs, "salaries-1"), ReleaseDenied)
+    assert refused(view("feedback-1", outputs, "salaries-1"), errors.PlanMismatch)
+    dataset = owner.facts.train.manifest.keyset
+    assert refused(view("feedback-1", dataset, "feedback-1"), ReleaseDenied)
+
+
+def test_a_sealer_gets_only_the_key_of_the_dataset_that_it_attested_to(applicant):
+    def seal(dataset: str, attested: str) -> rpc.Answer:
+        order = seal_order(attested, DATA_KEY)
+        evidence = applicant.evidence(b"", role="seal", plan_digest=order)
+        request = rpc.ReleaseSeal(evidence=evidence, dataset=dataset, kms=DATA_KEY)
+        return applicant.releaser.answer(request)
+
+    assert isinstance(seal("feedback", "feedback"), rpc.Released)
+    assert refused(seal("salaries", "feedback"), errors.PlanMismatch)
+
+
+# ---- signatures ----------------------------------------------------------------------------------
+
+
+def note(size: int, root: bytes, origin: str = "acme-audit/strongroom") -> rpc.SignNote:
+    return rpc.SignNote(kms=AUDIT_KEY, note=Checkpoint(origin, size, root).text())
+
+
+def test_log_checkpoints_are_signed_and_never_two_of_one_size(applicant):
+    answer = applicant.releaser.answer
+    first = answer(note(7, b"a" * 32))
+    assert isinstance(first, rpc.Signed)
+    assert answer(note(7, b"a" * 32)) == first  # a retry
+    assert refused(answer(note(7, b"b" * 32)), SignRefused)
+    assert isinstance(answer(note(8, b"b" * 32)), rpc.Signed)
+    assert isinstance(answer(note(7, b"b" * 32, "acme-audit/other")), rpc.Signed)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"I owe you one million\n",
+        b"acme-audit/strongroom\n7\n",
+        b"acme-audit/strongroom\n7\n" + b"A" * 43 + b"=\nand one more line\n",
+        b"acme-audit/strongroom\n-7\n" + b"A" * 43 + b"=\n",
+        b"acme-audit/strongroom\n7\n" + b"A" * 43 + b"=\nI owe you one million",
+        b"I owe you one million\n7\n" + b"A" * 43 + b"=\n",
+        b"acme-audit/strongroom\n7\n" + b"A" * 43 + b"=",
+        b"DSSEv1 4 type 7 payload",
+        canonical({"keyset": "salaries"}),
+        b"\xff\xfe\n7\n" + b"A" * 43 + b"=\n",
+    ],
+)
+@pytest.mark.parametrize("key", [AUDIT_KEY, SIGNER_KEY])
+def test_what_is_no_log_checkpoint_is_not_signed(text, key, applicant):
+    answer = applicant.releaser.answer(rpc.SignNote(kms=key, note=text))
+    assert refused(answer, CheckpointMalformed)
+
+
+def test_what_is_no_dataset_manifest_is_not_signed(applicant):
+    def sign(payload: bytes) -> rpc.Answer:
+        return applicant.releaser.answer(rpc.SignManifest(payload=payload))
+
+    manifest = applicant.owner.facts.train.manifest
+    assert isinstance(sign(encode(manifest)), rpc.Signed)
+    assert refused(sign(b"I owe you one million"), ManifestMalformed)
+    assert refused(sign(Checkpoint("acme", 7, bytes(32)).text()), ManifestMalformed)
+    checkpoint = canonical({"version": 1, "kind": "checkpoint", "run": "feedback-1"})
+    assert refused(sign(checkpoint), ManifestKindWrong)
+
+
+# ---- the socket ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def served(owner):
+    """A releaser on a real socket, in a folder that everybody may enter."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        path = folder / "socket"
+        ready = threading.Event()
+        arguments = (owner.releaser(), path, ready.set)
+        threading.Thread(target=serve, args=arguments, daemon=True).start()
+        assert ready.wait(10)
+        yield path
+
+
+def test_the_honest_request_over_the_real_socket_and_its_replay(owner, served):
+    client = ReleaserClient(served)
+    applicant = Applicant(owner, owner.releaser())
+    plan = owner.plan.to_json()
+    evidence = applicant.evidence(plan, nonce=client.challenge())
+    released = client.release_run(plan, evidence, owner.manifests, None)
+    opened = open_keys(released.sealed, applicant.private, evidence_digest(applicant.sent))
+    assert opened["train"].commitment() == owner.keysets["train"].commitment()
+    with pytest.raises(NonceUnknown):
+        client.release_run(plan, evidence, owner.manifests, None)
+    wrong = applicant.evidence(plan, nonce=client.challenge(), measurement=OTHER)
+    with pytest.raises(errors.MeasurementUnknown):
+        client.release_run(plan, wrong, owner.manifests, None)
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"GET / HTTP/1.1\r\n\r\n".ljust(32),
+        b"\x01\x05\x00\x00\x00hello",
+        b"\x01\xff\xff\xff\xff",
+        b"\x01\x14\x00\x00\x00" + b'{"message":"unlock"}',
+        b"\x02\x02\x00\x00\x00{}",
+    ],
+)
+def test_bytes_that_are_no_request(request_bytes, served):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as peer:
+        peer.connect(str(served))
+        peer.sendall(request_bytes)
+        talk = channel.Channel(peer, "releaser")
+        answer = talk.recv_record(releaser_socket.ANSWERS)
+    assert refused(answer, RequestMalformed)
+    assert ReleaserClient(served).challenge()  # it goes on
+
+
+NOBODY = 65534
+GRANTED, REFUSED, IGNORED = 0, 3, 4
+
+
+def ask_as_nobody(path: Path) -> int:
+    """Ask for a challenge as another user; what came of it."""
+    body = msgspec.json.encode(rpc.Challenge())
+    pid = os.fork()
+    if pid == 0:
+        status = 5
+        with suppress(BaseException):
+            os.setgroups([])
+            os.setgid(NOBODY)
+            os.setuid(NOBODY)
+            peer = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            try:
+                peer.connect(str(path))
+                peer.sendall(b"\x01" + len(body).to_bytes(4, "little") + body)
+                status = GRANTED if peer.recv(100) else IGNORED
+            except PermissionError:
+                status = REFUSED
+            except OSError:
+                status = IGNORED
+        os._exit(status)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def test_another_user_is_not_answered(served, monkeypatch):
+    if os.geteuid() != 0:
+        pytest.skip("needs root to become another user")
+    assert stat.S_IMODE(served.stat().st_mode) == 0o600
+    assert ask_as_nobody(served) == REFUSED
+    served.chmod(0o666)  # a careless owner; the peer's user is still looked at
+    assert ask_as_nobody(served) == IGNORED
+    # The controls: its own user, and the other one where it is the owner.
+    assert ReleaserClient(served).challenge()
+    monkeypatch.setattr(releaser_socket.os, "getuid", lambda: NOBODY)
+    assert ask_as_nobody(served) == GRANTED
+
+
+def test_nobody_answers_where_no_releaser_is(tmp_path):
+    with pytest.raises(ReleaserUnreachable):
+        ReleaserClient(tmp_path / "socket").challenge()
