@@ -103,7 +103,6 @@ CHANGES = [
     ("assurance: A1", "assurance: A2", "SR-RUN-021"),
     ("metrics: [accuracy]", "metrics: accuracy", "SR-RUN-014"),
     ("learning_rate: 5.0e-4", "learning_rate: 2", "SR-RUN-015"),
-    ("checkpoint_every: 20", "checkpoint_every: 61", "SR-RUN-015"),
     ("seed: 0", f"seed: {2**53}", "SR-RUN-021"),
     ("data: vault://transit/feedback ", "data: file:///key ", "SR-RUN-015"),
     ("audit: vault://transit/audit-log", "audit: vault://transit/feedback", "SR-RUN-021"),
