@@ -25,8 +25,6 @@ from pipeline.session import RunSession
 logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
 
 _SESSIONS: dict[str, RunSession] = {}
-# Beam logs a stage's failure with its traceback. The session holds the error; nobody needs both.
-logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
 
 
 class StageFailed(Exception):

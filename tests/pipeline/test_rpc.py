@@ -97,3 +97,11 @@ def test_no_message_to_a_broker_has_a_field_for_a_secret():
         for field in msgspec.structs.fields(kind)
     }
     assert not {name for name in names if "secret" in name or "password" in name or "key" in name}
+
+
+def test_any_bytes_can_be_passed_on():
+    content = bytes(range(256))
+    for message in (rpc.Reply(data=content), rpc.Create(uri="u", purpose="p", data=content)):
+        decoder = ANSWERS if isinstance(message, rpc.Reply) else REQUESTS
+        decoded: Any = decoder.decode(msgspec.json.encode(message))
+        assert decoded.data == content

@@ -33,6 +33,7 @@ class Session:
     breaks: dict[str, BaseException] = field(default_factory=dict)
     plan: Plan = field(default_factory=Plan)
     failure: StrongroomError | None = None
+    interrupted: bool = False
     asked: list[str] = field(default_factory=list)
 
     def _ask(self, stage: str) -> None:
@@ -130,6 +131,16 @@ def test_an_unforeseen_error_keeps_its_text_to_itself(stage, caplog):
         if not isinstance(chain, ValueError):
             assert SECRET not in str(chain)
         chain = chain.__context__
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_an_interrupt_stays_one(stage):
+    session = Session(breaks={stage: KeyboardInterrupt()})
+    with pytest.raises(KeyboardInterrupt):
+        run(session)
+    assert session.failure is None
+    assert session.asked[-1] == stage
+    assert stages._SESSIONS == {}
 
 
 def test_errors_are_only_codes_to_beam(caplog):
