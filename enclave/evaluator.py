@@ -17,6 +17,7 @@ import signal
 import socket
 import time
 from collections.abc import Collection, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 import msgspec
@@ -89,12 +90,13 @@ class EvaluatorProcess:
     def start(cls, *, locked: bool = True, memory_bytes: int = 2 << 30) -> EvaluatorProcess:
         """Fork the evaluator's process from this one, which must have a single thread.
 
-        ``memory_bytes`` bounds its address space. ``locked=False`` is for A0: a process without
-        walls. Raises ``ChildSetupFailed``.
+        ``memory_bytes`` bounds what it may take beside what it has from this process.
+        ``locked=False`` is for A0: a process without walls. Raises ``ChildSetupFailed``.
         """
         ours, theirs = socket.socketpair()
         paths = tuple(path for path in library_paths() if not path.is_relative_to(_PROC))
-        confinement = evaluator_child.Confinement(paths, memory_bytes) if locked else None
+        limit = _address_space() + memory_bytes
+        confinement = evaluator_child.Confinement(paths, limit) if locked else None
         parent = os.getpid()
         pid = os.fork()
         if pid == 0:
@@ -253,3 +255,9 @@ def _ends_within(pidfd: int, limit_s: float) -> bool:
     poll = select.poll()
     poll.register(pidfd, select.POLLIN)
     return bool(poll.poll(limit_s * 1000))
+
+
+def _address_space() -> int:
+    """Bytes of address space that this process has, and that a fork begins with."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    return pages * resource.getpagesize()
