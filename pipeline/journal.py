@@ -19,6 +19,7 @@ from audit.verify import LogView, read_log
 from connectors.uri import parse
 from crypto.dsse import KeyRef, public_key
 from pipeline.broker_client import BrokerClient
+from pipeline.process_errors import BrokerLost
 
 PURPOSE = "audit-append"
 
@@ -90,6 +91,8 @@ class Journal:
         try:
             self._log.append([to_entry(event) for event in batch])
         except (LogUnreadable, LogNotWritable) as error:
+            if isinstance(error.__cause__, BrokerLost):
+                raise error.__cause__ from None
             raise type(error)(place=self._uri + error.place, actual=error.actual) from None
         # Writing may itself have noted an event (a lease); that one waits for the next time.
         del self._pending[: len(batch)]
