@@ -1,0 +1,633 @@
+"""Bad input through the command line: a stable code, the right place, nothing half-written.
+
+Every case is a real run on the real stack. They are started together, two at a time, when the
+first test asks; each test then looks at how its case ended and at what it left behind.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import zstandard
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from connectors import stack as servers
+from connectors.kms import open_kms
+from crypto.digests import canonical, sha256
+from crypto.dsse import KeyRef, key_ref, sign_envelope
+from crypto.keyset import Keyset
+from crypto.manifest import (
+    DATASET_TYPE,
+    DatasetManifest,
+    Shard,
+    WrappedKeyset,
+    encode,
+    encode_header,
+    shard_identity,
+    shard_name,
+)
+from crypto.segments import HEADER_BYTES
+from pipeline import embedded
+from pipeline.releaser_socket import ReleaserClient
+from policies.gate import Settings, write_bundle
+
+CANARY = "heliotrope-quagmire-4417"
+LEFT_BY_A_FAILED_RUN = {"plan.json", "evaluator.py", "keys.json"}
+EVALUATORS = {
+    "raises": "    raise ValueError(messages[0]['content'])",
+    "hangs": "    while True: pass",
+    "nan": "    return float('nan')",
+    "string": "    return messages[0]['content']",
+    "forks": "    import os; return os.fork()",
+    "connects": "    import socket; return socket.socket().fileno()",
+    "writes": "    return open('/tmp/rows', 'w').write(str(messages))",
+    "prints": "    import sys; print(messages, row); print(messages, file=sys.stderr); return 1.0",
+}
+BAD_LINES = {
+    2: (b"not json " + CANARY.encode(), "not_json"),
+    3: (b'{"text": "%s"}' % CANARY.encode(), "messages_missing"),
+    5: (b'["%s"]' % CANARY.encode(), "not_object"),
+    6: (b'{"messages": "%s"}' % CANARY.encode(), "messages_invalid"),
+    7: (b'{"messages": "' + b"a" * (5 << 20) + b'"}', "too_long"),
+    9: (b'{"messages": "' + b"b" * 100_000_000 + b'"}', "too_long"),
+}
+
+
+def row(index: int) -> bytes:
+    messages = [{"role": "user", "content": f"{CANARY} number {index:04d}"}]
+    return json.dumps({"messages": messages, "ground_truth": "a", "note": CANARY}).encode()
+
+
+def some_bad_lines() -> list[bytes]:
+    """Ten lines of which six are bad."""
+    return [BAD_LINES[line][0] if line in BAD_LINES else row(line) for line in range(1, 11)]
+
+
+class Forge:
+    """Seals datasets as their owner could with the primitives alone, so that any may be wrong."""
+
+    def __init__(self, job: Any, auditor: Any) -> None:
+        info = job.stack.info
+        self._put = auditor.put
+        self._releaser = ReleaserClient(job.stack.releaser_socket)
+        self._kms = open_kms(
+            "vault://transit/feedback",
+            vault_addr=info.vault_addr,
+            credentials_file=Path(info.identities["releaser"]),
+        )
+
+    def keyset(self, name: str) -> tuple[Keyset, WrappedKeyset]:
+        """A new keyset, wrapped for the dataset ``name``."""
+        keyset = Keyset.generate()
+        context = {"dataset": name}
+        wrapped = WrappedKeyset(
+            kms="vault://transit/feedback",
+            context=context,
+            wrapped=self._kms.wrap(keyset.to_tink(), context),
+            key_id=keyset.key_id,
+            commitment=keyset.commitment(),
+        )
+        return keyset, wrapped
+
+    def seal(
+        self, name: str, shards: Sequence[Sequence[bytes]], keys: tuple[Keyset, WrappedKeyset]
+    ) -> tuple[DatasetManifest, list[bytes]]:
+        """A manifest and its shards' sealed bytes."""
+        keyset, wrapped = keys
+        sealed = []
+        entries = []
+        for index, lines in enumerate(shards):
+            plain = zstandard.compress(b"".join(line + b"\n" for line in lines))
+            identity = shard_identity(name, keyset.key_id, index, len(lines))
+            data = bytes(keyset.streaming().seal(plain, identity))
+            entries.append(
+                Shard(
+                    index=index,
+                    object=shard_name(index),
+                    header=encode_header(data[:HEADER_BYTES]),
+                    size_bytes=len(data),
+                    sha256=sha256(data),
+                    records=len(lines),
+                    plaintext_bytes=len(plain),
+                )
+            )
+            sealed.append(data)
+        count = sum(len(lines) for lines in shards)
+        manifest = DatasetManifest(name=name, records=count, keyset=wrapped, shards=tuple(entries))
+        return manifest, sealed
+
+    def signed(self, manifest: DatasetManifest) -> bytes:
+        """The manifest's envelope, signed by the owner."""
+        payload = encode(manifest)
+        signed = self._releaser.sign_manifest(payload)
+        return sign_envelope(
+            DATASET_TYPE, payload, KeyRef(signed.signer), lambda _: signed.signature
+        )
+
+    def publish(self, name: str, envelope: bytes, sealed: Sequence[bytes | None]) -> str:
+        """Put it all into the bucket; ``None`` for a shard that is not there."""
+        uri = f"s3://acme-data/datasets/forged/{name}/"
+        for index, data in enumerate(sealed):
+            if data is not None:
+                self._put(uri + shard_name(index), data)
+        self._put(uri + "manifest.json", envelope)
+        return uri
+
+    def dataset(
+        self,
+        name: str,
+        shards: Sequence[Sequence[bytes]],
+        tamper: Callable[[list[bytes]], Sequence[bytes | None]] = list,
+    ) -> str:
+        """A signed dataset whose shards were tampered with after it was signed."""
+        manifest, sealed = self.seal(name, shards, self.keyset(name))
+        return self.publish(name, self.signed(manifest), tamper(sealed))
+
+
+@pytest.fixture(scope="module")
+def forge(small_job: Any, auditor: Any) -> Forge:
+    return Forge(small_job, auditor)
+
+
+@pytest.fixture(scope="module")
+def good(forge: Forge) -> tuple[str, str]:
+    """Good datasets to train on and to hold out, with the canary in every row."""
+    train = forge.dataset("train", [[row(index) for index in range(8)]])
+    held_out = forge.dataset("held-out", [[row(index) for index in range(100, 104)]])
+    return train, held_out
+
+
+@pytest.fixture(scope="module")
+def tampered(forge: Forge) -> dict[str, str]:
+    """Datasets by what is wrong with them."""
+    rows = [row(index) for index in range(4)]
+
+    def flip(sealed: list[bytes]) -> list[bytes]:
+        middle = len(sealed[1]) // 2
+        return [
+            sealed[0],
+            sealed[1][:middle] + bytes([sealed[1][middle] ^ 1]) + sealed[1][middle + 1 :],
+        ]
+
+    stranger = Ed25519PrivateKey.generate()
+    stranger_key = key_ref(stranger.public_key().public_bytes_raw())
+    keys = forge.keyset("older")
+    _, older = forge.seal("older", [rows], keys)
+    newer, _ = forge.seal("older", [rows], keys)
+    manifest, sealed = forge.seal("other", [rows], forge.keyset("other"))
+    envelope = msgspec.json.decode(forge.signed(manifest))
+    changed = encode(msgspec.structs.replace(manifest, name="another"))
+    envelope["payload"] = base64.b64encode(changed).decode()
+    future = canonical({**msgspec.to_builtins(manifest), "version": 2})
+    return {
+        "bit-flipped": forge.dataset("bit-flipped", [rows, rows], flip),
+        "swapped": forge.dataset("swapped", [rows, rows], lambda sealed: sealed[::-1]),
+        "older": forge.publish("older", forge.signed(newer), older),
+        "lengths": forge.dataset(
+            "lengths",
+            [rows] * 4,
+            lambda sealed: [None, sealed[1][:-1], sealed[2] + b"\0", sealed[3]],
+        ),
+        "bad-signature": forge.publish("bad-signature", canonical(envelope), sealed),
+        "unknown-version": forge.publish(
+            "unknown-version",
+            sign_envelope(DATASET_TYPE, future, stranger_key, stranger.sign),
+            sealed,
+        ),
+        "other-key": forge.publish(
+            "other-key",
+            sign_envelope(DATASET_TYPE, encode(manifest), stranger_key, stranger.sign),
+            sealed,
+        ),
+        "bad-records": forge.dataset("bad-records", [[row(0)], some_bad_lines()]),
+    }
+
+
+class Cases:
+    """Run files by case, and how each run ended."""
+
+    def __init__(self, job: Any, strongroom: Any, good: tuple[str, str]) -> None:
+        self._job = job
+        self._strongroom = strongroom
+        self._good = good
+        self.files: dict[str, Path] = {}
+        self._running: dict[str, Future[Any]] = {}
+
+    def add(self, case: str, *changes: tuple[str, str], **settings: Any) -> None:
+        """A run file for ``case``: the small job with other settings and other text."""
+        train, held_out = self._good
+        settings = {
+            "train": train,
+            "held_out": held_out,
+            "steps": 1,
+            "checkpoint_every": 1,
+        } | settings
+        path: Path = self._job.run_file(f"bad-{case}", **settings)
+        text = path.read_text()
+        for old, new in changes:
+            assert old in text, old
+            text = text.replace(old, new)
+        path.write_text(text)
+        self.files[case] = path
+
+    def places(self, case: str, setting: str) -> list[str]:
+        """``file:line:column`` of each value in a run file that follows ``setting``."""
+        lines = self.files[case].read_text().splitlines()
+        return [
+            f"{self.files[case].name}:{number}:{line.index(setting) + len(setting) + 1}"
+            for number, line in enumerate(lines, 1)
+            if setting in line
+        ]
+
+    def run(self, case: str) -> Any:
+        """Run one case now."""
+        return self._strongroom("run", self.files[case], "--id", f"bad-{case}")
+
+    def start(self, pool: Executor) -> None:
+        """Begin with all cases, in their order."""
+        self._running = {case: pool.submit(self.run, case) for case in self.files}
+
+    def result(self, case: str) -> Any:
+        """How a case ended; waits for it."""
+        return self._running[case].result()
+
+    @property
+    def results(self) -> dict[str, Any]:
+        """How all of them ended."""
+        return {case: self.result(case) for case in self._running}
+
+
+@pytest.fixture(scope="module")
+def cases(
+    small_job: Any,
+    strongroom: Any,
+    good: tuple[str, str],
+    tampered: dict[str, str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Cases]:
+    found = Cases(small_job, strongroom, good)
+    # In the order of the tests, so that each waits for little more than its own case.
+    found.add("manifests", train=tampered["bad-signature"], held_out=tampered["unknown-version"])
+    for name in ("other-key", "lengths", "bit-flipped", "swapped", "older", "bad-records"):
+        found.add(name, train=tampered[name])
+    found.add("no-dataset", train="s3://acme-data/datasets/nowhere/")
+    found.add(
+        "no-bucket",
+        ("outputs: s3://acme-data/runs/", "outputs: s3://acme-nowhere/runs/"),
+        ("  access:\n", "  access:\n    - {uri: s3://acme-nowhere/, role: "
+         '"${stack.broker_role}", ttl: 15m, endpoint: "${stack.s3_endpoint}"}\n'),
+    )  # fmt: skip
+    found.add("unreachable", ("${stack.s3_endpoint}", "http://127.0.0.1:9"))
+    for name, body in EVALUATORS.items():
+        code = f"# scores nothing\ndef evaluate(messages, ground_truth, **row):\n{body}\n"
+        found.add(name, ("timeout: 10s", "timeout: 1s"), ("[accuracy]", "[]"), evaluator=code)
+    found.add("a0", assurance="A0")
+    found.add("ttl", ("ttl: 15m", "ttl: 2h"))
+    found.add("no-key", ("vault://transit/feedback-outputs", "vault://transit/absent"))
+    policy = tmp_path_factory.mktemp("policy")
+    info = small_job.stack.info
+    write_bundle(
+        policy,
+        Settings(
+            signers=(info.public_keys["feedback-signer"],),
+            output_prefixes=("s3://acme-data/runs/",),
+            audit_prefixes=("s3://acme-audit/other/",),
+            kms_prefixes=("vault://transit/",),
+            kms_owners=(info.vault_addr,),
+        ),
+    )
+    found.add(
+        "no-log",
+        ("s3://acme-audit/strongroom/", "s3://acme-audit/other/"),
+        ("${stack.policy_bundle}", str(policy)),
+    )
+    with ThreadPoolExecutor(2) as pool:
+        found.start(pool)
+        yield found
+
+
+def left(auditor: Any, case: str) -> set[str]:
+    names: set[str] = auditor.names(f"bad-{case}")
+    return names
+
+
+# ---- before anything runs ----------------------------------------------------------------------
+
+
+def test_five_mistakes_are_five_errors_with_their_lines(strongroom: Any, tmp_path: Path) -> None:
+    example = Path(__file__).parents[2] / "examples" / "feedback" / "run.yaml"
+    lines = example.read_text().splitlines()
+
+    def change(old: str, new: str) -> tuple[int, int]:
+        line = next(number for number, text in enumerate(lines) if old in text)
+        lines[line] = lines[line].replace(old, new)
+        return line + 1, lines[line].index(new.strip()) + 1
+
+    marks = sorted(
+        [
+            change("  outputs:", "  output:"),
+            change("steps:", "stepz:"),
+            (change("type: grpo", "type: grqo")[0], 0),
+            (change("learning_rate: ", "learning_rate: fast #")[0], 0),
+            (change("assurance:", "assurance: A7 #")[0], 0),
+        ]
+    )
+    path = tmp_path / "run.yaml"
+    path.write_text("\n".join(lines) + "\n")
+    for command in ("validate", "plan", "run"):
+        result = strongroom(command, path)
+        assert result.code == 2
+        places = [error["place"].split(":") for error in result.errors]
+        assert [int(place[1]) for place in places] == [line for line, _ in marks]
+        assert all(place[0] == "run.yaml" and int(place[2]) > 0 for place in places)
+        assert sorted(set(result.codes)) == ["SR-RUN-012", "SR-RUN-014", "SR-RUN-016"]
+
+
+def test_a_missing_variable_is_named_at_its_place(
+    strongroom: Any, small_job: Any, good: tuple[str, str]
+) -> None:
+    path = small_job.run_file("variable", train="s3://acme-data/${env.SR_TEST_UNSET}/x/")
+    result = strongroom("run", path, "--id", "bad-variable")
+    assert (result.code, result.codes) == (2, ["SR-RUN-018"])
+    [error] = result.errors
+    line = next(n for n, text in enumerate(path.read_text().splitlines(), 1) if "SR_TEST" in text)
+    assert error["place"].startswith(f"variable.yaml:{line}:")
+    assert "SR_TEST_UNSET" in error["actual"] + error["expected"] + error["remedy"]
+    again = strongroom("validate", path, environment={"SR_TEST_UNSET": "datasets"})
+    assert again.code == 0
+
+
+def test_sealing_lists_every_bad_record_and_writes_nothing(
+    strongroom: Any, auditor: Any, tmp_path: Path
+) -> None:
+    source = tmp_path / "rows.jsonl"
+    source.write_bytes(b"".join(line + b"\n" for line in some_bad_lines()))
+    uri = "s3://acme-data/datasets/bad/rows/"
+    result = strongroom("seal", source, uri, "--key", "vault://transit/feedback")
+    assert result.code == 2
+    found = [(error["place"], error["actual"]) for error in result.errors[:-1]]
+    assert found == [(f"{source}:{line}", fault) for line, (_, fault) in BAD_LINES.items()]
+    assert result.codes == ["SR-DATA-004"] * len(BAD_LINES) + ["SR-DATA-001"]
+    assert auditor.objects("datasets/bad/rows/") == {}
+    assert CANARY not in result.out + result.err
+
+
+# ---- what stands in the bucket -----------------------------------------------------------------
+
+
+def test_bad_manifests_are_refused_together(
+    cases: Cases, tampered: dict[str, str], auditor: Any
+) -> None:
+    result = cases.result("manifests")
+    assert result.code == 5
+    assert [(error["code"], error["place"]) for error in result.errors] == [
+        ("SR-CRYPTO-023", f"{tampered['bad-signature']}manifest.json"),
+        ("SR-CRYPTO-011", f"{tampered['unknown-version']}manifest.json"),
+    ]
+    assert left(auditor, "manifests") == set()
+
+
+def test_a_manifest_by_another_key_is_denied_at_its_line(cases: Cases, auditor: Any) -> None:
+    result = cases.result("other-key")
+    assert (result.code, result.codes) == (3, ["SR-POLICY-001"])
+    assert [result.errors[0]["place"]] == cases.places("other-key", "train: ")
+    assert auditor.types("bad-other-key")[-1] == "run.denied"
+    assert left(auditor, "other-key") == set()
+
+
+def test_shards_of_the_wrong_length_are_all_named_before_anything_starts(
+    cases: Cases, tampered: dict[str, str], auditor: Any
+) -> None:
+    result = cases.result("lengths")
+    uri = tampered["lengths"]
+    assert result.code == 5
+    assert [(error["code"], error["place"]) for error in result.errors] == [
+        ("SR-RUN-205", f"{uri}shard-00000.sealed"),
+        ("SR-CRYPTO-002", f"{uri}shard-00001.sealed"),
+        ("SR-CRYPTO-003", f"{uri}shard-00002.sealed"),
+    ]
+    assert left(auditor, "lengths") == set()
+
+
+@pytest.mark.parametrize(
+    ("case", "code", "shard"),
+    [
+        ("bit-flipped", "SR-CRYPTO-004", "train/shard-00001.sealed"),
+        ("swapped", "SR-CHANNEL-005", "train/shard-00000.sealed"),
+        ("older", "SR-CHANNEL-005", "train/shard-00000.sealed"),
+    ],
+)
+def test_a_shard_that_was_changed_stops_the_run(
+    cases: Cases, auditor: Any, case: str, code: str, shard: str
+) -> None:
+    result = cases.result(case)
+    assert (result.code, result.codes) == (5, [code])
+    assert result.errors[0]["place"].startswith(shard)
+    assert left(auditor, case) == LEFT_BY_A_FAILED_RUN
+    types = auditor.types(f"bad-{case}")
+    assert types[-1] == "run.failed"
+    assert "evaluation.finished" not in types
+    assert "training.step" not in types
+
+
+def test_bad_records_are_all_named_before_any_training(
+    cases: Cases, tampered: dict[str, str], auditor: Any
+) -> None:
+    result = cases.result("bad-records")
+    uri = tampered["bad-records"]
+    assert result.code == 2
+    found = [(error["place"], error["actual"]) for error in result.errors[:-1]]
+    assert found == [
+        (f"{uri}shard-00001.sealed:{line}", fault) for line, (_, fault) in BAD_LINES.items()
+    ]
+    assert result.codes == ["SR-DATA-004"] * len(BAD_LINES) + ["SR-DATA-001"]
+    assert left(auditor, "bad-records") == LEFT_BY_A_FAILED_RUN
+    types = auditor.types("bad-bad-records")
+    assert types.count("record.rejected") == len(BAD_LINES)
+    assert "evaluation.finished" not in types
+    assert "training.step" not in types
+
+
+def test_a_dataset_that_is_not_there(cases: Cases, auditor: Any) -> None:
+    result = cases.result("no-dataset")
+    assert (result.code, result.codes) == (2, ["SR-RUN-205"])
+    assert result.errors[0]["place"] == "s3://acme-data/datasets/nowhere/manifest.json"
+    assert left(auditor, "no-dataset") == set()
+
+
+def test_a_bucket_that_is_not_there(cases: Cases, auditor: Any) -> None:
+    """A role that knows no such bucket is told no more than that it may not."""
+    result = cases.result("no-bucket")
+    assert result.code in (1, 2)
+    assert set(result.codes) <= {"SR-BUCKET-007", "SR-BUCKET-008"}
+    assert result.errors[0]["place"].startswith("s3://acme-nowhere/")
+    assert auditor.types("bad-no-bucket") == []
+
+
+def test_an_endpoint_that_nobody_answers(cases: Cases, auditor: Any) -> None:
+    result = cases.result("unreachable")
+    assert (result.code, set(result.codes)) == (1, {"SR-ACCESS-006"})
+    assert auditor.types("bad-unreachable") == []
+    assert left(auditor, "unreachable") == set()
+
+
+# ---- the evaluator -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("case", "code"),
+    [
+        ("raises", "SR-EVAL-003"),
+        ("hangs", "SR-EVAL-004"),
+        ("nan", "SR-EVAL-008"),
+        ("string", "SR-EVAL-007"),
+        ("forks", "SR-EVAL-006"),
+        ("connects", "SR-EVAL-006"),
+        ("writes", "SR-EVAL-006"),
+    ],
+)
+def test_a_bad_evaluator_is_told_by_row_and_line(
+    cases: Cases, auditor: Any, case: str, code: str
+) -> None:
+    result = cases.result(case)
+    assert (result.code, result.codes) == (1, [code])
+    place = result.errors[0]["place"]
+    assert place.startswith("held_out row 0")
+    if case not in ("hangs", "nan", "string"):  # these have an answer, or none, but no line
+        assert "line 3" in place
+    assert left(auditor, case) == LEFT_BY_A_FAILED_RUN
+    types = auditor.types(f"bad-{case}")
+    assert types[-1] == "run.failed"
+    assert "evaluation.finished" not in types
+
+
+def test_what_an_evaluator_prints_goes_nowhere(cases: Cases, auditor: Any) -> None:
+    result = cases.result("prints")
+    assert result.code == 0, result.out
+    assert "result.json" in left(auditor, "prints")
+
+
+# ---- policy, keys, log -------------------------------------------------------------------------
+
+
+def test_no_sandbox_is_denied_before_any_key_is_asked_for(cases: Cases, auditor: Any) -> None:
+    result = cases.result("a0")
+    assert (result.code, result.codes) == (3, ["SR-POLICY-001"])
+    assert [result.errors[0]["place"]] == cases.places("a0", "assurance: ")
+    assert auditor.types("bad-a0")[-1] == "run.denied"
+    assert not {"enclave.started", "key.released", "key.denied"} & set(auditor.types("bad-a0"))
+    assert left(auditor, "a0") == set()
+
+
+def test_too_long_a_lifetime_is_denied_at_its_line_and_column(cases: Cases, auditor: Any) -> None:
+    result = cases.result("ttl")
+    assert result.code == 3
+    assert set(result.codes) == {"SR-POLICY-001"}
+    places = {error["place"] for error in result.errors}
+    assert places == set(cases.places("ttl", "ttl: "))
+    assert len(places) == 2
+    assert left(auditor, "ttl") == set()
+
+
+def test_a_key_that_the_service_refuses(cases: Cases, auditor: Any) -> None:
+    result = cases.result("no-key")
+    assert result.code == 4
+    assert set(result.codes) <= {"SR-KMS-004", "SR-KMS-005"}
+    assert result.errors[0]["place"] == "vault://transit/absent"
+    types = auditor.types("bad-no-key")
+    assert "key.denied" in types
+    assert types[-1] == "run.failed"
+    assert "shard.opened" not in types
+    assert left(auditor, "no-key") == {"plan.json", "evaluator.py"}
+
+
+def test_a_run_does_not_start_without_its_log(cases: Cases, auditor: Any) -> None:
+    result = cases.result("no-log")
+    assert result.code == 1
+    assert set(result.codes) <= {"SR-BUCKET-007", "SR-AUDIT-001", "SR-AUDIT-002"}
+    assert result.errors[0]["place"].startswith("s3://acme-audit/other/")
+    assert left(auditor, "no-log") == set()
+    assert auditor.objects("other/", "acme-audit") == {}
+
+
+@pytest.fixture
+def loosened(auditor: Any) -> Iterator[None]:
+    """The data bucket without versions and the audit bucket without its default retention."""
+    client = auditor.client
+    lock = client.get_object_lock_configuration(Bucket="acme-audit")["ObjectLockConfiguration"]
+
+    def versions(status: str) -> None:
+        client.put_bucket_versioning(Bucket="acme-data", VersioningConfiguration={"Status": status})
+
+    versions("Suspended")
+    client.put_object_lock_configuration(
+        Bucket="acme-audit", ObjectLockConfiguration={"ObjectLockEnabled": "Enabled"}
+    )
+    yield
+    versions("Enabled")
+    client.put_object_lock_configuration(Bucket="acme-audit", ObjectLockConfiguration=lock)
+
+
+def test_no_case_is_left(cases: Cases) -> None:
+    """What follows changes the stack under every run."""
+    assert all(result.code >= 0 for result in cases.results.values())
+
+
+def test_buckets_that_forget_are_denied(
+    cases: Cases, small_job: Any, strongroom: Any, auditor: Any, loosened: None
+) -> None:
+    cases.add("loosened")
+    result = cases.run("loosened")
+    assert result.code == 3
+    assert set(result.codes) == {"SR-POLICY-001"}
+    places = {error["place"] for error in result.errors}
+    assert cases.places("loosened", "  audit: ")[0] in places
+    assert cases.places("loosened", "  outputs: ")[0] in places
+    assert left(auditor, "loosened") == set()
+
+
+def test_a_key_service_that_is_down(
+    cases: Cases, small_job: Any, strongroom: Any, auditor: Any
+) -> None:
+    cases.add("vault-down")
+    process = servers.StackInfo.load(small_job.stack.state).processes["openbao"]
+    os.kill(process.pid, signal.SIGKILL)
+    try:
+        result = cases.run("vault-down")
+    finally:
+        embedded.up(small_job.stack.state)
+    assert (result.code, result.codes) == (1, ["SR-KMS-002"])
+    assert left(auditor, "vault-down") == set()
+    planned = strongroom("plan", cases.files["vault-down"], "--id", "bad-vault-down")
+    assert planned.data["admitted"] is True
+
+
+# ---- what all of them have in common -----------------------------------------------------------
+
+
+def test_no_row_text_is_in_any_output(cases: Cases) -> None:
+    for case, result in cases.results.items():
+        assert CANARY not in result.out + result.err, case
+        assert "Traceback" not in result.out + result.err, case
+
+
+def test_no_row_text_is_in_the_state_folder(cases: Cases, small_job: Any) -> None:
+    """Logs, buckets, key service: everything that the servers and the releaser have written."""
+    files = [path for path in small_job.stack.state.rglob("*") if path.is_file()]
+    held = {path: path.read_bytes() for path in files}
+    assert [path for path, data in held.items() if CANARY.encode() in data] == []
+    # The search itself: an object's plain text is found in the volume that holds it.
+    assert any(b"# scores nothing" in data for data in held.values())
+
+
+def test_the_log_is_whole_after_all_of_it(cases: Cases, auditor: Any) -> None:
+    assert [check for check in auditor.check() if not check.ok] == []
