@@ -1,12 +1,19 @@
 """One embedded stack for all attacks on it, and clients with real sessions."""
 
+import importlib.util
+import json
+import secrets
+import subprocess
+import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import boto3
 import pytest
 from botocore.config import Config
+from tokenizers import Tokenizer
 
 from connectors import stack
 from connectors.access_errors import StackNotFound
@@ -61,3 +68,84 @@ def embedded_stack(tmp_path_factory):
     finally:
         with suppress(StackNotFound):
             stack.down(state)
+
+
+# ---- a run that is looked into while it trains ---------------------------------------------------
+
+
+def _beside(name: str) -> ModuleType:
+    """A module beside this file, which is no package."""
+    spec = importlib.util.spec_from_file_location(
+        f"attacks_{name}", Path(__file__).with_name(f"{name}.py")
+    )
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def leak_search() -> ModuleType:
+    """``leak_search.py``."""
+    return _beside("leak_search")
+
+
+@pytest.fixture(scope="session")
+def live_run() -> ModuleType:
+    """``live_run.py``."""
+    return _beside("live_run")
+
+
+@pytest.fixture(scope="session")
+def watched() -> ModuleType:
+    """``watched.py``."""
+    return _beside("watched")
+
+
+@pytest.fixture(scope="session")
+def memory_is_readable() -> None:
+    """Skips where this user may not read the memory of another process of its own."""
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        with Path(f"/proc/{child.pid}/mem").open("rb"):
+            pass
+    except PermissionError:
+        pytest.skip("this user may not read the memory of another process (not root, or ptrace)")
+    finally:
+        child.kill()
+        child.wait()
+
+
+@pytest.fixture(scope="session")
+def secret_rows(small_job, tiny_model, leak_search, live_run, watched, tmp_path_factory):
+    """Two sealed datasets whose every row holds a canary; nothing else of it is left."""
+    stamp = tmp_path_factory.mktemp("stamp") / "stamp"
+    stamp.touch()
+    canary = secrets.token_hex(20)
+    tokenizer = Tokenizer.from_file(str(tiny_model / "tokenizer.json"))
+    needles = leak_search.text_needles(canary)
+    needles |= leak_search.token_needles(canary, tokenizer)
+    row = {
+        "messages": [{"role": "user", "content": f"My password is {canary} and no other."}],
+        "ground_truth": canary,
+        "note": f"customer {canary} called",
+    }
+    uris = []
+    for name, count in (("secret/train", 12), ("secret/held-out", live_run.HELD_OUT_ROWS)):
+        lines = [json.dumps({**row, "id": index}) for index in range(count)]
+        uris.append(small_job.seal_rows(name, lines))
+        # The rows' source is the customer's; with it gone every copy is a leak.
+        (small_job.folder / f"{name.replace('/', '.')}.jsonl").unlink()
+    return watched.SecretRows(canary, needles, *uris, stamp)
+
+
+@pytest.fixture(scope="session")
+def watching(small_job, secret_rows, live_run, leak_search, watched, memory_is_readable):
+    """Starts runs on the secret rows and looks into them."""
+    return watched.Watching(small_job, secret_rows, live_run, leak_search)
+
+
+@pytest.fixture(scope="session")
+def watched_run(watching, tmp_path_factory):
+    """A run as it should be: sandboxed, sealed; its evaluator tries everything, then raises."""
+    return watching.watch(tmp_path_factory.mktemp("runs") / "leak-a1")

@@ -1,0 +1,182 @@
+"""Who can see what: each cell of the README's table, looked up in a run that trains.
+
+The memory, sockets and name spaces of the processes are read from outside, by whoever may trace
+them (root). What must be absent in one process is present in another at the same moment, where it
+belongs: that is each cell's control.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from audit.event_types import EnclaveStarted
+from audit.events import from_entry
+from audit.verify import read_log
+from enclave.probe_names import ATTEMPTS, EVALUATOR, MAIN, closed, tolerated
+from pipeline import registry
+from pipeline.access import ReadAccess, ReadOnlyLog
+from pipeline.inspection import log_vkey
+from pipeline.journal import log_origin
+from pipeline.releaser_socket import ReleaserClient
+
+BROKERS = ("data broker", "log broker")
+INSIDE = ("enclave", "evaluator")
+
+
+def named(watched_run, beginning: str) -> set[str]:
+    return {name for name in watched_run.needles if name.startswith(beginning)}
+
+
+def credentials(watched_run) -> set[str]:
+    """The broker's own secret, its identity tokens, and the sessions that it got for them."""
+    return named(watched_run, "broker's secret id") | named(watched_run, "token of the broker")
+
+
+def keys(watched_run) -> set[str]:
+    return named(watched_run, "data key") | named(watched_run, "output key")
+
+
+# ---- bucket credentials --------------------------------------------------------------------------
+
+
+def test_the_broker_holds_session_tokens(watched_run):
+    """The control: the search knows what a credential looks like in memory."""
+    held = named(watched_run, "token of the broker") & watched_run.memory["data broker"]
+    assert {name.split()[-1] for name in held} == {"identity", "session"}
+
+
+@pytest.mark.parametrize("role", ["controller", "releaser", *INSIDE])
+def test_no_other_role_holds_a_credential_of_the_broker(role, watched_run):
+    assert watched_run.memory[role] & credentials(watched_run) == set()
+
+
+# ---- data keys -----------------------------------------------------------------------------------
+
+
+def test_the_enclave_holds_the_keys(watched_run):
+    """The control: the search knows the keys, and finds them where they belong."""
+    assert {"data key", "output key"} <= watched_run.memory["enclave"]
+
+
+@pytest.mark.parametrize("role", ["controller", *BROKERS, "evaluator", "bucket server"])
+def test_no_other_role_holds_a_key(role, watched_run):
+    assert watched_run.memory[role] & keys(watched_run) == set()
+
+
+# ---- ciphertext ----------------------------------------------------------------------------------
+
+
+def test_the_broker_holds_sealed_bytes(watched_run):
+    """The control: it is what a broker moves."""
+    assert "sealed rollouts" in watched_run.memory["data broker"]
+
+
+@pytest.mark.parametrize("role", ["controller", "log broker", "releaser", "evaluator"])
+def test_no_other_role_outside_holds_sealed_bytes(role, watched_run):
+    assert watched_run.memory[role] & named(watched_run, "sealed") == set()
+
+
+# ---- plaintext -----------------------------------------------------------------------------------
+
+
+def test_the_enclave_and_its_evaluator_hold_rows(watched_run):
+    """The control."""
+    assert all("text" in watched_run.memory[role] for role in INSIDE)
+
+
+@pytest.mark.parametrize("role", ["controller", *BROKERS, "releaser"])
+def test_no_other_role_holds_rows(role, watched_run, secret_rows):
+    assert watched_run.memory[role] & secret_rows.needles.keys() == set()
+
+
+# ---- network -------------------------------------------------------------------------------------
+
+
+def test_the_enclave_has_no_network(watched_run):
+    ours, devices = watched_run.networks["data broker"]
+    assert len(devices) > 0
+    for role in INSIDE:
+        space, devices = watched_run.networks[role]
+        assert space != ours
+        assert devices == ["lo"]
+        assert watched_run.sockets[role] == set()
+
+
+def test_the_broker_reaches_the_bucket_and_its_identity_only(watched_run, small_job):
+    info = small_job.stack.info
+    allowed = {port(info.s3_endpoint), port(info.sts_endpoint), port(info.vault_addr)}
+    for role in BROKERS:
+        assert watched_run.sockets[role] <= allowed
+    assert port(info.s3_endpoint) in watched_run.sockets["data broker"]
+
+
+def test_the_controller_reaches_nothing_by_itself(watched_run):
+    assert watched_run.sockets["controller"] == set()
+
+
+def test_the_releaser_reaches_the_key_service_only(watched_run, small_job, watched):
+    """Looked at again and again while it is asked for signatures; its connections are short."""
+    stack = small_job.stack
+    client = ReleaserClient(stack.releaser_socket)
+    stop = threading.Event()
+
+    def ask() -> None:
+        while not stop.is_set():
+            client.public_keys("vault://transit/audit-log")
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    seen: set[str] = set()
+    end = time.monotonic() + 2
+    while time.monotonic() < end or (not seen and time.monotonic() < end + 20):
+        seen |= watched.remotes(watched_run.pids["releaser"])
+    stop.set()
+    asking.join()
+    assert seen == {port(stack.info.vault_addr)}
+
+
+def port(url: str) -> str:
+    """``http://127.0.0.1:8200`` as the kernel's table writes it, with the port in decimal."""
+    return f"0100007F:{url.rpartition(':')[2].strip('/')}"
+
+
+# ---- what the enclave itself found ---------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def started(watched_run, small_job) -> EnclaveStarted:
+    """The run's ``enclave.started`` event, from the verified log."""
+    name = watched_run.run.name
+    spec = registry.recall(small_job.stack.state, name)
+    store = ReadOnlyLog(ReadAccess(spec, name))
+    view = read_log(store, log_vkey(spec), log_origin(spec.spec.audit))
+    events = (from_entry(entry) for entry in view.entries)
+    (found,) = (
+        event.data
+        for event in events
+        if event.run == name and isinstance(event.data, EnclaveStarted)
+    )
+    return found
+
+
+def test_the_log_holds_every_probe_and_no_open_door(started):
+    assert started.assurance == "A1"
+    assert started.probes.keys() == MAIN | EVALUATOR
+    for name, value in started.probes.items():
+        assert closed(name, value) or tolerated(name, value), name
+
+
+@pytest.mark.parametrize("prefix", ["", "evaluator."])
+def test_the_log_says_that_every_socket_was_refused(prefix, started):
+    sockets = [name for name in ATTEMPTS if name.startswith("socket")]
+    assert len(sockets) > 5
+    assert {started.probes[prefix + name] for name in sockets} <= {"blocked", "absent"}
+    assert "blocked" in {started.probes[prefix + name] for name in sockets}
+
+
+def test_the_log_s_network_is_the_one_seen_from_outside(started, watched_run):
+    assert started.probes["netns"] == "own"
+    assert watched_run.networks["enclave"][1] == ["lo"]
