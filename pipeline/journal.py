@@ -13,7 +13,7 @@ from typing import Any
 from audit import event_types as events
 from audit.errors import LogNotWritable, LogUnreadable
 from audit.events import Actor, Event, from_entry, new_event, to_entry
-from audit.log import AuditLog
+from audit.log import CHECKPOINT, AuditLog
 from audit.note import LogKey
 from audit.verify import LogView, read_log
 from connectors.uri import parse
@@ -25,15 +25,24 @@ PURPOSE = "audit-append"
 
 
 class BucketLogStore:
-    """``audit.store.LogStore`` over a broker: objects under the audit prefix."""
+    """``audit.store.LogStore`` over a broker: objects under the audit prefix.
+
+    A log's objects are written once, all but its checkpoint, so each is fetched once at most.
+    """
 
     def __init__(self, broker: BrokerClient, prefix: str) -> None:
         self._broker = broker
         self._prefix = prefix
+        self._fetched: dict[str, tuple[bytes, str]] = {}
 
     def read(self, key: str) -> tuple[bytes, str] | None:
         """See ``LogStore.read``."""
-        return self._broker.read(self._prefix + key, PURPOSE)
+        if key in self._fetched:
+            return self._fetched[key]
+        found = self._broker.read(self._prefix + key, PURPOSE)
+        if found is not None and key != CHECKPOINT:
+            self._fetched[key] = found
+        return found
 
     def create(self, key: str, data: bytes) -> bool:
         """See ``LogStore.create``."""
