@@ -209,9 +209,7 @@ class Releaser:
             ]
             raise ErrorList(denied)
 
-    def _trusted(
-        self, data: bytes, role: Role, order: Sha256, assurance: Level = "A0"
-    ) -> Evidence:
+    def _trusted(self, data: bytes, role: Role, order: Sha256, assurance: Level = "A0") -> Evidence:
         evidence = decode_evidence(data)
         with self._lock:
             end = self._nonces.pop(evidence.nonce, None)

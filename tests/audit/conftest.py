@@ -211,12 +211,16 @@ def invented_run(run: str = "feedback-json-7f3a") -> list[Event]:
                     name="feedback",
                     key_id=1839207,
                     kms="vault://transit/feedback",
-                    commitment=digest("key 1"), keyset=digest("wrapped")),
+                    commitment=digest("key 1"),
+                    keyset=digest("wrapped"),
+                ),
                 types.ReleasedKey(
                     name="outputs",
                     key_id=99120,
                     kms="vault://transit/feedback-outputs",
-                    commitment=digest("key 2"), keyset=digest("wrapped")),
+                    commitment=digest("key 2"),
+                    keyset=digest("wrapped"),
+                ),
             ),
         ),
     )
