@@ -7,8 +7,8 @@ that the evidence is fresh, about this plan, from approved code with every layer
 probed, and that the KMS gives keys whose commitments are those in the signed manifests. Data keys
 pass through its memory only on their way from the KMS into an HPKE envelope for one enclave.
 
-It signs two kinds of statement and no others: dataset manifests, and audit log checkpoints, of which
-never two histories of one size while it runs (what it signed before a restart it does not know).
+It signs two kinds of statement only: dataset manifests, and audit log checkpoints. Of those
+it never signs two histories of one size while it runs; a restart forgets what it signed before.
 """
 
 from __future__ import annotations
