@@ -173,11 +173,11 @@ def test_another_token_duration_restarts_the_server_that_reads_it(state, running
 
 def test_a_server_without_its_token_service_does_not_count_as_ready(state, running, monkeypatch):
     """It starts all the same when it cannot read its roles, and then answers nobody's token."""
-    monkeypatch.setattr(stack_process, "START_LIMIT_S", 2.5)
     key = state / "seaweedfs/sts.key"
     kept = key.read_bytes()
     key.write_bytes(b"not base64")
-    with pytest.raises(StackStartFailed) as caught:
+    with monkeypatch.context() as patience, pytest.raises(StackStartFailed) as caught:
+        patience.setattr(stack_process, "START_LIMIT_S", 2.5)
         stack.up(state)
     assert caught.value.place.endswith("seaweedfs.log")
     assert not {s.name: s.running for s in stack.status(state)}["seaweedfs"]
