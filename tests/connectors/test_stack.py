@@ -176,9 +176,10 @@ def test_a_server_without_its_token_service_does_not_count_as_ready(state, runni
     key = state / "seaweedfs/sts.key"
     kept = key.read_bytes()
     key.write_bytes(b"not base64")
-    with monkeypatch.context() as patience, pytest.raises(StackStartFailed) as caught:
+    with monkeypatch.context() as patience:
         patience.setattr(stack_process, "START_LIMIT_S", 2.5)
-        stack.up(state)
+        with pytest.raises(StackStartFailed) as caught:
+            stack.up(state)
     assert caught.value.place.endswith("seaweedfs.log")
     assert not {s.name: s.running for s in stack.status(state)}["seaweedfs"]
     key.write_bytes(kept)
