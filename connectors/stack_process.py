@@ -27,6 +27,7 @@ from connectors.access_errors import (
 
 START_LIMIT_S = 60.0
 STOP_LIMIT_S = 3.0
+RELEASE_LIMIT_S = 5.0
 """SeaweedFS can wait half a minute for its own idle connections; both servers survive SIGKILL."""
 _FIRST_PORT = 15_000
 _LAST_PORT = 32_000
@@ -161,18 +162,30 @@ def _is_free(port: int) -> bool:
 
 
 def check_free(name: str, ports: Sequence[int]) -> None:
-    """Raises ``StackPortTaken`` when somebody listens on one of ``ports``."""
+    """Raises ``StackPortTaken`` when somebody listens on one of ``ports``.
+
+    Waits a moment for each: of a server that was killed the first thread is gone before the last,
+    which still holds the sockets.
+    """
+    end = time.monotonic() + RELEASE_LIMIT_S
     for port in ports:
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError as error:
-                raise StackPortTaken(
-                    place=f"127.0.0.1:{port}",
-                    expected=f"a free port for {name}",
-                    actual=os.strerror(error.errno or 0),
-                ) from None
+        while (problem := _bind_error(port)) and time.monotonic() < end:
+            time.sleep(0.05)
+        if problem:
+            raise StackPortTaken(
+                place=f"127.0.0.1:{port}", expected=f"a free port for {name}", actual=problem
+            )
+
+
+def _bind_error(port: int) -> str:
+    """Why ``port`` cannot be listened on; empty when it can."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            return os.strerror(error.errno or 0)
+    return ""
 
 
 def _identify(pid: int) -> Process | None:
