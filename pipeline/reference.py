@@ -65,7 +65,7 @@ def errors_reference() -> str:
         "|---|---|---|---|---|",
     ]
     for code, cls in all_codes().items():
-        if issubclass(cls, ErrorList):
+        if issubclass(cls, ErrorList) or cls.__module__.partition(".")[0] not in PACKAGES:
             continue
         cells = (f"`{code}`", cls.title, str(cls.fault), str(cls.exit_code), cls.remedy)
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
