@@ -33,6 +33,7 @@ from enclave.channel_errors import (
     RecordsRejected,
 )
 from enclave.sealer import source_files
+from enclave.words import DETAILS
 from errors import ErrorList, StrongroomError, all_codes
 from pipeline.process_errors import DatasetExists, DatasetNameInvalid, SourceMissing
 from pipeline.releaser_socket import ReleaserClient
@@ -122,6 +123,7 @@ def _receive(
     bucket: Bucket,
     progress: Callable[[int], None],
 ) -> list[Shard]:
+    """Write what the sealer sends; anything but a sealer's next word is a violation."""
     shards: list[Shard] = []
     bad: list[StrongroomError] = []
     digest = hashlib.sha256()
@@ -137,16 +139,16 @@ def _receive(
     while True:
         record = channel.recv_record(RECORDS)
         match record:
-            case frames.BadRecord():
+            case frames.BadRecord() if _names_a_line(record, len(files)):
                 place = f"{files[record.shard]}:{record.line}"
                 bad.append(RecordRejected(place=place, actual=record.fault))
-            case frames.Put():
+            case frames.Put() if record.index == len(shards):
                 digest, size = hashlib.sha256(), 0
                 try:
                     bucket.create(target.key + shard_name(record.index), pieces())
                 except ObjectExists as error:
                     raise DatasetExists(place=error.place) from None
-            case frames.ShardSealed():
+            case frames.ShardSealed() if record.shard == len(shards):
                 shards.append(
                     Shard(
                         index=record.shard,
@@ -160,7 +162,7 @@ def _receive(
                 )
                 records += record.records
                 progress(records)
-            case frames.Failure():
+            case frames.Failure() if record.code in all_codes():
                 failure = all_codes()[record.code]
                 if failure is RecordsRejected:
                     more = " or more" if len(bad) == frames.BAD_RECORD_LIMIT else ""
@@ -170,6 +172,10 @@ def _receive(
                 return shards
             case _:
                 raise ChannelViolation(place="sealer", expected="a record of a sealer")
+
+
+def _names_a_line(record: frames.BadRecord, files: int) -> bool:
+    return record.shard in range(files) and record.line > 0 and record.fault in DETAILS
 
 
 def _ending(process: subprocess.Popen[bytes]) -> str:

@@ -21,7 +21,15 @@ from crypto.dsse import KeyRef, key_ref, open_envelope
 from crypto.keyset import Keyset
 from crypto.manifest import DATASET_TYPE, decode_dataset, shard_ad
 from crypto.pinned import check_digest, check_object
-from enclave.channel_errors import EnclaveKilled, NotCompressed, RecordRejected, RecordsRejected
+from enclave import frames
+from enclave.channel import Channel
+from enclave.channel_errors import (
+    ChannelViolation,
+    EnclaveKilled,
+    NotCompressed,
+    RecordRejected,
+    RecordsRejected,
+)
 from enclave.errors import MeasurementUnknown
 from enclave.frames import BAD_RECORD_LIMIT
 from enclave.measurement import components, measure
@@ -333,3 +341,28 @@ def test_a_sealer_that_dies(world, monkeypatch):
     assert caught.value.actual == "signal 9"
     assert "manifest.json" not in world.written
     assert processes[0].poll() is not None
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        frames.BadRecord(dataset="train", shard=1, line=1, fault="blank"),
+        frames.BadRecord(dataset="train", shard=-1, line=1, fault="blank"),
+        frames.BadRecord(dataset="train", shard=0, line=0, fault="blank"),
+        frames.BadRecord(dataset="train", shard=0, line=1, fault="4111 1111 1111 1111"),
+        frames.Failure(code="4111 1111 1111 1111"),
+        frames.Put(artifact="shard", index=1, size_bytes=0),
+        frames.ShardSealed(shard=1, header="", records=1, plaintext_bytes=1),
+        frames.StepDone(step=1, values={}),
+    ],
+    ids=repr,
+)
+def test_a_sealer_that_says_something_else_is_not_listened_to(world, record):
+    ours, theirs = Channel.pair()
+    sealer, parent = Channel(theirs, "parent"), Channel(ours, "sealer")
+    sealer.send_record(record)
+    sealer.close()
+    with pytest.raises(ChannelViolation) as caught:
+        sealing._receive(parent, [Path("a.jsonl")], world.target, world.bucket, lambda _n: None)
+    assert "4111" not in str(caught.value)
+    assert world.written == []
