@@ -134,7 +134,7 @@ class Access(_Part):
         default=900,
         json_schema_extra={"default": "15m"},
         alias="ttl",
-        description="Lifetime of each lease, 1m to 12h; policy may allow less. Default: 15m.",
+        description="Lifetime of each lease, 15m to 12h; policy may allow less. Default: 15m.",
     )
     endpoint: HttpUrl | None = Field(
         default=None,

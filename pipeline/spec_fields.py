@@ -268,7 +268,7 @@ LocalPath = Annotated[
 UnixSocket = Annotated[str, AfterValidator(_socket), PlainSerializer(_socket_name, return_type=str)]
 Timeout = Annotated[int, _duration(1, 600)]
 """Seconds, 1s to 10m."""
-LeaseLifetime = Annotated[int, _duration(60, 12 * 3600)]
-"""Seconds, 1m to 12h."""
+LeaseLifetime = Annotated[int, _duration(900, 12 * 3600)]
+"""Seconds, 15m (the shortest that an STS gives) to 12h."""
 Memory = Annotated[int, _size(1 << 30, 1 << 42)]
 """Bytes, 1GiB to 4TiB."""

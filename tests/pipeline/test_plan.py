@@ -166,7 +166,7 @@ def test_every_leaf_counts_for_the_digest(plan: Plan) -> None:
 def test_what_the_run_file_says_changes_the_digest(
     load_example: Load, example: str, sample: ModuleType, plan: Plan
 ) -> None:
-    for old, new in (("seed: 0", "seed: 1"), ("ttl: 15m", "ttl: 14m"), ("team: s", "team: t")):
+    for old, new in (("seed: 0", "seed: 1"), ("ttl: 15m", "ttl: 16m"), ("team: s", "team: t")):
         spec = load_example(example.replace(old, new, 1)).spec
         assert build_plan(spec, sample.facts(), "feedback-1").digest != plan.digest
     comment = load_example(example + "\n# a comment\n").spec

@@ -85,7 +85,7 @@ CHANGES = [
     ("feedback/held-out/", "feedback/train/", "SR-RUN-021"),
     ("ttl: 15m", "ttl: 15", "SR-RUN-015"),
     ("ttl: 15m", "ttl: 13h", "SR-RUN-015"),
-    ("ttl: 15m", "ttl: 59s", "SR-RUN-015"),
+    ("ttl: 15m", "ttl: 14m", "SR-RUN-015"),
     ("ttl: 15m", "ttl: -15m", "SR-RUN-015"),
     ("memory: 8GiB", "memory: 8GB", "SR-RUN-015"),
     ("memory: 8GiB", "memory: 8", "SR-RUN-015"),
