@@ -26,7 +26,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from crypto.digests import Sha256, digest_of, sha256
+from crypto.digests import sha256
 from pipeline.input_errors import (
     CacheUnwritable,
     ConversionFailed,
@@ -89,21 +89,6 @@ def base_model(cache: Path = CACHE) -> Path:
             _convert(Path(scratch), folder)
 
     return _cached(cache, f"smollm2-135m-instruct-{MODEL_PACKAGE_SHA256[7:19]}", build)
-
-
-def model_digest(folder: Path) -> tuple[Sha256, dict[str, Sha256]]:
-    """The digest that a plan pins, and the digest of each file of the folder by name.
-
-    The first is the SHA-256 of the canonical JSON of the second. Raises ModelFolderInvalid.
-    """
-    files = model_files(folder)
-    digests = {name: sha256(data) for name, data in files.items()}
-    return files_digest(digests), digests
-
-
-def files_digest(digests: Mapping[str, Sha256]) -> Sha256:
-    """One digest over files known by name and digest."""
-    return digest_of(dict(digests))
 
 
 def model_files(folder: Path) -> dict[str, bytes]:
