@@ -74,14 +74,6 @@ class WrittenObject(_Part, frozen=True):
     size_bytes: Bytes
 
 
-class DatasetSealed(_Data, frozen=True, tag="dataset.sealed"):
-    """The owner sealed a dataset into the bucket and signed its manifest."""
-
-    dataset: DatasetRef
-    kms: Uri
-    signer: PublicKey
-
-
 class RunAdmitted(_Data, frozen=True, tag="run.admitted"):
     """The policy admitted the plan; from here on the run is bound to this digest."""
 
@@ -187,17 +179,8 @@ class CheckpointWritten(_Data, frozen=True, tag="checkpoint.written"):
     manifest: Digest
 
 
-class RolloutsWritten(_Data, frozen=True, tag="rollouts.written"):
-    """Sealed sample rollouts were written for the key's holders to read."""
-
-    step: Count
-    uri: Uri
-    sha256: Digest
-    size_bytes: Bytes
-
-
 class RolloutsOpened(_Data, frozen=True, tag="rollouts.opened"):
-    """A key holder opened sealed sample rollouts."""
+    """A key holder asked for sealed sample rollouts; logged before the key is asked for."""
 
     uri: Uri
     sha256: Digest
@@ -245,8 +228,7 @@ class RunCancelled(_Data, frozen=True, tag="run.cancelled"):
 
 
 EventData = (
-    DatasetSealed
-    | RunAdmitted
+    RunAdmitted
     | RunDenied
     | RunResumed
     | LeaseIssued
@@ -257,7 +239,6 @@ EventData = (
     | RecordRejected
     | TrainingStep
     | CheckpointWritten
-    | RolloutsWritten
     | RolloutsOpened
     | EvaluationFinished
     | RunPublished
@@ -299,7 +280,6 @@ class EventType:
 _HIGH, _MEDIUM, _FAILURE = 4, 3, 2
 
 _SHAPES: dict[type[EventData], Ocsf] = {
-    DatasetSealed: Ocsf(6005, 6, "Create"),
     RunAdmitted: Ocsf(2003, 1, "Create"),
     RunDenied: Ocsf(2003, 1, "Create", _HIGH, _FAILURE),
     RunResumed: Ocsf(6002, 5, "Restart"),
@@ -311,7 +291,6 @@ _SHAPES: dict[type[EventData], Ocsf] = {
     RecordRejected: Ocsf(6005, 1, "Read", _MEDIUM, _FAILURE),
     TrainingStep: Ocsf(6002, 8, "Update"),
     CheckpointWritten: Ocsf(6005, 6, "Create"),
-    RolloutsWritten: Ocsf(6005, 6, "Create"),
     RolloutsOpened: Ocsf(6005, 1, "Read"),
     EvaluationFinished: Ocsf(6002, 8, "Update"),
     RunPublished: Ocsf(6005, 6, "Create"),

@@ -68,7 +68,7 @@ def from_log(
         if log is None
         else LogHead(log.origin, log.vkey, log.size, log.root.hex(), log.pending),
         began=events[0].time if events else "",
-        ended=events[-1].time if events else "",
+        ended=max((event.time for event in events if event.type != "rollouts.opened"), default=""),
         seconds=completed.seconds if completed else None,
         steps=completed.steps if completed else max((step.step for step in steps), default=0),
         method=_text(_mapping(_mapping(spec, "training"), "method"), "type"),

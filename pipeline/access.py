@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from audit.log import CHECKPOINT
 from connectors.errors import ObjectMissing
 from pipeline import rpc
 from pipeline.broker_process import Reach
@@ -73,10 +74,18 @@ class ReadOnlyLog:
 
     def __init__(self, access: ReadAccess) -> None:
         self._access = access
+        self._fetched: dict[str, bytes] = {}
 
     def read(self, key: str) -> tuple[bytes, str] | None:
-        """See ``LogStore.read``; the tag is not used by readers."""
-        data = self._access.get(self._access.audit + key)
+        """See ``LogStore.read``; the tag is not used by readers.
+
+        A log's objects are written once, all but its checkpoint, so each is fetched once at most.
+        """
+        data = self._fetched.get(key)
+        if data is None:
+            data = self._access.get(self._access.audit + key)
+            if data is not None and key != CHECKPOINT:
+                self._fetched[key] = data
         return None if data is None else (data, "")
 
     def create(self, key: str, data: bytes) -> bool:

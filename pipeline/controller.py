@@ -61,7 +61,7 @@ def new_run_id(name: str) -> str:
 
 def make_plan(loaded: LoadedRun, run_id: str, watcher: Watcher) -> tuple[Plan, Decision]:
     """Collect facts, plan, and ask the policy, without writing anything."""
-    with _connected(loaded.spec, run_id, watcher) as connections:
+    with connected(loaded.spec, run_id, watcher) as connections:
         facts, _manifests = collect_facts(loaded.spec, connections)
         plan = build_plan(loaded.spec, facts, run_id)
     return plan, evaluate(Path(loaded.spec.spec.policy.bundle), plan.to_dict())
@@ -70,7 +70,7 @@ def make_plan(loaded: LoadedRun, run_id: str, watcher: Watcher) -> tuple[Plan, D
 def run(loaded: LoadedRun, run_id: str, watcher: Watcher) -> Outcome:
     """One run from its file to its result."""
     spec = loaded.spec
-    with _connected(spec, run_id, watcher) as connections:
+    with connected(spec, run_id, watcher) as connections:
         watcher.stage("plan")
         _unused(run_id, spec, connections)
         facts, manifests = collect_facts(spec, connections)
@@ -85,7 +85,7 @@ def run(loaded: LoadedRun, run_id: str, watcher: Watcher) -> Outcome:
 def resume(spec: RunSpec, run_id: str, watcher: Watcher) -> Outcome:
     """Take a run up where its last checkpoint left it; the plan is the one that was admitted."""
     layout = RunLayout(spec.spec.outputs, run_id)
-    with _connected(spec, run_id, watcher) as connections:
+    with connected(spec, run_id, watcher) as connections:
         watcher.stage("plan")
         stored = connections.data.read(layout.plan, "run-read")
         if stored is None:
@@ -223,7 +223,8 @@ def manifest_of(envelope: bytes, place: str) -> DatasetManifest:
 
 
 @contextmanager
-def _connected(spec: RunSpec, run_id: str, watcher: Watcher) -> Iterator[Connections]:
+def connected(spec: RunSpec, run_id: str, watcher: Watcher) -> Iterator[Connections]:
+    """The processes behind a run, for as long as they are needed."""
     run = spec.spec
     if run.identity is None:
         raise IdentityMissing(place="spec.identity")

@@ -72,11 +72,17 @@ class Connections:
         self.run_folder = run_folder
         self.watcher = watcher
         self.on_record: Callable[[rpc.Notice], None] = lambda _notice: None
-        self.journal: Journal | None = None
         public = releaser.public_keys(audit_kms)
         self.kms_owner = public.kms_owner
         self.data = BrokerClient(self._notice)
         self.log = BrokerClient(self._notice)
+        self.journal = Journal(
+            run,
+            audit_uri,
+            self.log,
+            lambda note: releaser.sign_note(audit_kms, note),
+            KeyRef(public.audit),
+        )
         try:
             audit = tuple(ref for ref in configure.leases if ref.purpose == "audit-append")
             data = tuple(ref for ref in configure.leases if ref.purpose != "audit-append")
@@ -85,13 +91,6 @@ class Connections:
         except BaseException:
             self.close()
             raise
-        self.journal = Journal(
-            run,
-            audit_uri,
-            self.log,
-            lambda note: releaser.sign_note(audit_kms, note),
-            KeyRef(public.audit),
-        )
 
     def close(self) -> None:
         """End both brokers, and with them the enclave."""
@@ -100,8 +99,7 @@ class Connections:
 
     def _notice(self, notice: rpc.Notice) -> None:
         if notice.kind == "lease":
-            if self.journal is not None:
-                self.journal.note("broker", lease_event(notice.data))
+            self.journal.note("broker", lease_event(notice.data))
         else:
             self.on_record(notice)
 
@@ -129,7 +127,6 @@ class RunSession:
         self._started = time.monotonic()
         self._connections = connections
         self._watcher = connections.watcher
-        assert connections.journal is not None  # noqa: S101  made in Connections.__init__
         self.journal = connections.journal
         self._bad: list[RecordRejected] = []
         self._last_manifest = ""

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import msgspec
 
+from audit import event_types as events
 from connectors.errors import ObjectMissing
 from crypto.digests import sha256
 from crypto.errors import EnvelopeMalformed
@@ -33,7 +34,9 @@ from enclave.channel_errors import ChannelBroken, ChannelViolation, EnclaveKille
 from enclave.viewer import ARTIFACT
 from errors import all_codes
 from pipeline.access import ReadAccess
+from pipeline.controller import connected
 from pipeline.process_errors import FactMissing, ReleaserMissing
+from pipeline.progress import Silent
 from pipeline.releaser_socket import ReleaserClient
 from pipeline.spec import RunSpec
 from pipeline.viewing_errors import OutputIsFile, RolloutsMissing
@@ -52,6 +55,7 @@ def show_rollouts(spec: RunSpec, run: str, step: int, out_fd: int) -> None:
     access = ReadAccess(spec, run)
     keyset = _keyset(access)
     sealed, place = _sealed_rollouts(access, step)
+    _log(spec, run, events.RolloutsOpened(uri=place, sha256=sha256(sealed)))
     releaser = ReleaserClient(Path(spec.spec.keys.releaser.removeprefix("unix://")))
     viewer = _Viewer(releaser.challenge(), run, out_fd)
     try:
@@ -61,6 +65,13 @@ def show_rollouts(spec: RunSpec, run: str, step: int, out_fd: int) -> None:
         raise EnclaveKilled(place="viewer", actual=viewer.ending()) from None
     finally:
         viewer.kill()
+
+
+def _log(spec: RunSpec, run: str, event: events.RolloutsOpened) -> None:
+    """Write the event, and the lease that writing it took. Without a log nothing is shown."""
+    with connected(spec, run, Silent()) as connections:
+        connections.journal.record("owner", event)
+        connections.journal.record("broker")
 
 
 class _Viewer:

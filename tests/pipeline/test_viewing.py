@@ -18,10 +18,17 @@ from typing import Any
 import numpy as np
 import pytest
 
+from audit.event_types import RolloutsOpened
+from audit.events import from_entry
+from audit.verify import read_log
 from connectors.stack import admin_client
+from crypto.digests import sha256
 from crypto.errors import IntegrityError, ObjectDigestMismatch, ObjectExtended, ObjectTruncated
-from errors import Exit
+from errors import Exit, StrongroomError
 from pipeline import registry
+from pipeline.access import ReadAccess, ReadOnlyLog
+from pipeline.inspection import log_vkey, verify_run
+from pipeline.journal import log_origin
 from pipeline.process_errors import ReleaserUnreachable
 from pipeline.spec import RunSpec
 from pipeline.viewing import show_rollouts
@@ -151,6 +158,40 @@ def test_the_last_step_is_shown_when_none_is_named(viewed: Viewed) -> None:
     out, problems = viewed.rollouts().communicate()
     assert problems == b""
     assert out.decode().startswith(f"run {RUN} · step 4 · ")
+
+
+def test_each_look_is_in_the_log_and_the_run_still_verifies(viewed: Viewed) -> None:
+    def looks() -> list[RolloutsOpened]:
+        store = ReadOnlyLog(ReadAccess(viewed.spec, RUN))
+        view = read_log(store, log_vkey(viewed.spec), log_origin(viewed.spec.spec.audit))
+        found = [event.data for event in map(from_entry, view.entries) if event.run == RUN]
+        return [data for data in found if isinstance(data, RolloutsOpened)]
+
+    before = len(looks())
+    viewed.rollouts("--step", "2").communicate()
+    seen = looks()
+    assert len(seen) == before + 1
+    key = viewed.key(2, "rollouts.sealed")
+    assert seen[-1].uri == f"s3://{BUCKET}/{key}"
+    assert seen[-1].sha256 == sha256(viewed.stored(key))
+    assert all(check.ok for check in verify_run(viewed.spec, RUN))
+
+
+def test_without_a_log_nothing_is_shown(viewed: Viewed) -> None:
+    audit = viewed.spec.spec.audit
+    access = [
+        entry.model_copy(update={"role": "arn:aws:iam::000000000000:role/Nobody"})
+        if audit.startswith(entry.uri)
+        else entry
+        for entry in viewed.spec.spec.access
+    ]
+    inner = viewed.spec.spec.model_copy(update={"access": access})
+    spec = viewed.spec.model_copy(update={"spec": inner})
+    with pipe() as (reader, writer):
+        with pytest.raises(StrongroomError):
+            show_rollouts(spec, RUN, 2, writer)
+        os.close(writer)
+        assert read_to_end(reader) == b""
 
 
 def test_without_the_releaser_nothing_is_shown(viewed: Viewed, tmp_path: Path) -> None:
