@@ -26,6 +26,8 @@ import zstandard
 
 Needles = Mapping[str, bytes]
 _PIECE = 16 << 20
+_UNPACKED_MAX = 64 << 20
+_FRAME = re.compile(rb"\x28\xb5\x2f\xfd|\x1f\x8b\x08")
 FOLDERS = tuple(
     dict.fromkeys(["/", "/tmp", "/var/tmp", "/dev/shm", "/run", str(Path("~").expanduser())])
 )
@@ -77,15 +79,32 @@ def in_bytes(data: bytes, needles: Needles) -> set[str]:
 
 
 def in_file(path: Path, needles: Needles) -> set[str]:
-    """Names of the needles in a file's content or name. A file that has gone holds nothing."""
+    """Names of the needles in a file's content or name. A file that has gone holds nothing.
+
+    Compressed frames anywhere in it are looked into: SeaweedFS gzips what compresses well, and
+    keeps it among other objects.
+    """
     found = in_bytes(os.fsencode(path.name), needles)
-    overlap = max(map(len, needles.values())) - 1
     with suppress(OSError), path.open("rb", buffering=0) as file:
-        tail = b""
+        last = b""
         while piece := file.read(_PIECE):
-            found |= in_bytes(tail + piece, needles)
-            tail = (tail + piece)[-overlap:] if overlap else b""
+            window = last + piece
+            found |= in_bytes(window, needles)
+            for content in _unpacked_frames(window):
+                found |= in_bytes(content, needles)
+            last = piece
     return found
+
+
+def _unpacked_frames(data: bytes) -> Iterator[bytes]:
+    """What the gzip and zstd frames that begin in ``data`` hold, as far as it goes."""
+    for match in _FRAME.finditer(data):
+        packed = memoryview(data)[match.start() :]
+        with suppress(zstandard.ZstdError, zlib.error):
+            if match.group().startswith(b"\x1f"):
+                yield zlib.decompressobj(31).decompress(packed, _UNPACKED_MAX)
+            else:
+                yield zstandard.ZstdDecompressor().decompressobj().decompress(packed)
 
 
 def in_files(paths: Iterable[Path], needles: Needles) -> dict[str, set[str]]:

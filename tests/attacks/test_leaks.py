@@ -89,8 +89,13 @@ def test_no_canary_in_memory_outside_the_enclave(role, watched_run, secret_rows)
 
 
 def test_the_same_search_finds_it_in_the_enclave(watched_run):
-    """The control for time and place: while others had nothing, it was there, as text and ids."""
-    assert {"text", "token ids as int64"} <= watched_run.memory["enclave"]
+    """The control for time and place: while others had nothing, it was there, as text and ids.
+
+    Which type the ids have at that moment depends on how far the step has come.
+    """
+    found = watched_run.memory["enclave"]
+    assert "text" in found
+    assert any(name.startswith("token ids") for name in found)
     assert "text" in watched_run.memory["evaluator"]
 
 
@@ -280,3 +285,17 @@ def test_unsealed_rows_are_found_in_the_bucket_and_in_its_raw_storage(
     files = leak_search.files_below(stack.state / "seaweedfs")
     raw = leak_search.in_files(files, other_needles)
     assert any("text" in names for names in raw.values())
+
+
+def test_rows_that_the_store_compresses_are_found_in_its_raw_storage(small_job, leak_search):
+    """SeaweedFS gzips what compresses well: a plain search would find nothing, leak or not."""
+    stack = small_job.stack
+    canary = f"canary-{secrets.token_hex(16)}"
+    rows = f'{{"messages": "{canary}"}}\n'.encode() * 100
+    admin_client(stack.state).put_object(
+        Bucket=stack.info.data_bucket, Key="datasets/open/rows.jsonl", Body=rows
+    )
+    below = leak_search.files_below(stack.state / "seaweedfs")
+    files = [path for path in below if path.is_file()]
+    assert not [path for path in files if canary.encode() in path.read_bytes()]
+    assert leak_search.in_files(files, {"text": canary.encode()})
