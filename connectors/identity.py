@@ -34,6 +34,8 @@ T = TypeVar("T")
 REQUEST_TIMEOUT_S = 15
 _RENEW_SHARE = 0.2
 """A token is replaced once less than this share of its life remains."""
+_PAUSES_S = (0.2, 0.5, 1.0)
+"""Before asking again while a cluster has no active node: it answers 500 until one is elected."""
 
 
 class AppRoleFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -86,12 +88,13 @@ class VaultSession:
     def call(self, request: Callable[[hvac.Client], T]) -> T:
         """Run ``request`` with a client; log in again once if its token is no longer accepted.
 
-        Lets ``hvac`` and ``requests`` exceptions of the request itself through, for the caller
-        to translate; a failing login raises the ``Identity…`` errors.
+        ``request`` must be safe to repeat: it is repeated while the service answers 500. Lets
+        ``hvac`` and ``requests`` exceptions of the request itself through, for the caller to
+        translate; a failing login raises the ``Identity…`` errors.
         """
         client = self._logged_in(None)
         try:
-            return request(client)
+            return _patiently(lambda: request(client))
         except vault.Forbidden:
             # Either the policy says no, or the token died early (a restart, a revocation).
             if self._token_works(client):
@@ -119,7 +122,9 @@ class VaultSession:
         identity = AppRoleFile.read(self._file)
         client = new_client(self.addr)
         try:
-            answer = client.auth.approle.login(identity.role_id, identity.secret_id)
+            answer = _patiently(
+                lambda: client.auth.approle.login(identity.role_id, identity.secret_id)
+            )
             return client, float(answer["auth"]["lease_duration"])
         except vault.VaultDown:
             raise IdentitySealed(place=self.addr) from None
@@ -127,6 +132,15 @@ class VaultSession:
             raise IdentityRefused(place=self.addr, actual="login refused") from None
         except (requests.RequestException, vault.VaultError) as error:
             raise IdentityUnreachable(place=self.addr, actual=type(error).__name__) from None
+
+
+def _patiently(request: Callable[[], T]) -> T:
+    for pause_s in _PAUSES_S:
+        try:
+            return request()
+        except (vault.InternalServerError, vault.BadGateway):
+            time.sleep(pause_s)
+    return request()
 
 
 def new_client(addr: str, token: str | None = None) -> hvac.Client:

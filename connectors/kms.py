@@ -94,7 +94,7 @@ def open_kms(
 
 
 class VaultTransit:
-    """One key of a transit engine. A refusal by the service is final: nothing is retried."""
+    """One key of a transit engine. A refusal by the service is final; only a 500 is asked again."""
 
     def __init__(self, session: VaultSession, mount: str, key: str) -> None:
         self._session = session
