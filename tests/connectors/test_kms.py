@@ -5,18 +5,20 @@ import json
 import os
 import pickle
 import signal
+import time
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from hvac.exceptions import Forbidden
+from hvac.exceptions import Forbidden, VaultError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from connectors import kms, provision, stack, stack_process
 from connectors.access_errors import (
+    AccessError,
     KeyringUnusable,
     KmsContextMismatch,
     KmsError,
@@ -30,7 +32,7 @@ from connectors.access_errors import (
     KmsWrappedInvalid,
     StackNotFound,
 )
-from connectors.identity import VaultSession
+from connectors.identity import VaultSession, new_client
 from connectors.keyring import create_local_keyring
 from connectors.kms import open_kms
 
@@ -345,6 +347,16 @@ def test_any_secret_and_context_come_back(keyring, plaintext, context):
     assert key.unwrap(key.wrap(plaintext, context), context) == plaintext
 
 
+def seal(owner):
+    """Seal the server. OpenBao 2.7 at times answers 204 and then stands for election instead."""
+    end = time.monotonic() + 60
+    while not new_client(owner.addr).sys.is_sealed():
+        assert time.monotonic() < end
+        with suppress(VaultError, AccessError):
+            owner.call(lambda client: client.sys.seal())
+        time.sleep(0.2)
+
+
 def test_a_sealed_service_says_so_and_a_restart_opens_it(state, as_identity):
     """Last in this file: seals the server, then stops it."""
     key = as_identity("releaser", "vault://transit/feedback")
@@ -353,7 +365,7 @@ def test_a_sealed_service_says_so_and_a_restart_opens_it(state, as_identity):
     owner = VaultSession(Path(stack.StackInfo.load(state).identities["admin"]))
     kept = owner.call(lambda c: c.sys.read_acl_policy("admin"))["data"]["policy"]
     owner.call(lambda c: c.sys.create_or_update_acl_policy("admin", kept + "\n" + policy))
-    owner.call(lambda c: c.sys.seal())
+    seal(owner)
     with pytest.raises(KmsSealed):
         key.unwrap(wrapped, CONTEXT)
     with pytest.raises(KmsSealed):
