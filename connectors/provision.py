@@ -37,6 +37,8 @@ AUDIT_BUCKET = "acme-audit"
 AUDIENCE = "strongroom"
 REGION = "us-east-1"
 RETENTION_DAYS = 1
+READY_KEY = "stack/ready"
+"""An object of the data bucket that tells whether the server finds what it holds."""
 
 ROLES = {"broker": "strongroom", "audit": "strongroom-audit", "owner": "strongroom-owner"}
 """Bucket roles by what they are for."""
@@ -203,7 +205,10 @@ def revoke(root: hvac.Client) -> None:
 
 
 def set_up_buckets(admin: Client) -> None:
-    """Make the data bucket (versioned) and the audit bucket (versioned, locked for a day)."""
+    """Make the data bucket (versioned) and the audit bucket (versioned, locked for a day).
+
+    Then read an object: after a start SeaweedFS lists objects before it finds their bytes.
+    """
     _make_bucket(admin, DATA_BUCKET, locked=False)
     admin.put_bucket_versioning(Bucket=DATA_BUCKET, VersioningConfiguration={"Status": "Enabled"})
     _make_bucket(admin, AUDIT_BUCKET, locked=True)
@@ -215,6 +220,12 @@ def set_up_buckets(admin: Client) -> None:
             "Rule": {"DefaultRetention": retention},
         },
     )
+    try:
+        admin.get_object(Bucket=DATA_BUCKET, Key=READY_KEY)["Body"].read()
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "NoSuchKey":
+            raise
+        admin.put_object(Bucket=DATA_BUCKET, Key=READY_KEY, Body=b"ready\n")
 
 
 def _make_bucket(admin: Client, name: str, *, locked: bool) -> None:
