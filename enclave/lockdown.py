@@ -18,6 +18,7 @@ import os
 import resource
 import struct
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -32,6 +33,7 @@ _MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
 _CAPABILITY_VERSION_3 = 0x20080522
 _CAP_IPC_LOCK, _CAP_SYS_ADMIN = 1 << 14, 1 << 21
 _PR_SET_MM_MAP = 14
+_NOWHERE = "/proc"  # exists, and not even root can write there
 
 _SYSTEM_LIBRARIES = ("/usr/lib", "/usr/lib64", "/usr/local/lib", "/lib", "/lib64")
 _SYSTEM_FACTS = (
@@ -77,6 +79,8 @@ def lock_files_and_network(read_only: Sequence[Path] | None = None) -> dict[str,
     readable = library_paths() if read_only is None else tuple(read_only)
     parent = os.getppid() if syscalls.parent_death_signal() else None
     raised = _attempt(_raise_lock_limit)
+    # Libraries ask for it when they are imported; else they try to write, and fail.
+    tempfile.tempdir = _NOWHERE
     own_users = not _holds(_CAP_SYS_ADMIN)
     done = {
         "netns": _attempt(lambda: _leave_namespaces(own_users)),

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from audit import event_types as events
+from connectors.provision import READY_KEY
 from crypto.digests import digest_of, sha256
 from crypto.dsse import KeyRef, open_envelope
 from crypto.manifest import CHECKPOINT_TYPE, decode_checkpoint
@@ -101,7 +102,7 @@ def test_nothing_outside_the_run_folder_and_the_log_was_written(
     finished: Any, auditor: Any
 ) -> None:
     for bucket, allowed in (
-        ("acme-data", ("datasets/", "models/", "runs/")),
+        ("acme-data", ("datasets/", "models/", "runs/", READY_KEY)),
         ("acme-audit", ("strongroom/",)),
     ):
         prefixes = tuple(f"s3://{bucket}/{prefix}" for prefix in allowed)
