@@ -22,6 +22,7 @@ from audit.fields import (
     Prefix,
     PublicKey,
     Role,
+    RunId,
     Seconds,
     Time,
     Uri,
@@ -221,6 +222,16 @@ class RunFailed(_Data, frozen=True, tag="run.failed"):
     step: Count
 
 
+class RunReplayed(_Data, frozen=True, tag="run.replayed"):
+    """A finished run was done again from its plan; ``outcome`` says how its objects came
+    out. The replay's own events stand under the id that this event has."""
+
+    original: RunId
+    plan: Digest
+    step: Count
+    outcome: Literal["same", "different"]
+
+
 class RunCancelled(_Data, frozen=True, tag="run.cancelled"):
     """The owner stopped the run after this step."""
 
@@ -245,6 +256,7 @@ EventData = (
     | RunCompleted
     | RunFailed
     | RunCancelled
+    | RunReplayed
 )
 
 
@@ -297,6 +309,7 @@ _SHAPES: dict[type[EventData], Ocsf] = {
     RunCompleted: Ocsf(6002, 4, "Stop"),
     RunFailed: Ocsf(6002, 4, "Stop", _MEDIUM, _FAILURE),
     RunCancelled: Ocsf(6002, 4, "Stop"),
+    RunReplayed: Ocsf(2003, 1, "Create"),
 }
 
 TYPES: dict[str, EventType] = {

@@ -155,9 +155,12 @@ class EvaluatorSyntax(EvaluatorError):
 
 class EvaluateMissing(EvaluatorError):
     code = "SR-EVAL-002"
-    title = "the evaluator defines no function named evaluate"
+    title = "the evaluator defines no function that scores"
     exit_code = Exit.BAD_INPUT
-    remedy = "Define evaluate(messages, ground_truth, **row)."
+    remedy = (
+        "Define evaluate(messages, ground_truth, **row), "
+        "evaluate_group(completions, ground_truth, **row) or one @evaluation_test."
+    )
 
 
 class EvaluatorRaised(EvaluatorError):
@@ -219,3 +222,10 @@ class EvaluatorTooLarge(EvaluatorError):
     title = "the evaluator or a batch for it is too large"
     exit_code = Exit.BAD_INPUT
     remedy = "Keep the evaluator's source and the rows of a batch below the limit."
+
+
+class EvaluatorAmbiguous(EvaluatorError):
+    code = "SR-EVAL-013"
+    title = "the evaluator has several functions that score, or an evaluation test of another mode"
+    exit_code = Exit.BAD_INPUT
+    remedy = "Keep one of them; an @evaluation_test must have mode pointwise or groupwise."

@@ -27,6 +27,7 @@ from enclave import evaluator_child
 from enclave.errors import (
     ChildSetupFailed,
     EvaluateMissing,
+    EvaluatorAmbiguous,
     EvaluatorCrashed,
     EvaluatorError,
     EvaluatorExited,
@@ -67,6 +68,7 @@ _ENDING_S = 1.0
 _ERRORS: dict[str, type[EvaluatorError]] = {
     "syntax": EvaluatorSyntax,
     "missing": EvaluateMissing,
+    "ambiguous": EvaluatorAmbiguous,
     "raised": EvaluatorRaised,
     "forbidden": EvaluatorForbidden,
     "invalid": ScoreInvalid,

@@ -16,15 +16,17 @@ import signal
 import socket
 import sys
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
 from numbers import Real
 from pathlib import Path
 from typing import Any, NoReturn
 
 import msgspec
 
-from enclave import filters, landlock, lockdown, probes, syscalls
+from enclave import eval_protocol, filters, landlock, lockdown, probes, syscalls
 from enclave.evaluator_messages import (
     FILE,
     Answer,
@@ -140,28 +142,42 @@ class _Stream:
         return data
 
 
+@dataclass(frozen=True)
+class _Evaluate:
+    """How a file scores."""
+
+    score: Callable[[Sequence[Job]], Sequence[Any]]
+    by_group: bool
+    """Whether it wants all completions of a row at once."""
+
+
 def _serve(stream: _Stream) -> NoReturn:
-    evaluate: Callable[..., Any] | None = None
+    evaluate: _Evaluate | None = None
     metrics: tuple[str, ...] = ()
     while True:
         request = stream.receive()
         try:
             if isinstance(request, Source):
-                evaluate, metrics = _load(request.text), tuple(request.metrics)
+                metrics = tuple(request.metrics)
+                evaluate = _load(request.text, metrics)
                 stream.send(Loaded())
                 continue
-            for job in request.jobs:
-                stream.send(_score(evaluate, job, metrics))
+            if evaluate is None:
+                raise _Problem(Failed("missing"))
+            for jobs in _together(request.jobs, evaluate.by_group):
+                for result in evaluate.score(jobs):
+                    stream.send(_answer(result, metrics))
         except _Problem as problem:
             stream.send(problem.failed)
         except BaseException as error:
             stream.send(_failure(error))
 
 
-def _load(text: bytes) -> Callable[..., Any]:
+def _load(text: bytes, metrics: tuple[str, ...]) -> _Evaluate:
     module = types.ModuleType("evaluator")
     module.__file__ = FILE
     sys.modules["evaluator"] = module  # dataclasses and pickle look their module up
+    eval_protocol.install()
     try:
         code = compile(text, FILE, "exec", dont_inherit=True)
     except SyntaxError as error:
@@ -170,16 +186,52 @@ def _load(text: bytes) -> Callable[..., Any]:
     except ValueError:  # null bytes
         raise _Problem(Failed("syntax")) from None
     exec(code, module.__dict__)  # noqa: S102 - what this process is for
-    evaluate = module.__dict__.get("evaluate")
-    if not callable(evaluate):
-        raise _Problem(Failed("missing"))
-    return evaluate  # type: ignore[no-any-return]
+    return _evaluate_of(module.__dict__, metrics)
 
 
-def _score(evaluate: Callable[..., Any] | None, job: Job, metrics: tuple[str, ...]) -> Row:
-    if evaluate is None:
-        raise _Problem(Failed("missing"))
-    result = evaluate(job.messages, job.ground_truth, **job.extra)
+def _evaluate_of(names: Mapping[str, Any], metrics: tuple[str, ...]) -> _Evaluate:
+    """The file's one way to score: ``evaluate``, ``evaluate_group`` or an evaluation test."""
+    tests = eval_protocol.evaluation_tests(names)
+    own = [name for name in ("evaluate", "evaluate_group") if callable(names.get(name))]
+    if len(own) + len(tests) != 1:
+        raise _Problem(Failed("ambiguous" if own or tests else "missing"))
+    if tests:
+        mode = tests[0].__ep_params__.get("mode", "pointwise")  # type: ignore[attr-defined]
+        if mode not in ("pointwise", "groupwise"):
+            raise _Problem(Failed("ambiguous"))
+        score = partial(_by_test, tests[0], metrics=metrics)
+        return _Evaluate(score, mode == "groupwise")
+    function = names[own[0]]
+    if own == ["evaluate"]:
+        return _Evaluate(
+            lambda jobs: [function(job.messages, job.ground_truth, **job.extra) for job in jobs],
+            by_group=False,
+        )
+    return _Evaluate(partial(_by_group, function), by_group=True)
+
+
+def _by_test(test: Callable[..., Any], jobs: Sequence[Job], metrics: tuple[str, ...]) -> list[Any]:
+    return eval_protocol.score_rows(test, jobs, metrics)
+
+
+def _by_group(function: Callable[..., Any], jobs: Sequence[Job]) -> list[Any]:
+    """A group shares its row; the completions differ."""
+    results = function([job.messages for job in jobs], jobs[0].ground_truth, **jobs[0].extra)
+    if not isinstance(results, Sequence) or len(results) != len(jobs):
+        raise _Problem(Failed("invalid"))
+    return list(results)
+
+
+def _together(jobs: Sequence[Job], by_group: bool) -> Iterator[Sequence[Job]]:
+    """The jobs that are scored in one call: one, or the completions of one row."""
+    if not by_group:
+        yield from ([job] for job in jobs)
+        return
+    for _, group in groupby(jobs, key=lambda job: job.group):
+        yield list(group)
+
+
+def _answer(result: Any, metrics: tuple[str, ...]) -> Row:
     named: Mapping[Any, Any] = result if isinstance(result, Mapping) else {"score": result}
     if not set(named) <= {"score", *metrics}:
         raise _Problem(Failed("undeclared"))

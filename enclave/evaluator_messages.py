@@ -32,7 +32,9 @@ BUILTIN_EXCEPTIONS = frozenset(
     if isinstance(value, type) and issubclass(value, BaseException)
 )
 
-Kind = Literal["syntax", "missing", "raised", "forbidden", "invalid", "not_finite", "undeclared"]
+Kind = Literal[
+    "syntax", "missing", "ambiguous", "raised", "forbidden", "invalid", "not_finite", "undeclared"
+]
 
 
 class Source(msgspec.Struct, frozen=True, tag="source"):
@@ -55,7 +57,7 @@ class Ready(msgspec.Struct, frozen=True, tag="ready", forbid_unknown_fields=True
 
 
 class Loaded(msgspec.Struct, frozen=True, tag="loaded", forbid_unknown_fields=True):
-    """The source defines a callable ``evaluate``."""
+    """The source defines one way to score."""
 
 
 class Row(msgspec.Struct, frozen=True, tag="row", forbid_unknown_fields=True):

@@ -218,6 +218,20 @@ def resume(run: RunId, state: State = STATE, as_json: Json = False) -> None:
 
 
 @app.command()
+def replay(run: RunId, state: State = STATE, as_json: Json = False) -> None:
+    """Do a finished run again from its plan, and prove that it comes out the same."""
+    from pipeline import controller, registry
+
+    with reporting(as_json):
+        spec = registry.recall(state, run)
+        with watching(as_json, spec.spec.training.steps) as watcher:
+            outcome = controller.replay(spec, run, watcher)
+        if not as_json:
+            out.print("[green]the same[/], byte for byte: every checkpoint and the result")
+        show_outcome(outcome, as_json)
+
+
+@app.command()
 def status(
     run: Annotated[str, typer.Argument(help="The run's id; default: all.")] = "",
     state: State = STATE,

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 from audit import event_types as events
 from crypto.digests import sha256
@@ -27,10 +28,13 @@ from pipeline.plan import Plan, build_plan
 from pipeline.process_errors import (
     FactMissing,
     IdentityMissing,
+    OutputConflict,
     PlanNotAdmitted,
     ReleaserMissing,
+    ReplayDiffers,
     RunExists,
     RunFinished,
+    RunUnfinished,
     RunUnknown,
 )
 from pipeline.releaser_socket import ReleaserClient
@@ -87,26 +91,82 @@ def resume(spec: RunSpec, run_id: str, watcher: Watcher) -> Outcome:
     layout = RunLayout(spec.spec.outputs, run_id)
     with connected(spec, run_id, watcher) as connections:
         watcher.stage("plan")
-        stored = connections.data.read(layout.plan, "run-read")
-        if stored is None:
-            raise RunUnknown(place=layout.plan)
-        plan = Plan.from_json(stored[0])
-        manifests = {
-            name: _stored_manifest(connections, ref.uri, ref.manifest_sha256)
-            for name, ref in (("train", plan.data.train), ("held_out", plan.data.held_out))
-        }
+        plan, manifests = _stored_plan(connections, layout)
         session = RunSession(plan, manifests, connections)
         history = [event.data for event in session.journal.history()]
-        admitted = {data.plan for data in history if isinstance(data, events.RunAdmitted)}
-        if plan.digest not in admitted:
-            raise PlanNotAdmitted(
-                place=layout.plan, expected=" or ".join(sorted(admitted)), actual=plan.digest
-            )
+        _check_admitted(plan, history, layout.plan)
         if any(isinstance(data, events.RunCompleted) for data in history):
             raise RunFinished(place=layout.result)
         _restore_evaluator(spec, plan, layout, connections)
         _pick_up(session)
         return _execute(session)
+
+
+def replay(spec: RunSpec, run_id: str, watcher: Watcher) -> Outcome:
+    """Do a finished run again, from its plan and its first step, and write nothing.
+
+    Objects are sealed deterministically, so the broker compares every object of the replay with
+    that of the run, byte for byte; the result is made anew from the replay's own events and
+    compared likewise. What happens is logged under an id of its own. Raises ``ReplayDiffers`` for
+    the first object that comes out otherwise.
+    """
+    layout = RunLayout(spec.spec.outputs, run_id)
+    replay_id = new_run_id(f"{run_id[:40]}-replay")
+    with connected(spec, run_id, watcher, log_as=replay_id) as connections:
+        watcher.stage("plan")
+        plan, manifests = _stored_plan(connections, layout)
+        missing = set(plan.objects.writes.objects) - _written(connections, layout)
+        if missing:
+            raise RunUnfinished(place=min(missing))
+        session = RunSession(plan, manifests, connections)
+        history = [event.data for event in session.journal.history(run_id)]
+        _check_admitted(plan, history, layout.plan)
+        session.continue_from({})
+        try:
+            outcome = _execute(session)
+        except OutputConflict as error:
+            _log_replay(session, "different")
+            raise ReplayDiffers(
+                place=error.place, expected=error.actual, actual=error.expected
+            ) from None
+        _log_replay(session, "same")
+    return outcome
+
+
+def _log_replay(session: RunSession, outcome: Literal["same", "different"]) -> None:
+    plan = session.plan
+    event = events.RunReplayed(
+        original=plan.run, plan=plan.digest, step=session.checkpoint, outcome=outcome
+    )
+    session.journal.record("controller", event)
+
+
+def _check_admitted(plan: Plan, history: list[events.EventData], place: str) -> None:
+    admitted = {data.plan for data in history if isinstance(data, events.RunAdmitted)}
+    if plan.digest not in admitted:
+        raise PlanNotAdmitted(
+            place=place, expected=" or ".join(sorted(admitted)), actual=plan.digest
+        )
+
+
+def _written(connections: Connections, layout: RunLayout) -> set[str]:
+    """The run's objects."""
+    return {layout.folder + name for name in connections.data.sizes(layout.folder, "run-read")}
+
+
+def _stored_plan(
+    connections: Connections, layout: RunLayout
+) -> tuple[Plan, dict[str, tuple[bytes, DatasetManifest]]]:
+    """The plan as it lies in the bucket, and the manifests that it pins."""
+    stored = connections.data.read(layout.plan, "run-read")
+    if stored is None:
+        raise RunUnknown(place=layout.plan)
+    plan = Plan.from_json(stored[0])
+    manifests = {
+        name: _stored_manifest(connections, ref.uri, ref.manifest_sha256)
+        for name, ref in (("train", plan.data.train), ("held_out", plan.data.held_out))
+    }
+    return plan, manifests
 
 
 def _execute(session: RunSession) -> Outcome:
@@ -223,8 +283,13 @@ def manifest_of(envelope: bytes, place: str) -> DatasetManifest:
 
 
 @contextmanager
-def connected(spec: RunSpec, run_id: str, watcher: Watcher) -> Iterator[Connections]:
-    """The processes behind a run, for as long as they are needed."""
+def connected(
+    spec: RunSpec, run_id: str, watcher: Watcher, log_as: str = ""
+) -> Iterator[Connections]:
+    """The processes behind a run, for as long as they are needed.
+
+    ``log_as`` is the id under which events are logged, where it is not the run's.
+    """
     run = spec.spec
     if run.identity is None:
         raise IdentityMissing(place="spec.identity")
@@ -232,7 +297,7 @@ def connected(spec: RunSpec, run_id: str, watcher: Watcher) -> Iterator[Connecti
         raise ReleaserMissing(place="spec.keys.releaser")
     layout = RunLayout(run.outputs, check_run_id(run_id))
     connections = Connections(
-        run=run_id,
+        run=log_as or run_id,
         audit_uri=run.audit,
         audit_kms=run.keys.audit,
         configure=rpc.Configure(

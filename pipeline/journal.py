@@ -110,10 +110,10 @@ class Journal:
         """The whole log, verified."""
         return read_log(self.store, self.vkey, self._key.name)
 
-    def history(self) -> list[Event]:
-        """This run's events so far, from the verified log."""
+    def history(self, run: str = "") -> list[Event]:
+        """This run's events so far, or another's, from the verified log."""
         found = (from_entry(entry) for entry in self.view().entries)
-        return [event for event in found if event.run == self._run]
+        return [event for event in found if event.run == (run or self._run)]
 
 
 def lease_event(data: dict[str, Any]) -> events.LeaseIssued:

@@ -141,6 +141,29 @@ class FactMissing(ProcessError):
     remedy = "Check the URI; datasets are put there with `strongroom seal`."
 
 
+class ReplayDiffers(ProcessError):
+    """An object of a replay has other bytes than the run's."""
+
+    code = "SR-RUN-214"
+    title = "the replay came out differently"
+    fault = Fault.INPUT
+    exit_code = Exit.INTEGRITY
+    remedy = (
+        "The published result does not follow from its plan on this machine. Compare processor, "
+        "threads and versions with the run's evidence before you conclude anything."
+    )
+
+
+class RunUnfinished(ProcessError):
+    """Only a run that has written everything can be replayed."""
+
+    code = "SR-RUN-215"
+    title = "the run has not written all of its objects"
+    fault = Fault.INPUT
+    exit_code = Exit.BAD_INPUT
+    remedy = "Finish it with `strongroom resume RUN` first."
+
+
 def defect(error: BaseException) -> Defect:
     """An unforeseen exception as an error: class and place only, never its text."""
     frames = traceback.extract_tb(error.__traceback__)

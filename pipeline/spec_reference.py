@@ -41,7 +41,7 @@ def reference_markdown() -> str:
     schema = json_schema()
     sections = [_HEAD]
     for path, part in _parts(schema, schema, ""):
-        title = f"`{path}`" if path else "The document"
+        title = f"`{path}`{_chosen(part)}" if path else "The document"
         sections.append(f"## {title}\n\n{part.get('about', '')}\n\n{_table(schema, part)}")
     return "\n".join(sections)
 
@@ -53,10 +53,19 @@ def _parts(schema: Schema, part: Schema, path: str) -> Iterator[tuple[str, Schem
         child, suffix = field, ""
         if child.get("type") == "array":
             child, suffix = child["items"], "[]"
-        for option in _options(child):
+        options = _options(child)
+        for option in options:
             found = _resolve(schema, option)
+            if len(options) > 1:  # it is the type that chooses among them
+                found = {**found, "required": [*found.get("required", ()), "type"]}
             if "properties" in found:
                 yield from _parts(schema, found, f"{path}.{name}{suffix}".lstrip("."))
+
+
+def _chosen(part: Schema) -> str:
+    """What ``type`` says in a mapping that has one."""
+    kind = part["properties"].get("type", {}).get("const")
+    return f" of type `{kind}`" if kind else ""
 
 
 def _options(field: Schema) -> list[Schema]:
@@ -73,7 +82,7 @@ def _resolve(schema: Schema, field: Schema) -> Schema:
 def _table(schema: Schema, part: Schema) -> str:
     required = set(part.get("required", ()))
     rows = ["| field | type | default | meaning |", "|---|---|---|---|"]
-    for name, field in part["properties"].items():
+    for name, field in sorted(part["properties"].items(), key=lambda item: item[0] != "type"):
         default = "required" if name in required else _default(field)
         about = field.get("description") or _resolve(schema, field).get("description", "")
         meaning = _paragraph(about).removesuffix(" Required.")
@@ -85,7 +94,9 @@ def _table(schema: Schema, part: Schema) -> str:
 def _default(field: Schema) -> str:
     default = field.get("default")
     if default in (None, [], ()):
-        return "see below" if "$ref" in field else "none"
+        return "see below" if "$ref" in field or "oneOf" in field else "none"
+    if isinstance(default, bool):
+        return f"`{str(default).lower()}`"
     return f"`{', '.join(default) if isinstance(default, list) else default}`"
 
 
@@ -96,7 +107,7 @@ def _type(schema: Schema, field: Schema) -> str:
         return ", ".join(f"`{choice}`" for choice in field["enum"])
     options = [option for option in _options(field) if option.get("type") != "null"]
     if len(options) > 1:
-        return " or ".join(_type(schema, option) for option in options)
+        return " or ".join(dict.fromkeys(_type(schema, option) for option in options))
     found = _resolve(schema, options[0])
     if "properties" in found:
         return "mapping"

@@ -44,24 +44,29 @@ class GroupBatch:
     sampler_logprobs_K: Tensor
     """Their log-probabilities when they were drawn."""
     completion_K: Tensor
-    """Index into the batch's completions, 0 to N * G - 1."""
+    """Index into the batch's C completions, at most N * G."""
     lengths_C: Tensor
-    """Tokens of each of the batch's N * G completions."""
+    """Tokens of each of the batch's C completions."""
+    members_C: Tensor
+    """Which of the rollouts' completions they are."""
 
 
-def pack_groups(rollouts: Rollouts, groups: Sequence[int]) -> GroupBatch:
-    """Lay out the ``groups`` (indices of prompts, at least one) of ``rollouts``."""
+def pack_groups(rollouts: Rollouts, groups: Sequence[int], keep_PG: Tensor) -> GroupBatch:
+    """Lay out the ``groups`` (indices of prompts, at least one) of ``rollouts``.
+
+    ``keep_PG`` says which of their completions count; at least one in each group.
+    """
     prompts = [rollouts.prompts[group] for group in groups]
     prefix = shared_prefix(prompts) if len(prompts) > 1 else 0
     if prefix < MIN_SHARED_PREFIX:
         prefix = 0
-    samples = rollouts.samples
-    members = torch.tensor([group * samples + g for group in groups for g in range(samples)])
+    own = [group * rollouts.samples + keep_PG[group].nonzero().squeeze(1) for group in groups]
+    members = torch.cat(own)
     lengths_C = rollouts.lengths_B[members]
-    completions = [rollouts.tokens_BT[member, : rollouts.lengths_B[member]] for member in members]
+    completions = [[rollouts.tokens_BT[b, : rollouts.lengths_B[b]] for b in group] for group in own]
     rows = [
-        _row(prompt[prefix:], prefix, completions[n * samples : (n + 1) * samples])
-        for n, prompt in enumerate(prompts)
+        _row(prompt[prefix:], prefix, group)
+        for prompt, group in zip(prompts, completions, strict=True)
     ]
     width = max(len(row.ids) for row in rows)
     ids_NS = torch.zeros(len(rows), width, dtype=torch.int64)
@@ -80,12 +85,13 @@ def pack_groups(rollouts: Rollouts, groups: Sequence[int]) -> GroupBatch:
         positions_NS=positions_NS,
         visible_NSL=torch.cat([visible_NSF, visible_NSS], dim=2),
         source_K=torch.cat([n * width + row.source for n, row in enumerate(rows)]),
-        targets_K=torch.cat(completions),
+        targets_K=torch.cat([tokens for group in completions for tokens in group]),
         sampler_logprobs_K=torch.cat(
             [rollouts.logprobs_BT[member, : rollouts.lengths_B[member]] for member in members]
         ),
         completion_K=torch.repeat_interleave(torch.arange(len(members)), lengths_C),
         lengths_C=lengths_C,
+        members_C=members,
     )
 
 

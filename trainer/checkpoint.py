@@ -22,7 +22,7 @@ from trainer.errors import CheckpointInvalid, CheckpointMismatch
 from trainer.lora import Policy
 from trainer.state import TrainingState, new_state
 
-FORMAT = 1
+FORMAT = 2
 _METADATA = "strongroom"
 _EXP_AVG, _EXP_AVG_SQ, _RNG = "exp_avg/", "exp_avg_sq/", "rng"
 
@@ -48,7 +48,7 @@ def save(policy: Policy, state: TrainingState, config: TrainingConfig) -> Checkp
     return Checkpoint(
         step=state.step,
         adapter=_dump(weights, peft_config(policy)),
-        state=_dump(tensors, {**_settings(policy, config), **_position(state, config)}),
+        state=_dump(tensors, {**_settings(policy, config), **_position(state)}),
     )
 
 
@@ -82,6 +82,7 @@ def restore(
         state.optimizer.exp_avg_sq[span] = tensors[_EXP_AVG_SQ + name]
     state.optimizer.updates = int(metadata["updates"])
     state.step = checkpoint.step
+    state.rows_dealt = int(metadata["cursor"]["rows"])
     policy.flat_grad.zero_()
 
 
@@ -125,9 +126,9 @@ def _settings(policy: Policy, config: TrainingConfig) -> dict[str, Any]:
     }
 
 
-def _position(state: TrainingState, config: TrainingConfig) -> dict[str, Any]:
+def _position(state: TrainingState) -> dict[str, Any]:
     return {
-        "cursor": {"rows": state.step * config.prompts_per_step},
+        "cursor": {"rows": state.rows_dealt},
         "step": state.step,
         "updates": state.optimizer.updates,
     }

@@ -1,7 +1,8 @@
 """What a person may say about training: frozen, keyword-only, unknown keys refused.
 
 Methods and engines are discriminated by ``type``. A new method is one file in ``trainer/losses``,
-one model here and one line in :data:`Method`; a new engine likewise.
+one model here, its name in :data:`Method` and one case in ``trainer.losses``; a new engine
+likewise. Settings that do not go together are refused when the run file is read.
 Configurations build objects (``trainer.losses.build_objective``, ``trainer.engines.build_engine``);
 the objects never read a configuration later.
 """
@@ -37,23 +38,145 @@ class LoraConfig(_Config):
         return self
 
 
-class GrpoMethod(_Config):
-    """Group relative policy optimisation, arXiv:2402.03300."""
+class _Penalised(_Config):
+    """What every method with a penalty to the base model has."""
 
-    type: Literal["grpo"] = Field(default="grpo", description="Names the method.")
-    clip: float = Field(
-        default=0.2, gt=0, lt=1, description="Ratio clip ε: ratios count within 1 - ε to 1 + ε."
-    )
     kl: float = Field(
         default=0.0,
         ge=0,
         le=10,
         description="Weight β of the KL penalty to the base model; 0 leaves it out.",
     )
+    kl_estimator: Literal["k1", "k2", "k3"] | None = Field(
+        default=None,
+        description="Estimator of the divergence, as J. Schulman names them; k3 when not given. "
+        "Only with kl above 0.",
+    )
+
+    @model_validator(mode="after")
+    def _estimator_has_a_use(self) -> Self:
+        if self.kl_estimator is not None and self.kl == 0:
+            raise ValueError("kl_estimator has no effect unless kl is above 0")
+        return self
 
 
-Method = GrpoMethod
-"""Training methods. With a second one: ``Annotated[A | B, Field(discriminator="type")]``."""
+class _Clipped(_Penalised):
+    """What every method with PPO's clip has."""
+
+    clip: float = Field(
+        default=0.2, gt=0, lt=1, description="Ratio clip ε: ratios count from 1 - ε on."
+    )
+    clip_high: float | None = Field(
+        default=None, gt=0, le=10, description="Ratios count up to 1 + this; clip when not given."
+    )
+    ratio_ceiling: float | None = Field(
+        default=None,
+        gt=1,
+        le=1000,
+        description="Two-sided clip: bounds the ratio of tokens that did badly, too; none when not "
+        "given. Above 1 + clip_high.",
+    )
+
+    @property
+    def high(self) -> float:
+        """The upper clip width."""
+        return self.clip if self.clip_high is None else self.clip_high
+
+    @model_validator(mode="after")
+    def _ceiling_is_above_the_clip(self) -> Self:
+        if self.ratio_ceiling is not None and self.ratio_ceiling <= 1 + self.high:
+            raise ValueError(f"ratio_ceiling must be above 1 + clip_high, {1 + self.high:g}")
+        return self
+
+
+class GrpoMethod(_Clipped):
+    """Group relative policy optimisation, arXiv:2402.03300."""
+
+    type: Literal["grpo"] = Field(default="grpo", description="Names the method.")
+
+
+class DrGrpoMethod(_Clipped):
+    """GRPO without its length and difficulty biases, arXiv:2503.20783."""
+
+    type: Literal["dr_grpo"] = Field(default="dr_grpo", description="Names the method.")
+
+
+class DapoMethod(_Clipped):
+    """Decoupled clip and dynamic sampling, arXiv:2503.14476."""
+
+    type: Literal["dapo"] = Field(default="dapo", description="Names the method.")
+    clip_high: float | None = Field(
+        default=0.28, gt=0, le=10, description="Ratios count up to 1 + this."
+    )
+    mask_truncated: bool = Field(
+        default=True, description="Leave completions out of the loss that reached max_tokens."
+    )
+    overlong_buffer: int = Field(
+        default=0,
+        ge=0,
+        le=32767,
+        description="Tokens before max_tokens over which a completion loses reward; 0 for none. "
+        "Below max_tokens, and only without mask_truncated.",
+    )
+    overlong_penalty: float = Field(
+        default=1.0, gt=0, le=100, description="Reward lost by a completion of max_tokens."
+    )
+    refills: int = Field(
+        default=3,
+        ge=0,
+        le=100,
+        description="Dynamic sampling: how often a step may sample further rows in place of groups "
+        "whose scores are all equal.",
+    )
+
+    @model_validator(mode="after")
+    def _one_way_with_long_completions(self) -> Self:
+        if self.overlong_buffer and self.mask_truncated:
+            raise ValueError("overlong_buffer punishes what mask_truncated leaves out; choose one")
+        return self
+
+
+class GspoMethod(_Penalised):
+    """Group sequence policy optimisation, arXiv:2507.18071."""
+
+    type: Literal["gspo"] = Field(default="gspo", description="Names the method.")
+    level: Literal["sequence", "token"] = Field(
+        default="sequence", description="token: the paper's GSPO-token, section 4.3."
+    )
+    clip: float = Field(
+        default=3e-4, gt=0, lt=1, description="The completion's ratio counts from 1 - this on."
+    )
+    clip_high: float = Field(
+        default=4e-4, gt=0, le=10, description="The completion's ratio counts up to 1 + this."
+    )
+
+
+class CispoMethod(_Penalised):
+    """Clipped importance sampling weights, arXiv:2506.13585."""
+
+    type: Literal["cispo"] = Field(default="cispo", description="Names the method.")
+    cap: float = Field(
+        default=5.0, ge=1, le=1000, description="Largest weight of a token: bounds the ratio."
+    )
+
+
+class RlooMethod(_Config):
+    """REINFORCE leave-one-out, arXiv:2402.14740."""
+
+    type: Literal["rloo"] = Field(default="rloo", description="Names the method.")
+    clip: float = Field(
+        default=0.2,
+        gt=0,
+        lt=1,
+        description="The completion's ratio counts within 1 - this to 1 + this.",
+    )
+
+
+Method = Annotated[
+    GrpoMethod | DrGrpoMethod | DapoMethod | GspoMethod | CispoMethod | RlooMethod,
+    Field(discriminator="type"),
+]
+"""Training methods."""
 
 
 class Sampling(_Config):
@@ -85,6 +208,26 @@ class TrainingConfig(_Config):
     prompts_per_step: int = Field(
         ge=1, le=4096, description="Rows in one step; each is one group of completions."
     )
+    updates_per_step: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="Optimiser updates on each step's completions; above 1 the ratio counts.",
+    )
+    groups_per_pass: int | None = Field(
+        default=None,
+        ge=1,
+        le=4096,
+        description="Groups in one pass through the model; fewer take less memory and change "
+        "nothing else. All of a step when not given.",
+    )
+    sampler_correction: float | None = Field(
+        default=None,
+        ge=1,
+        le=1000,
+        description="Truncated importance sampling: weight each token by trainer over sampler "
+        "probability, at most this; off when not given. Not with rloo.",
+    )
     samples_per_prompt: int = Field(
         ge=2,
         le=1024,
@@ -107,3 +250,14 @@ class TrainingConfig(_Config):
     max_prompt_tokens: int = Field(
         default=1024, ge=1, le=131072, description="Longest prompt, in tokens; longer is a fault."
     )
+
+    @model_validator(mode="after")
+    def _settings_go_together(self) -> Self:
+        method = self.method
+        if isinstance(method, DapoMethod) and method.overlong_buffer >= self.sampling.max_tokens:
+            raise ValueError("overlong_buffer must be below sampling.max_tokens")
+        if isinstance(method, RlooMethod) and self.sampler_correction is not None:
+            raise ValueError("sampler_correction is per token; rloo's ratio is per completion")
+        if self.groups_per_pass is not None and self.groups_per_pass > self.prompts_per_step:
+            raise ValueError("groups_per_pass must not be above prompts_per_step")
+        return self

@@ -22,6 +22,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """The row's ``ground_truth`` column: any JSON value, or ``None`` when the row has none."""
     extra: dict[str, Any] = {}
     """The row's other columns, passed to the evaluator as keyword arguments."""
+    group: int = 0
+    """Completions of one row stand side by side and have the same number."""
 
 
 class Score(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
+import torch
 from torch import Tensor
 
 from trainer.advantages import equal_groups
@@ -46,14 +47,47 @@ def rollout_metrics(
     }
 
 
-def sampler_agreement(logprobs_K: Tensor, sampler_logprobs_K: Tensor) -> dict[str, float]:
-    """How far the trainer's log-probabilities are from those recorded while sampling."""
-    gap = (logprobs_K - sampler_logprobs_K).double()
-    ratio = gap.exp()
-    return {
-        "sampler_gap_mean": gap.abs().mean().item(),
-        "sampler_gap_max": gap.abs().max().item(),
-        "ratio_min": ratio.min().item(),
-        "ratio_mean": ratio.mean().item(),
-        "ratio_max": ratio.max().item(),
-    }
+class LearningMetrics:
+    """Gathers what the passes of one step's updates report, weighted by their tokens."""
+
+    def __init__(self) -> None:
+        self._tokens = 0
+        self._means: dict[str, float] = {}
+        self._losses: list[float] = []
+        self._norms: list[float] = []
+        self._ratios: list[Tensor] = []
+        self._gaps: list[Tensor] = []
+
+    def add_pass(
+        self, logprobs_K: Tensor, old_logprobs_K: Tensor, means: Mapping[str, float], loss: float
+    ) -> None:
+        """One pass: its loss's share, and means over its K tokens."""
+        size = len(logprobs_K)
+        self._tokens += size
+        for name, value in means.items():
+            self._means[name] = self._means.get(name, 0.0) + value * size
+        self._losses.append(loss)
+        self._ratios.append((logprobs_K - old_logprobs_K).double().exp())
+
+    def add_gap(self, logprobs_K: Tensor, sampler_logprobs_K: Tensor) -> None:
+        """How far the trainer is from the sampler, before any update."""
+        self._gaps.append((logprobs_K - sampler_logprobs_K).double().abs())
+
+    def add_update(self, grad_norm: float) -> None:
+        """The end of one update."""
+        self._norms.append(grad_norm)
+
+    def values(self) -> dict[str, float]:
+        """All of it, under names of ``STEP_METRICS``."""
+        ratio, gap = torch.cat(self._ratios), torch.cat(self._gaps)
+        updates = len(self._norms)
+        return {
+            **{name: total / self._tokens for name, total in self._means.items()},
+            "loss": sum(self._losses) / updates,
+            "grad_norm": sum(self._norms) / updates,
+            "ratio_min": ratio.min().item(),
+            "ratio_mean": ratio.mean().item(),
+            "ratio_max": ratio.max().item(),
+            "sampler_gap_mean": gap.mean().item(),
+            "sampler_gap_max": gap.max().item(),
+        }

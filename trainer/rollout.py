@@ -15,6 +15,7 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,26 @@ class Rollouts:
     def samples(self) -> int:
         """Completions per prompt, G."""
         return self.tokens_BT.shape[0] // len(self.prompts)
+
+
+def joined(parts: Sequence[Rollouts]) -> Rollouts:
+    """The parts as one, in order; all have as many completions per prompt."""
+    if len(parts) == 1:
+        return parts[0]
+    longest = max(part.tokens_BT.shape[1] for part in parts)
+
+    def widened(name: str) -> Tensor:
+        tensors = [getattr(part, name) for part in parts]
+        return torch.cat([functional.pad(t, (0, longest - t.shape[1])) for t in tensors])
+
+    return Rollouts(
+        prompts=tuple(prompt for part in parts for prompt in part.prompts),
+        tokens_BT=widened("tokens_BT"),
+        logprobs_BT=widened("logprobs_BT"),
+        lengths_B=torch.cat([part.lengths_B for part in parts]),
+        finished_B=torch.cat([part.finished_B for part in parts]),
+        texts=tuple(text for part in parts for text in part.texts),
+    )
 
 
 class Engine(Protocol):

@@ -1,8 +1,8 @@
-"""Which rows each step trains on: a pure function of the seed and the step.
+"""Which rows a run trains on, in which order: a pure function of the seed.
 
-Rows are dealt from one shuffled deck per epoch, without replacement. Nothing is remembered
-between steps, so a resumed run deals the same cards, and a worker can know beforehand which rows
-it will ever need and keep only those in memory.
+Rows are dealt from one shuffled deck per epoch, without replacement. All that is remembered between
+steps is how many were dealt, so a resumed run deals the same cards, and a worker can know
+beforehand which rows it may ever need and keep only those in memory.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import random
 from functools import lru_cache
 
 from trainer.config import TrainingConfig
+from trainer.losses import build_objective
 
 
 @lru_cache(maxsize=4)
@@ -20,21 +21,19 @@ def _deck(seed: int, epoch: int, n_rows: int) -> tuple[int, ...]:
     return tuple(deck)
 
 
-def row_indices(step: int, n_rows: int, prompts_per_step: int, seed: int) -> list[int]:
-    """Indices of the rows of ``step`` (counted from 0), ``prompts_per_step`` of them."""
+def row_indices(first: int, count: int, n_rows: int, seed: int) -> list[int]:
+    """Indices of the rows that are dealt as card ``first`` (from 0) and the ``count - 1`` after."""
     indices = []
-    for position in range(step * prompts_per_step, (step + 1) * prompts_per_step):
+    for position in range(first, first + count):
         epoch, card = divmod(position, n_rows)
         indices.append(_deck(seed, epoch, n_rows)[card])
     return indices
 
 
 def needed_rows(config: TrainingConfig, n_rows: int) -> list[int]:
-    """Sorted indices of all rows that a run of ``config`` touches."""
-    if config.steps * config.prompts_per_step >= n_rows:
+    """Sorted indices of all rows that a run of ``config`` can touch."""
+    refills = build_objective(config.method, config.sampling.max_tokens).refills
+    most = config.steps * config.prompts_per_step * (1 + refills)
+    if most >= n_rows:
         return list(range(n_rows))
-    return sorted(
-        index
-        for step in range(config.steps)
-        for index in row_indices(step, n_rows, config.prompts_per_step, config.seed)
-    )
+    return sorted(row_indices(0, most, n_rows, config.seed))

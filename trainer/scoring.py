@@ -34,11 +34,15 @@ def score_rollouts(evaluator: Evaluator, rows: Sequence[Row], rollouts: Rollouts
     """
     jobs = [
         Job(
-            messages=[*row.chat(), {"role": "assistant", "content": text}],
-            ground_truth=row.ground_truth,
-            extra=row.extra,
+            messages=[
+                *rows[b // rollouts.samples].chat(),
+                {"role": "assistant", "content": text},
+            ],
+            ground_truth=rows[b // rollouts.samples].ground_truth,
+            extra=rows[b // rollouts.samples].extra,
+            group=b // rollouts.samples,
         )
-        for row, text in zip(_repeated(rows, rollouts.samples), rollouts.texts, strict=True)
+        for b, text in enumerate(rollouts.texts)
     ]
     scores = evaluator.score(jobs)
     if len(scores) != len(jobs):
@@ -70,7 +74,3 @@ def scored_rollouts(
         )
         for b, text in enumerate(rollouts.texts)
     ]
-
-
-def _repeated(rows: Sequence[Row], times: int) -> list[Row]:
-    return [row for row in rows for _ in range(times)]

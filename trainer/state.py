@@ -17,6 +17,8 @@ class TrainingState:
 
     step: int
     """Steps done."""
+    rows_dealt: int
+    """Rows sampled from so far."""
     optimizer: AdamW
     generator: torch.Generator
     """The only source of randomness in sampling."""
@@ -25,4 +27,4 @@ class TrainingState:
 def new_state(policy: Policy, config: TrainingConfig) -> TrainingState:
     """The state before the first step."""
     generator = torch.Generator().manual_seed(config.seed)
-    return TrainingState(step=0, optimizer=AdamW(policy), generator=generator)
+    return TrainingState(step=0, rows_dealt=0, optimizer=AdamW(policy), generator=generator)

@@ -155,10 +155,13 @@ class Auditor:
         bucket, _, key = uri.removeprefix("s3://").partition("/")
         self.client.put_object(Bucket=bucket, Key=key, Body=data)
 
+    def every_event(self) -> list[Event]:
+        """All runs' events, from the log verified as a whole."""
+        return [from_entry(entry) for entry in read_log(self._log, self._vkey, LOG_ORIGIN).entries]
+
     def events(self, run: str) -> list[Event]:
-        """A run's events, from the log verified as a whole."""
-        entries = read_log(self._log, self._vkey, LOG_ORIGIN).entries
-        return [event for event in map(from_entry, entries) if event.run == run]
+        """A run's events."""
+        return [event for event in self.every_event() if event.run == run]
 
     def types(self, run: str) -> list[str]:
         """The types of a run's events, in order."""

@@ -28,6 +28,11 @@ def rollouts(policy):
     return engine.generate(prompts, 5, 12, 0.8, torch.Generator().manual_seed(0))
 
 
+def pack(rollouts, groups):
+    """All completions of the groups."""
+    return pack_groups(rollouts, groups, torch.ones(len(rollouts.prompts), 5, dtype=torch.bool))
+
+
 def separately(policy, rollouts, groups, temperature):
     """Every completion in a forward pass of its own, with the model's own causal mask."""
     logprobs = []
@@ -50,7 +55,7 @@ def gradient(policy, logprobs):
 
 @pytest.mark.parametrize("groups", [[0], [2], [0, 1, 2, 3], [1, 3]])
 def test_shared_rows_equal_separate_passes(policy, rollouts, groups):
-    batch = pack_groups(rollouts, groups)
+    batch = pack(rollouts, groups)
     assert (len(batch.prefix_F) > 16) == (len(groups) > 1)
     shared, _ = completion_logprobs(policy, batch, 0.8)
     shared_gradient = gradient(policy, shared)
@@ -60,20 +65,33 @@ def test_shared_rows_equal_separate_passes(policy, rollouts, groups):
 
 
 def test_groups_together_equal_groups_one_by_one(policy, rollouts):
-    together, _ = completion_logprobs(policy, pack_groups(rollouts, [0, 1, 2, 3]), 0.8)
-    alone = [completion_logprobs(policy, pack_groups(rollouts, [g]), 0.8)[0] for g in range(4)]
+    together, _ = completion_logprobs(policy, pack(rollouts, [0, 1, 2, 3]), 0.8)
+    alone = [completion_logprobs(policy, pack(rollouts, [g]), 0.8)[0] for g in range(4)]
     torch.testing.assert_close(together, torch.cat(alone), rtol=1e-5, atol=1e-5)
 
 
+def test_completions_that_do_not_count_change_nothing(policy, rollouts):
+    keep_PG = torch.ones(4, 5, dtype=torch.bool)
+    keep_PG[0, 1] = keep_PG[2, :4] = False
+    some = pack_groups(rollouts, [0, 2, 3], keep_PG)
+    every = pack(rollouts, [0, 2, 3])
+    assert some.members_C.tolist() == [0, 2, 3, 4, 14, 15, 16, 17, 18, 19]
+    kept_K = torch.isin(every.members_C, some.members_C)[every.completion_K]
+    assert torch.equal(some.targets_K, every.targets_K[kept_K])
+    found, _ = completion_logprobs(policy, some, 0.8)
+    wanted, _ = completion_logprobs(policy, every, 0.8)
+    torch.testing.assert_close(found, wanted[kept_K], rtol=1e-5, atol=1e-5)
+
+
 def test_sampler_and_trainer_agree(policy, rollouts):
-    batch = pack_groups(rollouts, [0, 1, 2, 3])
+    batch = pack(rollouts, [0, 1, 2, 3])
     logprobs, _ = completion_logprobs(policy, batch, 0.8)
     assert (logprobs - batch.sampler_logprobs_K).abs().max() < 1e-4
 
 
 def test_the_check_on_sampler_and_trainer_sees_a_wrong_mask(policy, rollouts):
     """The control: let completions see their siblings and the two disagree."""
-    batch = pack_groups(rollouts, [0, 1, 2, 3])
+    batch = pack(rollouts, [0, 1, 2, 3])
     causal = torch.ones_like(batch.visible_NSL).tril(diagonal=len(batch.prefix_F))
     logprobs, _ = completion_logprobs(policy, replace(batch, visible_NSL=causal), 0.8)
     assert (logprobs - batch.sampler_logprobs_K).abs().max() > 1e-2
@@ -81,14 +99,14 @@ def test_the_check_on_sampler_and_trainer_sees_a_wrong_mask(policy, rollouts):
 
 def test_a_stale_adapter_is_seen_too(policy, rollouts):
     policy.flat.mul_(1.1)
-    batch = pack_groups(rollouts, [0, 1, 2, 3])
+    batch = pack(rollouts, [0, 1, 2, 3])
     logprobs, _ = completion_logprobs(policy, batch, 0.8)
     assert (logprobs - batch.sampler_logprobs_K).abs().max() > 1e-2
 
 
 def test_what_is_masked_changes_nothing(policy, rollouts):
     """Other padding, in the batch and after the end of completions: the same bits."""
-    batch = pack_groups(rollouts, [0, 1, 2, 3])
+    batch = pack(rollouts, [0, 1, 2, 3])
     before, _ = completion_logprobs(policy, batch, 0.8)
     before_gradient = gradient(policy, before)
     read = batch.visible_NSL[:, :, len(batch.prefix_F) :].sum(dim=1) > 1
@@ -98,7 +116,7 @@ def test_what_is_masked_changes_nothing(policy, rollouts):
     after_end = torch.arange(tokens_BT.shape[1]) >= rollouts.lengths_B[:, None]
     assert after_end.any()
     tokens_BT[after_end] = 77
-    other = pack_groups(replace(rollouts, tokens_BT=tokens_BT), [0, 1, 2, 3])
+    other = pack(replace(rollouts, tokens_BT=tokens_BT), [0, 1, 2, 3])
     other = replace(other, ids_NS=other.ids_NS.masked_fill(padding, 99))
     after, _ = completion_logprobs(policy, other, 0.8)
     assert torch.equal(before, after)

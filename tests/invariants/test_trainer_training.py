@@ -8,10 +8,20 @@ from pathlib import Path
 import pytest
 import torch
 
-from trainer.checkpoint import Checkpoint
-from trainer.config import GrpoMethod, Sampling
+from trainer.checkpoint import Checkpoint, resumed_state
+from trainer.config import (
+    CispoMethod,
+    DapoMethod,
+    DrGrpoMethod,
+    GrpoMethod,
+    GspoMethod,
+    RlooMethod,
+    Sampling,
+)
+from trainer.evaluators import Score
 from trainer.loop import train
 from trainer.losses.grpo import Grpo
+from trainer.optimizer import AdamW
 from trainer.state import new_state
 
 TINY = Path(__file__).parents[1] / "trainer"
@@ -43,7 +53,18 @@ def weights_digest(model, names):
     return hashlib.sha256(b"".join(state[name].numpy().tobytes() for name in names)).hexdigest()
 
 
-@pytest.mark.parametrize("method", [GrpoMethod(), GrpoMethod(kl=0.05)])
+METHODS = [
+    GrpoMethod(),
+    GrpoMethod(kl=0.05),
+    DrGrpoMethod(),
+    DapoMethod(),
+    GspoMethod(),
+    CispoMethod(),
+    RlooMethod(),
+]
+
+
+@pytest.mark.parametrize("method", METHODS, ids=repr)
 def test_two_runs_give_the_same_bytes(method):
     first = run(tiny.tiny_config(method=method))[2]
     second = run(tiny.tiny_config(method=method))[2]
@@ -102,9 +123,122 @@ def test_the_base_stays_and_is_there_again_with_the_adapter_off():
 
 def test_on_policy_nothing_is_clipped_and_sampler_and_trainer_agree():
     for step in run(tiny.tiny_config())[1]:
-        assert step.values["clip_share"] == 0.0
+        assert step.values["clip_low_share"] == step.values["clip_high_share"] == 0.0
         assert step.values["sampler_gap_max"] < 1e-4
-        assert step.values["ratio_mean"] == pytest.approx(1, abs=1e-4)
+        assert step.values["ratio_min"] == step.values["ratio_max"] == 1.0
+
+
+@pytest.mark.parametrize("method", METHODS, ids=repr)
+def test_how_a_step_is_cut_into_passes_changes_rounding_only(method, monkeypatch):
+    """Gradient accumulation changes memory and nothing else."""
+    gradients = []
+    update = AdamW.step
+
+    def step(self, learning_rate):
+        gradients.append(self._policy.flat_grad.clone())
+        return update(self, learning_rate)
+
+    monkeypatch.setattr(AdamW, "step", step)
+    settings = {"method": method, "steps": 1, "prompts_per_step": 8, "checkpoint_every": 1}
+    losses = [
+        run(tiny.tiny_config(**settings, groups_per_pass=size))[1][0].values["loss"]
+        for size in (None, 1, 2, 4, 8)
+    ]
+    for gradient, loss in zip(gradients[1:], losses[1:], strict=True):
+        assert torch.dist(gradient, gradients[0]) <= 1e-5 * gradients[0].norm()
+        assert loss == pytest.approx(losses[0], rel=1e-4, abs=1e-6)
+
+
+@pytest.mark.parametrize("method", METHODS, ids=repr)
+def test_more_updates_move_the_ratio_and_learn_more(method):
+    once = run(tiny.tiny_config(method=method, steps=1, checkpoint_every=1))[1][0].values
+    again = run(tiny.tiny_config(method=method, steps=1, checkpoint_every=1, updates_per_step=3))[
+        1
+    ][0].values
+    assert once["ratio_min"] == once["ratio_max"] == 1.0
+    assert again["ratio_min"] < 1.0 < again["ratio_max"]
+    assert again["sampler_gap_mean"] == once["sampler_gap_mean"]
+
+
+class Rare:
+    """Two of three rows teach nothing: all their completions score the same."""
+
+    def score(self, jobs):
+        return [
+            Score(score=len(job.messages[-1]["content"]) if job.ground_truth % 3 == 0 else 0.5)
+            for job in jobs
+        ]
+
+
+def rare_steps(**changes):
+    config = tiny.tiny_config(**{"steps": 3, "checkpoint_every": 3, **changes})
+    policy, steps, checkpoints, rollouts = tiny.tiny_policy(awake=False), [], [], []
+    state = new_state(policy, config)
+    train(
+        policy,
+        tiny.tiny_rows(30),
+        Rare(),
+        config,
+        state,
+        on_step=steps.append,
+        on_checkpoint=checkpoints.append,
+        on_rollouts=rollouts.append,
+    )
+    return [step.values for step in steps], checkpoints, rollouts, state
+
+
+def test_dynamic_sampling_refills_groups_without_variance():
+    steps, checkpoints, rollouts, state = rare_steps(method=DapoMethod(refills=20))
+    for values, scored in zip(steps, rollouts, strict=True):
+        assert values["groups_trained"] == 3
+        assert len(scored) == 4 * (3 + values["groups_filtered"])
+    assert sum(values["groups_filtered"] for values in steps) > 3
+    assert state.rows_dealt == sum(len(scored) for scored in rollouts) // 4
+    # The control: without refills the same rows leave the steps short.
+    short = rare_steps(method=DapoMethod(refills=0))[0]
+    assert min(values["groups_trained"] for values in short) < 3
+    # Resumed after any step, the same rows are dealt again: the cursor is in the checkpoint.
+    policy = tiny.tiny_policy(seed=5)
+    config = tiny.tiny_config(steps=3, checkpoint_every=3, method=DapoMethod(refills=20))
+    resumed = resumed_state(policy, config, checkpoints[-1])
+    assert resumed.rows_dealt == state.rows_dealt
+
+
+def test_refills_end_when_nothing_varies():
+    class Same:
+        def score(self, jobs):
+            return [Score(score=1.0) for _ in jobs]
+
+    policy = tiny.tiny_policy(awake=False)
+    config = tiny.tiny_config(steps=1, checkpoint_every=1, method=DapoMethod(refills=4))
+    state, steps = new_state(policy, config), []
+    train(policy, tiny.tiny_rows(30), Same(), config, state, on_step=steps.append)
+    assert state.rows_dealt == 3 * 5
+    assert steps[0].values["groups_trained"] == 0.0
+    assert steps[0].values["groups_filtered"] == 15.0
+
+
+def test_truncated_completions_are_left_out_of_dapo_s_loss():
+    """Scored by being cut off: masking leaves only those that ended, whose advantage is above 0."""
+
+    class Ended:
+        def score(self, jobs):
+            return [Score(score=float(len(job.messages[-1]["content"]))) for job in jobs]
+
+    def gap(mask):
+        method = DapoMethod(mask_truncated=mask, refills=0)
+        config = tiny.tiny_config(
+            steps=1, checkpoint_every=1, method=method, sampling=Sampling(max_tokens=4)
+        )
+        policy, steps = tiny.tiny_policy(awake=False), []
+        state = new_state(policy, config)
+        train(policy, tiny.tiny_rows(), Ended(), config, state, on_step=steps.append)
+        return steps[0].values, policy.flat.clone()
+
+    masked, unmasked = gap(True), gap(False)
+    assert 0 < masked[0]["truncated_share"] < 1
+    assert masked[0]["loss"] != unmasked[0]["loss"]
+    assert not torch.equal(masked[1], unmasked[1])
 
 
 def reward_rise(seed):
@@ -124,5 +258,5 @@ def reward_rise(seed):
 def test_the_reward_rises_and_falls_with_the_sign_of_the_advantages(seed, monkeypatch):
     assert reward_rise(seed) > 0.15
     upright = Grpo.advantages
-    monkeypatch.setattr(Grpo, "advantages", lambda self, rewards: -upright(self, rewards))
+    monkeypatch.setattr(Grpo, "advantages", lambda self, *given: -upright(self, *given))
     assert reward_rise(seed) < 0.02

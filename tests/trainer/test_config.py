@@ -1,3 +1,5 @@
+import re
+
 import pydantic
 import pytest
 
@@ -63,3 +65,26 @@ def test_every_field_is_described():
     for model in (TrainingConfig, GrpoMethod, LoraConfig, Sampling):
         for name, field in model.model_fields.items():
             assert field.description, f"{model.__name__}.{name}"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"method": {"type": "grpo", "kl_estimator": "k1"}}, "unless kl is above 0"),
+        ({"method": {"type": "grpo", "ratio_ceiling": 1.2}}, "above 1 + clip_high"),
+        ({"method": {"type": "dapo", "overlong_buffer": 2}}, "choose one"),
+        (
+            {"method": {"type": "dapo", "mask_truncated": False, "overlong_buffer": 8}},
+            "below sampling.max_tokens",
+        ),
+        ({"method": {"type": "rloo"}, "sampler_correction": 2.0}, "per completion"),
+        ({"method": {"type": "rloo", "kl": 0.1}}, "kl"),
+        ({"method": {"type": "cispo", "clip": 0.1}}, "clip"),
+        ({"groups_per_pass": 4}, "above prompts_per_step"),
+        ({"method": {"type": "ppo"}}, "grpo"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_refused(tiny, changes, said):
+    settings = tiny.tiny_config().model_dump() | changes
+    with pytest.raises(pydantic.ValidationError, match=re.escape(said)):
+        TrainingConfig(**settings)

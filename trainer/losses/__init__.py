@@ -1,18 +1,69 @@
 """Training methods: what each makes of rewards and log-probabilities.
 
 The loop knows only :class:`Objective`. A method is one file here, one configuration in
-``trainer.config`` and one line in :func:`build_objective`.
+``trainer.config`` and one case in :func:`build_objective`.
 """
 
 from __future__ import annotations
 
-from trainer.config import Method
+from trainer import config as settings
+from trainer.losses.cispo import Cispo
+from trainer.losses.dapo import Dapo
+from trainer.losses.dr_grpo import DrGrpo
 from trainer.losses.grpo import Grpo
-from trainer.losses.objective import LossInput, LossOutput, Objective
+from trainer.losses.gspo import Gspo
+from trainer.losses.objective import (
+    KlPenalty,
+    LossInput,
+    LossOutput,
+    Objective,
+    truncated_correction,
+)
+from trainer.losses.rloo import Rloo
 
-__all__ = ["LossInput", "LossOutput", "Objective", "build_objective"]
+__all__ = [
+    "KlPenalty",
+    "LossInput",
+    "LossOutput",
+    "Objective",
+    "build_objective",
+    "truncated_correction",
+]
 
 
-def build_objective(method: Method) -> Objective:
-    """The objective that ``method`` names."""
-    return {"grpo": Grpo}[method.type](clip=method.clip, kl=method.kl)
+def build_objective(method: settings.Method, max_tokens: int) -> Objective:
+    """The objective that ``method`` names, for completions of up to ``max_tokens``."""
+    match method:
+        case settings.GrpoMethod():
+            return Grpo(method.clip, method.high, method.ratio_ceiling, _kl(method))
+        case settings.DrGrpoMethod():
+            return DrGrpo(method.clip, method.high, method.ratio_ceiling, _kl(method))
+        case settings.DapoMethod():
+            return Dapo(
+                clip=method.clip,
+                clip_high=method.high,
+                ceiling=method.ratio_ceiling,
+                kl=_kl(method),
+                masks_truncated=method.mask_truncated,
+                refills=method.refills,
+                overlong_buffer=method.overlong_buffer,
+                overlong_penalty=method.overlong_penalty,
+                max_tokens=max_tokens,
+            )
+        case settings.GspoMethod():
+            per_token = method.level == "token"
+            return Gspo(method.clip, method.clip_high, _kl(method), per_token)
+        case settings.CispoMethod():
+            return Cispo(method.cap, _kl(method))
+        case settings.RlooMethod():
+            return Rloo(method.clip, method.clip)
+
+
+def _kl(
+    method: settings.GrpoMethod
+    | settings.DrGrpoMethod
+    | settings.DapoMethod
+    | settings.GspoMethod
+    | settings.CispoMethod,
+) -> KlPenalty:
+    return KlPenalty(method.kl, method.kl_estimator or "k3")

@@ -1,0 +1,78 @@
+"""``strongroom replay``: a finished run done again comes out the same, or is told apart."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from audit import event_types as events
+from connectors.stack import admin_client
+from errors import Exit
+
+RUN = "replayed"
+
+
+@pytest.fixture(scope="module")
+def run_file(small_job: Any) -> Path:
+    path: Path = small_job.run_file("replay", steps=4, checkpoint_every=2)
+    return path
+
+
+@pytest.fixture(scope="module")
+def finished(strongroom: Any, run_file: Path) -> Any:
+    result = strongroom("run", run_file, "--id", RUN)
+    assert result.code == 0, result.out
+    return result.data
+
+
+def told(auditor: Any) -> list[events.RunReplayed]:
+    """What the log says of replays, whatever ids they have."""
+    found = [event.data for event in auditor.every_event()]
+    return [data for data in found if isinstance(data, events.RunReplayed)]
+
+
+def test_a_replay_comes_out_the_same_and_writes_nothing(
+    strongroom: Any, auditor: Any, finished: Any
+) -> None:
+    before = auditor.of(RUN)
+    types = auditor.types(RUN)
+    replayed = strongroom("replay", RUN)
+    assert replayed.code == 0, replayed.out + replayed.err
+    assert replayed.data["adapter_sha256"] == finished["adapter_sha256"]
+    assert replayed.data["evaluation"] == finished["evaluation"]
+    assert auditor.of(RUN) == before
+    assert auditor.types(RUN) == types  # its events stand under an id of its own
+    last = told(auditor)[-1]
+    assert (last.original, last.outcome, last.step) == (RUN, "same", 4)
+    assert strongroom("verify", RUN).code == 0
+
+
+@pytest.mark.usefixtures("finished")
+def test_a_published_adapter_that_does_not_follow_from_the_plan_is_refuted(
+    strongroom: Any, auditor: Any, small_job: Any
+) -> None:
+    """Another adapter in its place, as sealed and as long: only doing it again tells."""
+    client = admin_client(small_job.stack.state)
+    key = f"runs/{RUN}/checkpoints/000002/adapter.sealed"
+    whole = client.get_object(Bucket="acme-data", Key=key)["Body"].read()
+    client.put_object(Bucket="acme-data", Key=key, Body=whole[:-1] + bytes([whole[-1] ^ 1]))
+    try:
+        replayed = strongroom("replay", RUN)
+    finally:
+        client.put_object(Bucket="acme-data", Key=key, Body=whole)
+    assert replayed.code == Exit.INTEGRITY
+    assert "SR-RUN-214" in replayed.out + replayed.err
+    assert key in replayed.out + replayed.err
+    assert told(auditor)[-1].outcome == "different"
+
+
+def test_an_unfinished_run_is_not_replayed(strongroom: Any, small_job: Any, run_file: Path) -> None:
+    assert strongroom("run", run_file, "--id", "replay-cut").code == 0
+    client = admin_client(small_job.stack.state)
+    client.delete_object(Bucket="acme-data", Key="runs/replay-cut/result.json")
+    replayed = strongroom("replay", "replay-cut")
+    assert replayed.code == Exit.BAD_INPUT
+    assert "SR-RUN-215" in replayed.out + replayed.err
+    assert "result.json" in replayed.out + replayed.err
