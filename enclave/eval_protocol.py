@@ -219,7 +219,7 @@ class _RolloutProcessor:
 def install() -> None:
     """Make ``eval_protocol`` importable in this process."""
     package = types.ModuleType("eval_protocol")
-    package.__path__ = []  # type: ignore[attr-defined]
+    package.__path__ = []
     models, tests = (types.ModuleType(f"eval_protocol.{name}") for name in ("models", "pytest"))
     for kind in (
         Message, MetricResult, StepOutput, EvaluateResult, InputMetadata, Status,
