@@ -206,6 +206,7 @@ class Theirs:
                 ),
                 callbacks=[Clock()],
             )
+            trainer.remove_callback(transformers.PrinterCallback)
             self.model = trainer.model
             trainer.train()
         return times
