@@ -38,7 +38,7 @@ class LoraConfig(_Config):
         return self
 
 
-class _Penalised(_Config):
+class PenalisedMethod(_Config):
     """What every method with a penalty to the base model has."""
 
     kl: float = Field(
@@ -60,7 +60,7 @@ class _Penalised(_Config):
         return self
 
 
-class _Clipped(_Penalised):
+class ClippedMethod(PenalisedMethod):
     """What every method with PPO's clip has."""
 
     clip: float = Field(
@@ -89,19 +89,19 @@ class _Clipped(_Penalised):
         return self
 
 
-class GrpoMethod(_Clipped):
+class GrpoMethod(ClippedMethod):
     """Group relative policy optimisation, arXiv:2402.03300."""
 
     type: Literal["grpo"] = Field(default="grpo", description="Names the method.")
 
 
-class DrGrpoMethod(_Clipped):
+class DrGrpoMethod(ClippedMethod):
     """GRPO without its length and difficulty biases, arXiv:2503.20783."""
 
     type: Literal["dr_grpo"] = Field(default="dr_grpo", description="Names the method.")
 
 
-class DapoMethod(_Clipped):
+class DapoMethod(ClippedMethod):
     """Decoupled clip and dynamic sampling, arXiv:2503.14476."""
 
     type: Literal["dapo"] = Field(default="dapo", description="Names the method.")
@@ -136,7 +136,7 @@ class DapoMethod(_Clipped):
         return self
 
 
-class GspoMethod(_Penalised):
+class GspoMethod(PenalisedMethod):
     """Group sequence policy optimisation, arXiv:2507.18071."""
 
     type: Literal["gspo"] = Field(default="gspo", description="Names the method.")
@@ -151,7 +151,7 @@ class GspoMethod(_Penalised):
     )
 
 
-class CispoMethod(_Penalised):
+class CispoMethod(PenalisedMethod):
     """Clipped importance sampling weights, arXiv:2506.13585."""
 
     type: Literal["cispo"] = Field(default="cispo", description="Names the method.")

@@ -20,6 +20,7 @@ from trainer.config import (
 )
 from trainer.evaluators import Score
 from trainer.loop import train
+from trainer.losses.dapo import Dapo
 from trainer.losses.grpo import Grpo
 from trainer.optimizer import AdamW
 from trainer.state import new_state
@@ -218,27 +219,26 @@ def test_refills_end_when_nothing_varies():
     assert steps[0].values["groups_filtered"] == 15.0
 
 
-def test_truncated_completions_are_left_out_of_dapo_s_loss():
-    """Scored by being cut off: masking leaves only those that ended, whose advantage is above 0."""
+@pytest.mark.parametrize("mask", [True, False])
+def test_truncated_completions_are_left_out_of_dapo_s_loss(mask, monkeypatch):
+    seen = []
+    loss = Dapo.loss
 
-    class Ended:
-        def score(self, jobs):
-            return [Score(score=float(len(job.messages[-1]["content"]))) for job in jobs]
+    def watched(self, tokens):
+        seen.append(tokens)
+        return loss(self, tokens)
 
-    def gap(mask):
-        method = DapoMethod(mask_truncated=mask, refills=0)
-        config = tiny.tiny_config(
-            steps=1, checkpoint_every=1, method=method, sampling=Sampling(max_tokens=4)
-        )
-        policy, steps = tiny.tiny_policy(awake=False), []
-        state = new_state(policy, config)
-        train(policy, tiny.tiny_rows(), Ended(), config, state, on_step=steps.append)
-        return steps[0].values, policy.flat.clone()
-
-    masked, unmasked = gap(True), gap(False)
-    assert 0 < masked[0]["truncated_share"] < 1
-    assert masked[0]["loss"] != unmasked[0]["loss"]
-    assert not torch.equal(masked[1], unmasked[1])
+    monkeypatch.setattr(Dapo, "loss", watched)
+    settings = {"steps": 1, "checkpoint_every": 1, "sampling": Sampling(max_tokens=4)}
+    method = DapoMethod(mask_truncated=mask, refills=0)
+    values = run(tiny.tiny_config(**settings, method=method))[1][0].values
+    cut_off = round(values["truncated_share"] * 12)
+    assert 0 < cut_off < 12
+    assert values["groups_trained"] == 3
+    (tokens,) = seen
+    assert len(tokens.lengths_C) == (12 - cut_off if mask else 12)
+    assert tokens.n_tokens == int(tokens.lengths_C.sum())
+    assert tokens.n_completions == 12
 
 
 def reward_rise(seed):

@@ -6,6 +6,8 @@ The loop knows only :class:`Objective`. A method is one file here, one configura
 
 from __future__ import annotations
 
+from typing import Any
+
 from trainer import config as settings
 from trainer.losses.cispo import Cispo
 from trainer.losses.dapo import Dapo
@@ -35,15 +37,12 @@ def build_objective(method: settings.Method, max_tokens: int) -> Objective:
     """The objective that ``method`` names, for completions of up to ``max_tokens``."""
     match method:
         case settings.GrpoMethod():
-            return Grpo(method.clip, method.high, method.ratio_ceiling, _kl(method))
+            return Grpo(**_clipped(method))
         case settings.DrGrpoMethod():
-            return DrGrpo(method.clip, method.high, method.ratio_ceiling, _kl(method))
+            return DrGrpo(**_clipped(method))
         case settings.DapoMethod():
             return Dapo(
-                clip=method.clip,
-                clip_high=method.high,
-                ceiling=method.ratio_ceiling,
-                kl=_kl(method),
+                **_clipped(method),
                 masks_truncated=method.mask_truncated,
                 refills=method.refills,
                 overlong_buffer=method.overlong_buffer,
@@ -51,19 +50,26 @@ def build_objective(method: settings.Method, max_tokens: int) -> Objective:
                 max_tokens=max_tokens,
             )
         case settings.GspoMethod():
-            per_token = method.level == "token"
-            return Gspo(method.clip, method.clip_high, _kl(method), per_token)
+            return Gspo(
+                kl=_kl(method),
+                clip=method.clip,
+                clip_high=method.clip_high,
+                per_token=method.level == "token",
+            )
         case settings.CispoMethod():
-            return Cispo(method.cap, _kl(method))
+            return Cispo(kl=_kl(method), cap=method.cap)
         case settings.RlooMethod():
             return Rloo(method.clip, method.clip)
 
 
-def _kl(
-    method: settings.GrpoMethod
-    | settings.DrGrpoMethod
-    | settings.DapoMethod
-    | settings.GspoMethod
-    | settings.CispoMethod,
-) -> KlPenalty:
+def _clipped(method: settings.ClippedMethod) -> dict[str, Any]:
+    return {
+        "kl": _kl(method),
+        "clip": method.clip,
+        "clip_high": method.high,
+        "ceiling": method.ratio_ceiling,
+    }
+
+
+def _kl(method: settings.PenalisedMethod) -> KlPenalty:
     return KlPenalty(method.kl, method.kl_estimator or "k3")

@@ -15,27 +15,19 @@ from torch import Tensor
 
 from trainer.advantages import group_normalised
 from trainer.losses.objective import (
-    KlPenalty,
     LossInput,
     LossOutput,
+    Penalised,
     mean_over_tokens,
     objective_with_kl,
 )
 
 
-@dataclass(frozen=True)
-class Cispo:
+@dataclass(frozen=True, kw_only=True)
+class Cispo(Penalised):
     """``cap`` bounds the ratio itself: ε_high^IS + 1 in the paper's terms."""
 
     cap: float
-    kl: KlPenalty
-    masks_truncated: bool = False
-    refills: int = 0
-
-    @property
-    def uses_reference(self) -> bool:
-        """The base model is needed only when β is above 0."""
-        return self.kl.weight > 0
 
     def advantages(self, rewards_PG: Tensor, _lengths_PG: Tensor) -> Tensor:
         """Â of each completion, (P, G)."""

@@ -21,34 +21,16 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from trainer.advantages import group_normalised
-from trainer.losses.objective import (
-    KlPenalty,
-    LossInput,
-    LossOutput,
-    clipped_surrogate,
-    mean_over_tokens,
-    objective_with_kl,
-)
+from trainer.losses.objective import Clipped, LossInput, LossOutput, mean_over_tokens
 
 
-@dataclass(frozen=True)
-class Dapo:
+@dataclass(frozen=True, kw_only=True)
+class Dapo(Clipped):
     """ε_low = ``clip``, ε_high = ``clip_high``; β = ``kl.weight`` (0 in the paper)."""
 
-    clip: float
-    clip_high: float
-    ceiling: float | None
-    kl: KlPenalty
-    masks_truncated: bool
-    refills: int
     overlong_buffer: int
     overlong_penalty: float
     max_tokens: int
-
-    @property
-    def uses_reference(self) -> bool:
-        """The base model is needed only when β is above 0."""
-        return self.kl.weight > 0
 
     def advantages(self, rewards_PG: Tensor, lengths_PG: Tensor) -> Tensor:
         """Â of each completion after the soft punishment of long ones, (P, G)."""
@@ -56,12 +38,8 @@ class Dapo:
 
     def loss(self, tokens: LossInput) -> LossOutput:
         """-J of one step."""
-        rho_K = (tokens.logprobs_K - tokens.old_logprobs_K).exp()
-        J_K, clipped = clipped_surrogate(
-            rho_K, tokens.advantages_K, self.clip, self.clip_high, self.ceiling
-        )
-        J_K, divergence = objective_with_kl(J_K, tokens, self.kl)
-        return LossOutput(-mean_over_tokens(J_K, tokens), clipped | divergence)
+        J_K, metrics = self.surrogate(tokens)
+        return LossOutput(-mean_over_tokens(J_K, tokens), metrics)
 
     def _punishment(self, lengths_PG: Tensor) -> Tensor:
         """``overlong_penalty`` times R_length, (P, G); equation 13."""

@@ -14,30 +14,12 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from trainer.advantages import group_centred
-from trainer.losses.objective import (
-    KlPenalty,
-    LossInput,
-    LossOutput,
-    clipped_surrogate,
-    objective_with_kl,
-)
+from trainer.losses.objective import Clipped, LossInput, LossOutput
 
 
-@dataclass(frozen=True)
-class DrGrpo:
-    """ε = ``clip`` below and ``clip_high`` above; β = ``kl.weight`` (0 in the paper)."""
-
-    clip: float
-    clip_high: float
-    ceiling: float | None
-    kl: KlPenalty
-    masks_truncated: bool = False
-    refills: int = 0
-
-    @property
-    def uses_reference(self) -> bool:
-        """The base model is needed only when β is above 0."""
-        return self.kl.weight > 0
+@dataclass(frozen=True, kw_only=True)
+class DrGrpo(Clipped):
+    """ε and β are those of ``Clipped``; β is 0 in the paper."""
 
     def advantages(self, rewards_PG: Tensor, _lengths_PG: Tensor) -> Tensor:
         """Â of each completion, (P, G)."""
@@ -45,10 +27,6 @@ class DrGrpo:
 
     def loss(self, tokens: LossInput) -> LossOutput:
         """-J of one step."""
-        rho_K = (tokens.logprobs_K - tokens.old_logprobs_K).exp()
-        J_K, clipped = clipped_surrogate(
-            rho_K, tokens.advantages_K, self.clip, self.clip_high, self.ceiling
-        )
-        J_K, divergence = objective_with_kl(J_K, tokens, self.kl)
+        J_K, metrics = self.surrogate(tokens)
         loss = -J_K.sum() / (tokens.n_completions * tokens.max_tokens)
-        return LossOutput(loss, clipped | divergence)
+        return LossOutput(loss, metrics)

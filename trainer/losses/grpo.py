@@ -17,31 +17,12 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from trainer.advantages import group_normalised
-from trainer.losses.objective import (
-    KlPenalty,
-    LossInput,
-    LossOutput,
-    clipped_surrogate,
-    mean_over_completions,
-    objective_with_kl,
-)
+from trainer.losses.objective import Clipped, LossInput, LossOutput, mean_over_completions
 
 
-@dataclass(frozen=True)
-class Grpo:
-    """ε = ``clip`` below and ``clip_high`` above; β = ``kl.weight``."""
-
-    clip: float
-    clip_high: float
-    ceiling: float | None
-    kl: KlPenalty
-    masks_truncated: bool = False
-    refills: int = 0
-
-    @property
-    def uses_reference(self) -> bool:
-        """The base model is needed only when β is above 0."""
-        return self.kl.weight > 0
+@dataclass(frozen=True, kw_only=True)
+class Grpo(Clipped):
+    """ε and β are those of ``Clipped``."""
 
     def advantages(self, rewards_PG: Tensor, _lengths_PG: Tensor) -> Tensor:
         """Â of each completion, (P, G)."""
@@ -49,9 +30,5 @@ class Grpo:
 
     def loss(self, tokens: LossInput) -> LossOutput:
         """-J of one step."""
-        rho_K = (tokens.logprobs_K - tokens.old_logprobs_K).exp()
-        J_K, clipped = clipped_surrogate(
-            rho_K, tokens.advantages_K, self.clip, self.clip_high, self.ceiling
-        )
-        J_K, divergence = objective_with_kl(J_K, tokens, self.kl)
-        return LossOutput(-mean_over_completions(J_K, tokens), clipped | divergence)
+        J_K, metrics = self.surrogate(tokens)
+        return LossOutput(-mean_over_completions(J_K, tokens), metrics)

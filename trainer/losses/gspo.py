@@ -19,9 +19,9 @@ from torch import Tensor
 
 from trainer.advantages import group_normalised
 from trainer.losses.objective import (
-    KlPenalty,
     LossInput,
     LossOutput,
+    Penalised,
     clipped_surrogate,
     mean_over_completions,
     objective_with_kl,
@@ -29,21 +29,13 @@ from trainer.losses.objective import (
 )
 
 
-@dataclass(frozen=True)
-class Gspo:
+@dataclass(frozen=True, kw_only=True)
+class Gspo(Penalised):
     """ε_low = ``clip``, ε_high = ``clip_high``; ``per_token`` for GSPO-token."""
 
     clip: float
     clip_high: float
-    kl: KlPenalty
     per_token: bool
-    masks_truncated: bool = False
-    refills: int = 0
-
-    @property
-    def uses_reference(self) -> bool:
-        """The base model is needed only when β is above 0."""
-        return self.kl.weight > 0
 
     def advantages(self, rewards_PG: Tensor, _lengths_PG: Tensor) -> Tensor:
         """Â of each completion, (P, G)."""

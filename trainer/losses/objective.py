@@ -50,7 +50,7 @@ class LossInput:
 
 @dataclass(frozen=True)
 class LossOutput:
-    """A scalar to minimise, and sums over the tokens under names of ``STEP_METRICS``."""
+    """A scalar to minimise, and numbers to report under names of ``STEP_METRICS``."""
 
     loss: Tensor
     metrics: dict[str, float]
@@ -105,6 +105,38 @@ class KlPenalty:
                 return log_r.square() / 2
             case _:
                 return log_r.exp() - 1 - log_r
+
+
+@dataclass(frozen=True, kw_only=True)
+class Penalised:
+    """What methods with a penalty to the base model share; β is ``kl.weight``."""
+
+    kl: KlPenalty
+    masks_truncated: bool = False
+    refills: int = 0
+
+    @property
+    def uses_reference(self) -> bool:
+        """The base model is needed only when β is above 0."""
+        return self.kl.weight > 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clipped(Penalised):
+    """What methods with PPO's clip per token share: ε is ``clip`` below, ``clip_high`` above."""
+
+    clip: float
+    clip_high: float
+    ceiling: float | None = None
+
+    def surrogate(self, tokens: LossInput) -> tuple[Tensor, dict[str, float]]:
+        """Clipped, corrected and penalised objective of each token, (K,), and what to report."""
+        rho_K = (tokens.logprobs_K - tokens.old_logprobs_K).exp()
+        J_K, clipped = clipped_surrogate(
+            rho_K, tokens.advantages_K, self.clip, self.clip_high, self.ceiling
+        )
+        J_K, divergence = objective_with_kl(J_K, tokens, self.kl)
+        return J_K, clipped | divergence
 
 
 def objective_with_kl(
