@@ -7,7 +7,6 @@ the needle's name and the place, so that a failing test does not itself leak.
 from __future__ import annotations
 
 import base64
-import gzip
 import os
 import re
 import socket
@@ -207,20 +206,13 @@ def in_buckets(s3: Any, buckets: Iterable[str], needles: Needles) -> dict[str, s
                 which = {"Bucket": bucket, "Key": version["Key"]}
                 answer = s3.get_object(**which, VersionId=version["VersionId"])
                 said = f"{version['Key']} {answer['Metadata']} {answer['ContentType']}".encode()
-                body = _unpacked(answer["Body"].read())
-                names = in_bytes(said, needles) | in_bytes(body, needles)
+                body = answer["Body"].read()
+                names = set[str]().union(
+                    *(in_bytes(part, needles) for part in (said, body, *_unpacked_frames(body)))
+                )
                 if names:
                     found[f"{bucket}/{version['Key']}"] = names
     return found
-
-
-def _unpacked(data: bytes) -> bytes:
-    """The content of what is merely compressed; sealed bytes never look like it."""
-    with suppress(zstandard.ZstdError):
-        return zstandard.ZstdDecompressor().decompressobj().decompress(data)
-    with suppress(OSError, EOFError, zlib.error):
-        return gzip.decompress(data)
-    return data
 
 
 class Packets:

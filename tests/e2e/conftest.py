@@ -112,11 +112,11 @@ class AdminLog:
 
     def create(self, key: str, data: bytes) -> bool:
         """Never: this is for looking."""
-        raise NotImplementedError
+        raise PermissionError(key)
 
     def replace(self, key: str, data: bytes, etag: str) -> bool:
         """Never: this is for looking."""
-        raise NotImplementedError
+        raise PermissionError(key)
 
 
 class Auditor:
