@@ -170,6 +170,23 @@ class TrainingStep(_Data, frozen=True, tag="training.step"):
     values: dict[Metric, Number]
 
 
+class TrainingAlarm(_Data, frozen=True, tag="training.alarm"):
+    """The reported numbers look wrong since this step; ``trainer.course`` says how each alarm is
+    judged."""
+
+    step: Count
+    alarm: Literal["no_signal", "reward_fell", "cut_off"]
+
+
+class TrainingFinished(_Data, frozen=True, tag="training.finished"):
+    """Training ended after ``step`` steps, for a reason; the checkpoint after step ``chosen`` is
+    the run's result."""
+
+    step: Count
+    reason: Literal["steps", "early_stopping", "time", "alarm"]
+    chosen: Count
+
+
 class CheckpointWritten(_Data, frozen=True, tag="checkpoint.written"):
     """A sealed checkpoint was written; the adapter's digest is that of its plaintext."""
 
@@ -188,7 +205,8 @@ class RolloutsOpened(_Data, frozen=True, tag="rollouts.opened"):
 
 
 class EvaluationFinished(_Data, frozen=True, tag="evaluation.finished"):
-    """The model was scored on the held-out records, before or after training."""
+    """The model was scored on the held-out records: without its adapter, with a checkpoint's while
+    training went on, or with the chosen one's."""
 
     phase: Literal["before", "during", "after"]
     step: Count
@@ -197,7 +215,7 @@ class EvaluationFinished(_Data, frozen=True, tag="evaluation.finished"):
 
 
 class RunPublished(_Data, frozen=True, tag="run.published"):
-    """The final adapter and its manifest stand in the customer's bucket."""
+    """The chosen adapter and its manifest stand in the customer's bucket."""
 
     uri: Uri
     manifest: Digest
@@ -249,6 +267,8 @@ EventData = (
     | ShardOpened
     | RecordRejected
     | TrainingStep
+    | TrainingAlarm
+    | TrainingFinished
     | CheckpointWritten
     | RolloutsOpened
     | EvaluationFinished
@@ -302,6 +322,8 @@ _SHAPES: dict[type[EventData], Ocsf] = {
     ShardOpened: Ocsf(6005, 1, "Read"),
     RecordRejected: Ocsf(6005, 1, "Read", _MEDIUM, _FAILURE),
     TrainingStep: Ocsf(6002, 8, "Update"),
+    TrainingAlarm: Ocsf(6002, 8, "Update", _MEDIUM),
+    TrainingFinished: Ocsf(6002, 8, "Update"),
     CheckpointWritten: Ocsf(6005, 6, "Create"),
     RolloutsOpened: Ocsf(6005, 1, "Read"),
     EvaluationFinished: Ocsf(6002, 8, "Update"),

@@ -32,6 +32,19 @@ CHECK_NAMES = {
     "log": "The log can be read",
 }
 
+ALARMS = {
+    "no_signal": "almost every group of completions scored all the same",
+    "reward_fell": "the reward fell far below its best",
+    "cut_off": "almost every completion was cut off at its greatest length",
+}
+
+ENDINGS = {
+    "steps": "it was the last step of the plan",
+    "early_stopping": "the held-out score rose no more",
+    "time": "the plan’s time was used up",
+    "alarm": "an alarm was to end it",
+}
+
 METRICS = {
     "reward_mean": "Reward, mean of the step’s completions",
     "zero_variance_share": "Share of prompts that taught nothing (all scores equal)",
@@ -72,6 +85,8 @@ def render(report: ReportData) -> str:
         evaluation=bars(f"{report.evaluation_metric} on held-out records", report.evaluations),
         assurance=ASSURANCE.get(report.assurance, report.assurance),
         check_names=CHECK_NAMES,
+        alarm_names=ALARMS,
+        endings=ENDINGS,
         probe_counts=_count_probes(report),
         no_network=_no_network(report),
         longest_lease=max((lease.data.ttl_s for lease in report.leases), default=0),

@@ -94,6 +94,11 @@ def from_log(
         adapter=_adapter(completed, published, checkpoints),
         rollouts_opened=len(_timed(events, types.RolloutsOpened)),
         curves=_curves(steps),
+        alarms=_timed(events, types.TrainingAlarm),
+        finished=_last(events, types.TrainingFinished),
+        replays=tuple(
+            item for item in _timed(entries, types.RunReplayed) if item.data.original == run
+        ),
         evaluations=evaluations,
         evaluation_metric=metric,
         held_out_records=held_out,

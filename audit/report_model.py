@@ -100,6 +100,10 @@ class ReportData:
     adapter: str
     rollouts_opened: int
     curves: tuple[Series, ...]
+    alarms: tuple[Timed, ...]
+    finished: types.TrainingFinished | None
+    replays: tuple[Timed, ...]
+    """Repetitions of this run, each logged under an id of its own."""
     evaluations: tuple[tuple[str, float], ...]
     evaluation_metric: str
     held_out_records: int

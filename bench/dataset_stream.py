@@ -126,7 +126,7 @@ class Sampled:
     _pid: int = 0
 
     def stage(self, name: str) -> None:
-        """See ``pipeline.session.Watcher``."""
+        """See ``pipeline.connections.Watcher``."""
         if name == "verify":
             self._pid = enclave_pid()
             self.done.append((time.perf_counter(), 0, 0))
@@ -137,15 +137,18 @@ class Sampled:
         print(f"  {name}", file=sys.stderr)
 
     def progress(self, activity: str, done: int, total: int) -> None:
-        """See ``pipeline.session.Watcher``."""
+        """See ``pipeline.connections.Watcher``."""
         if activity == "verify":
             self.done.append((time.perf_counter(), done, total))
 
     def step(self, step: int, values: dict[str, float]) -> None:
-        """See ``pipeline.session.Watcher``."""
+        """See ``pipeline.connections.Watcher``."""
 
     def fact(self, text: str) -> None:
-        """See ``pipeline.session.Watcher``."""
+        """See ``pipeline.connections.Watcher``."""
+
+    def alarm(self, text: str) -> None:
+        """See ``pipeline.connections.Watcher``."""
 
     def _sample(self) -> None:
         while not self.ended:

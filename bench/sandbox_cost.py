@@ -114,6 +114,7 @@ class Job:
         limits = {
             "steps": steps,
             "checkpoints": 1,
+            "evaluations": 0,
             "shards": 2,
             "records": 400,
             "fetches": 100,
@@ -201,6 +202,7 @@ class Trainee:
     def __init__(self, job: Job, assurance: Assurance, steps: int, threads: int) -> None:
         self._done: queue.Queue[Step | StrongroomError] = queue.Queue()
         self._started = self._cpu = 0.0
+        self._steps = steps
         self._handle = EnclaveHandle(
             plan=job.plan(steps, threads),
             nonce="sandbox-cost-nonce",
@@ -233,7 +235,7 @@ class Trainee:
 
     def _train(self) -> None:
         try:
-            self._handle.run(frames.Train(resume_step=0))
+            self._handle.run(frames.Train(from_step=0, to_step=self._steps))
         except StrongroomError as error:
             self._done.put(error)
 

@@ -21,7 +21,7 @@ import enclave.errors  # noqa: F401
 import trainer.errors  # noqa: F401
 
 Dataset = Literal["train", "held_out"]
-Phase = Literal["before", "after"]
+Phase = Literal["before", "during", "after"]
 Activity = Literal["model", "warm_up", "verify", "load", "evaluate", "train"]
 Artifact = Literal["adapter", "state", "rollouts", "shard"]
 FetchKind = Literal["model", "evaluator", "manifest", "shard", "artifact"]
@@ -72,15 +72,18 @@ class Verify(_Frame, frozen=True, tag="verify"):
 
 
 class Evaluate(_Frame, frozen=True, tag="evaluate"):
-    """Score the held-out rows greedily; ``before`` switches the adapter off."""
+    """Score the held-out rows greedily, with the adapter of the checkpoint after ``step``;
+    ``before`` switches the adapter off and has step 0."""
 
     phase: Phase
+    step: int
 
 
 class Train(_Frame, frozen=True, tag="train"):
-    """Train to the last step, from ``resume_step`` (0: from the beginning)."""
+    """Train from the checkpoint after ``from_step`` (0: from the beginning) to ``to_step``."""
 
-    resume_step: int
+    from_step: int
+    to_step: int
 
 
 class Stop(_Frame, frozen=True, tag="stop"):
@@ -258,6 +261,8 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     steps: int
     checkpoints: int
+    evaluations: int
+    """While training; one before and one after come on top."""
     shards: int
     records: int
     fetches: int
@@ -280,7 +285,8 @@ def capacity_bits(limits: Limits) -> int:
         math.log2(most + 2) for most in (limits.steps, limits.shards, limits.records)
     )
     steps = limits.steps * (1 + len(limits.step_metrics) * NUMBER_BITS)
-    evaluations = 2 * (1 + count + len(limits.evaluation_metrics) * NUMBER_BITS)
+    evaluation = 2 + count + len(limits.evaluation_metrics) * NUMBER_BITS
+    evaluations = (2 + limits.evaluations) * evaluation
     # Per checkpoint: three plaintext digests, three 39-byte headers, one 64-byte signature.
     checkpoints = limits.checkpoints * (step_id + 3 * DIGEST_BITS + 3 * 39 * 8 + 512)
     puts = 3 * limits.checkpoints * (2 + step_id)

@@ -58,7 +58,8 @@ class Gate:
                 self._step = record.step
                 self._values(record.values, self._limits.step_metrics)
             case frames.Evaluated():
-                self._count(f"evaluated_{record.phase}", 1)
+                once = record.phase != "during"
+                self._count(f"evaluated_{record.phase}", 1 if once else self._limits.evaluations)
                 self._require(0 < record.rows <= self._limits.records, "a row count of the plan")
                 self._values(record.values, self._limits.evaluation_metrics)
             case frames.Fetch():
@@ -118,7 +119,9 @@ class Gate:
                 self._count("evidence", 1)
                 self._require(len(record.evidence) <= 16 << 10, "evidence")
             case frames.Done():
-                self._count("done", 4 + self._limits.shards)
+                # Keys, each shard, an evaluation before and one after, and what lies between.
+                between = self._limits.checkpoints + self._limits.evaluations
+                self._count("done", 3 + self._limits.shards + between)
             case _:
                 raise self._violation("a record that this role may send")
 

@@ -7,6 +7,7 @@ everything goes out sealed, or as a record of ``enclave.frames``.
 from __future__ import annotations
 
 import base64
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -33,7 +34,7 @@ from enclave.checkpoints import checkpoint_manifest
 from enclave.evaluator import EvaluatorProcess
 from enclave.orders import Orders
 from enclave.shards import Position, open_shard
-from trainer.checkpoint import Checkpoint, resumed_state
+from trainer.checkpoint import Checkpoint, load_adapter, resumed_state
 from trainer.config import TrainingConfig
 from trainer.evaluation import evaluate
 from trainer.loop import train
@@ -43,7 +44,7 @@ from trainer.prompts import check_prompt
 from trainer.rows import FaultCode, RecordFault, Row, SparseRows, decode_row
 from trainer.schedule import needed_rows
 from trainer.scoring import ScoredRollout
-from trainer.state import new_state
+from trainer.state import TrainingState, new_state
 
 OUTPUTS = "outputs"
 DATASETS: tuple[frames.Dataset, ...] = ("train", "held_out")
@@ -111,6 +112,9 @@ class Tasks:
         )
         self._manifests = {dataset: self._manifest(dataset) for dataset in DATASETS}
         self._bad_reported = 0
+        self._progress_sent: Counter[str] = Counter()
+        self._rows: SparseRows | None = None
+        self._state: TrainingState | None = None
 
     def verify(self, command: frames.Verify) -> None:
         """Authenticate every segment of one shard and check every record."""
@@ -134,7 +138,9 @@ class Tasks:
         )
 
     def evaluate(self, command: frames.Evaluate) -> None:
-        """Score the held-out rows, with the adapter or without it."""
+        """Score the held-out rows, with a checkpoint's adapter or without any."""
+        if command.phase != "before":
+            self._take_adapter(command.step)
         rows = self._load("held_out", None)
         batch = 50
         done = 0
@@ -142,8 +148,7 @@ class Tasks:
         def on_rollouts(scored: Sequence[ScoredRollout]) -> None:
             nonlocal done
             done += len(scored)
-            if len(rows) // batch <= frames.PROGRESS_LIMIT:
-                self._progress("evaluate", done, len(rows))
+            self._progress("evaluate", done, len(rows))
 
         if command.phase == "before":
             with self._policy.reference():
@@ -163,14 +168,11 @@ class Tasks:
         )
 
     def train(self, command: frames.Train) -> None:
-        """Train to the last step, from the beginning or from a checkpoint of this run."""
-        manifest = self._manifests["train"]
-        rows = self._load("train", needed_rows(self._config, manifest.records))
-        state = (
-            resumed_state(self._policy, self._config, self._checkpoint(command.resume_step))
-            if command.resume_step
-            else new_state(self._policy, self._config)
-        )
+        """Train on: from the beginning, from where the last segment ended, or from a checkpoint."""
+        if self._rows is None:
+            wanted = needed_rows(self._config, self._manifests["train"].records)
+            self._rows = self._load("train", wanted)
+        state = self._state_after(command.from_step)
         rollouts: list[ScoredRollout] = []
 
         def on_rollouts(scored: Sequence[ScoredRollout]) -> None:
@@ -192,15 +194,33 @@ class Tasks:
         self.where.step = state.step
         train(
             self._policy,
-            rows,
+            self._rows,
             self._scorer,
             self._config,
             state,
             on_step=on_step,
             on_checkpoint=on_checkpoint,
             on_rollouts=on_rollouts,
+            until=command.to_step,
         )
+        self._state = state
         self.where.step = -1
+
+    def _state_after(self, step: int) -> TrainingState:
+        """The training state after ``step``, with the policy as it was then."""
+        if self._state is None or self._state.step != step:
+            self._state = (
+                resumed_state(self._policy, self._config, self._checkpoint(step))
+                if step
+                else new_state(self._policy, self._config)
+            )
+        return self._state
+
+    def _take_adapter(self, step: int) -> None:
+        """Give the policy the adapter of the checkpoint after ``step``, unless it has that."""
+        if self._state is None or self._state.step != step:
+            load_adapter(self._policy, self._opened(step, "adapter"))
+            self._state = None
 
     def _manifest(self, dataset: frames.Dataset) -> DatasetManifest:
         """A dataset's manifest, pinned by the plan; its signature was checked by the releaser."""
@@ -281,14 +301,15 @@ class Tasks:
 
     def _checkpoint(self, step: int) -> Checkpoint:
         """A checkpoint of this run; only an enclave of this run can have sealed it."""
-        parts: dict[str, bytes] = {}
-        for artifact in ("adapter", "state"):
-            request = frames.Fetch(kind="artifact", index=step, artifact=artifact)
-            sealed = self._fetcher.whole(request, None)
-            place = f"checkpoint {step} {artifact}"
-            ad = object_ad(self._orders.run, step, artifact)
-            parts[artifact] = bytes(self._outputs.open(sealed, ad, place=place))
-        return Checkpoint(step=step, adapter=parts["adapter"], state=parts["state"])
+        return Checkpoint(
+            step=step, adapter=self._opened(step, "adapter"), state=self._opened(step, "state")
+        )
+
+    def _opened(self, step: int, artifact: frames.Artifact) -> bytes:
+        request = frames.Fetch(kind="artifact", index=step, artifact=artifact)
+        sealed = self._fetcher.whole(request, None)
+        ad = object_ad(self._orders.run, step, artifact)
+        return bytes(self._outputs.open(sealed, ad, place=f"checkpoint {step} {artifact}"))
 
     def _write(self, checkpoint: Checkpoint, rollouts: Sequence[ScoredRollout]) -> None:
         """Seal and put a checkpoint's objects, then sign its manifest."""
@@ -326,7 +347,10 @@ class Tasks:
         )
 
     def _progress(self, activity: frames.Activity, done: int, total: int) -> None:
-        self._channel.send_record(frames.Progress(activity=activity, done=done, total=total))
+        """As far as the gate lets it pass."""
+        self._progress_sent[activity] += 1
+        if self._progress_sent[activity] <= frames.PROGRESS_LIMIT:
+            self._channel.send_record(frames.Progress(activity=activity, done=done, total=total))
 
 
 def _fault(line: bytes | None) -> FaultCode | None:

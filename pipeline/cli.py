@@ -249,12 +249,12 @@ def status(
             except StrongroomError as error:
                 if run:
                     raise
-                rows.append({"run": each, "state": error.code, "step": 0, "reward_mean": None})
+                rows.append({"run": each, "state": error.code})
         if as_json:
             print_json(rows)
             return
         for row in rows:
-            out.print(f"{row['run']:<40} {row['state']:<10} step {row['step']}")
+            out.print(f"{row['run']:<40} {row['state']:<10} {standing(row)}")
 
 
 @app.command()
@@ -460,6 +460,9 @@ def show_outcome(outcome: Any, as_json: bool) -> None:
             {
                 "run": outcome.run,
                 "step": outcome.step,
+                "trained_steps": outcome.trained_steps,
+                "ended": outcome.ended,
+                "alarms": outcome.alarms,
                 "adapter_sha256": outcome.adapter,
                 "evaluation": outcome.evaluations,
                 "outputs": outcome.folder,
@@ -469,7 +472,23 @@ def show_outcome(outcome: Any, as_json: bool) -> None:
     for phase, values in outcome.evaluations.items():
         numbers = "  ".join(f"{name} {value:g}" for name, value in sorted(values.items()))
         out.print(f"{phase:<7} {numbers}")
+    if outcome.ended != "steps" or outcome.step != outcome.trained_steps:
+        out.print(
+            f"ended after step {outcome.trained_steps} ({outcome.ended}); the result is the "
+            f"checkpoint of step {outcome.step}"
+        )
     out.print(f"adapter {outcome.adapter}\noutputs {outcome.folder}")
+
+
+def standing(row: dict[str, Any]) -> str:
+    """How far a run is, in words."""
+    words = [f"step {row['step']} of {row['steps']}"] if "step" in row else []
+    if row.get("reward_mean") is not None:
+        words.append(f"reward {row['reward_mean']:.2f}")
+    if row["state"] == "running" and row.get("seconds_left") is not None:
+        words.append(f"about {row['seconds_left'] / 60:.0f} min of training left")
+    words += [f"alarm {name}" for name in row.get("alarms", ())]
+    return " · ".join(words)
 
 
 def _show_stack(state: Path, as_json: bool) -> None:

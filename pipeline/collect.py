@@ -20,6 +20,7 @@ from crypto.manifest import DATASET_TYPE, DatasetManifest, decode_dataset
 from crypto.pinned import check_size
 from enclave import frames, measurement
 from errors import ErrorList, StrongroomError
+from pipeline.connections import Connections
 from pipeline.facts import (
     BucketFacts,
     CodeFacts,
@@ -33,7 +34,6 @@ from pipeline.facts import (
 from pipeline.model_list import MODEL_LIST, decode_model_list
 from pipeline.process_errors import FactMissing
 from pipeline.run_objects import checkpoint_steps
-from pipeline.session import Connections
 from pipeline.spec import RunSpec
 from policies.gate import read_bundle
 from trainer.metric_names import STEP_METRICS
@@ -115,15 +115,17 @@ def run_limits(spec: RunSpec, manifests: list[DatasetManifest], model_files: int
     run = spec.spec
     shards = sum(len(manifest.shards) for manifest in manifests)
     checkpoints = len(checkpoint_steps(run.training))
+    evaluations = checkpoints if run.training.score_checkpoints else 0
     own = tuple(f"evaluator_{name}" for name in run.evaluator.metrics)
     return frames.Limits(
         steps=run.training.steps,
         checkpoints=checkpoints,
+        evaluations=evaluations,
         shards=shards,
         records=max(manifest.records for manifest in manifests),
-        # Model files, evaluator, two manifests; a checkpoint to resume from; each shard verified,
-        # loaded, and for the held-out set loaded twice.
-        fetches=model_files + 3 + 2 + 3 * shards,
+        # Model files, evaluator, two manifests; a checkpoint to resume from, two others' adapters
+        # to score; each shard verified, loaded, and loaded again for each further evaluation.
+        fetches=model_files + 3 + 2 + 2 + (3 + evaluations) * shards,
         step_metrics=(*sorted(STEP_METRICS), *own),
         evaluation_metrics=("score_mean", *own),
         output_bytes=checkpoints * CHECKPOINT_BYTES,

@@ -22,6 +22,7 @@ from crypto.manifest import DATASET_TYPE, DatasetManifest, decode_dataset
 from errors import StrongroomError
 from pipeline import rpc
 from pipeline.collect import collect_facts
+from pipeline.connections import Connections, Watcher
 from pipeline.layout import RunLayout
 from pipeline.lease_plan import plan_leases
 from pipeline.plan import Plan, build_plan
@@ -38,9 +39,9 @@ from pipeline.process_errors import (
     RunUnknown,
 )
 from pipeline.releaser_socket import ReleaserClient
-from pipeline.run_objects import check_run_id
+from pipeline.run_objects import check_run_id, run_objects
 from pipeline.runfile import LoadedRun
-from pipeline.session import Connections, RunSession, Watcher
+from pipeline.session import RunSession
 from pipeline.spec import RunSpec
 from pipeline.stages import run_pipeline
 from policies.gate import Decision, denial_list, evaluate
@@ -52,9 +53,14 @@ class Outcome:
 
     run: str
     step: int
+    """Of the checkpoint that is the result."""
     adapter: str
     evaluations: dict[str, dict[str, float]]
     folder: str
+    trained_steps: int
+    ended: str
+    """Why training ended: ``steps`` when there were no more."""
+    alarms: list[str]
 
 
 def new_run_id(name: str) -> str:
@@ -98,7 +104,7 @@ def resume(spec: RunSpec, run_id: str, watcher: Watcher) -> Outcome:
         if any(isinstance(data, events.RunCompleted) for data in history):
             raise RunFinished(place=layout.result)
         _restore_evaluator(spec, plan, layout, connections)
-        _pick_up(session)
+        session.go_on(history)
         return _execute(session)
 
 
@@ -115,13 +121,11 @@ def replay(spec: RunSpec, run_id: str, watcher: Watcher) -> Outcome:
     with connected(spec, run_id, watcher, log_as=replay_id) as connections:
         watcher.stage("plan")
         plan, manifests = _stored_plan(connections, layout)
-        missing = set(plan.objects.writes.objects) - _written(connections, layout)
-        if missing:
-            raise RunUnfinished(place=min(missing))
         session = RunSession(plan, manifests, connections)
         history = [event.data for event in session.journal.history(run_id)]
         _check_admitted(plan, history, layout.plan)
-        session.continue_from({})
+        session.original = _complete(spec, layout, history, connections)
+        session.go_on()
         try:
             outcome = _execute(session)
         except OutputConflict as error:
@@ -136,7 +140,7 @@ def replay(spec: RunSpec, run_id: str, watcher: Watcher) -> Outcome:
 def _log_replay(session: RunSession, outcome: Literal["same", "different"]) -> None:
     plan = session.plan
     event = events.RunReplayed(
-        original=plan.run, plan=plan.digest, step=session.checkpoint, outcome=outcome
+        original=plan.run, plan=plan.digest, step=session.course.checkpoint, outcome=outcome
     )
     session.journal.record("controller", event)
 
@@ -149,9 +153,20 @@ def _check_admitted(plan: Plan, history: list[events.EventData], place: str) -> 
         )
 
 
-def _written(connections: Connections, layout: RunLayout) -> set[str]:
-    """The run's objects."""
-    return {layout.folder + name for name in connections.data.sizes(layout.folder, "run-read")}
+def _complete(
+    spec: RunSpec, layout: RunLayout, history: list[events.EventData], connections: Connections
+) -> events.TrainingFinished:
+    """How the run's training ended. Raises ``RunUnfinished`` for a run that lacks an object, which
+    a replay would write."""
+    ended = [data for data in history if isinstance(data, events.TrainingFinished)]
+    if not ended:
+        raise RunUnfinished(place=layout.result)
+    training = spec.spec.training.model_copy(update={"steps": ended[-1].step})
+    written = {layout.folder + name for name in connections.data.sizes(layout.folder, "run-read")}
+    missing = set(run_objects(layout, training)) - written
+    if missing:
+        raise RunUnfinished(place=min(missing))
+    return ended[-1]
 
 
 def _stored_plan(
@@ -177,12 +192,16 @@ def _execute(session: RunSession) -> Outcome:
     except StrongroomError as error:
         session.fail(error)
         raise
+    course = session.course
     return Outcome(
         run=session.plan.run,
-        step=session.checkpoint,
-        adapter=session.adapter,
-        evaluations=session.evaluations,
+        step=course.chosen.step if course.chosen else 0,
+        adapter=course.chosen.adapter if course.chosen else "",
+        evaluations=course.evaluations,
         folder=session.layout.folder,
+        trained_steps=course.checkpoint,
+        ended=course.finished.reason if course.finished else "",
+        alarms=sorted(course.alarms),
     )
 
 
@@ -231,19 +250,6 @@ def _admit(loaded: LoadedRun, plan: Plan, session: RunSession) -> None:
             outputs=plan.outputs,
         ),
     )
-
-
-def _pick_up(session: RunSession) -> None:
-    """Where the log says that the run stands."""
-    checkpoints: dict[int, events.CheckpointWritten] = {}
-    for event in session.journal.history():
-        match event.data:
-            case events.CheckpointWritten() as data:
-                checkpoints[data.step] = data
-            case events.EvaluationFinished() as data if data.phase != "during":
-                session.evaluations[data.phase] = data.values
-                session.evaluated_rows = data.records
-    session.continue_from(checkpoints)
 
 
 def _restore_evaluator(

@@ -14,11 +14,13 @@ from audit.verify import Check, read_log
 from connectors.stack_folder import private_folder
 from crypto.dsse import KeyRef, public_key
 from pipeline.access import ReadAccess, ReadOnlyLog
+from pipeline.course import Course
 from pipeline.journal import log_origin
 from pipeline.process_errors import CheckpointUnknown
 from pipeline.releaser_socket import ReleaserClient
 from pipeline.spec import RunSpec
 from pipeline.verification import Verification
+from trainer.course import seconds_left
 
 
 def log_vkey(spec: RunSpec) -> str:
@@ -54,10 +56,11 @@ def run_status(spec: RunSpec, run: str, vkey: str = "") -> dict[str, Any]:
     """Where a run stands, as its log tells."""
     store = ReadOnlyLog(ReadAccess(spec, run))
     view = read_log(store, vkey or log_vkey(spec), log_origin(spec.spec.audit))
-    state, step, values = "unknown", 0, {}
+    state, course = "unknown", Course()
     for event in (from_entry(entry) for entry in view.entries):
         if event.run != run:
             continue
+        course.hear(event.data)
         match event.data:
             case events.RunAdmitted() | events.RunResumed():
                 state = "running"
@@ -67,10 +70,17 @@ def run_status(spec: RunSpec, run: str, vkey: str = "") -> dict[str, Any]:
                 state = "failed"
             case events.RunCompleted():
                 state = "completed"
-            case events.TrainingStep() as data:
-                step, values = data.step, data.values
-    reward = values.get("reward_mean")
-    return {"run": run, "state": state, "step": step, "reward_mean": reward}
+    total = spec.spec.training.steps
+    return {
+        "run": run,
+        "state": state,
+        "step": len(course.steps),
+        "steps": total,
+        "reward_mean": course.steps[-1].get("reward_mean") if course.steps else None,
+        "seconds_left": seconds_left(course.steps, total),
+        "held_out": {str(step): score for step, score in sorted(course.scores.items())},
+        "alarms": sorted(course.alarms),
+    }
 
 
 def last_checkpoint(spec: RunSpec, run: str) -> int:

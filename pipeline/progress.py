@@ -46,16 +46,19 @@ class Silent:
     """A watcher that shows nothing."""
 
     def stage(self, name: str) -> None:
-        """See ``pipeline.session.Watcher``."""
+        """See ``pipeline.connections.Watcher``."""
 
     def progress(self, activity: str, done: int, total: int) -> None:
-        """See ``pipeline.session.Watcher``."""
+        """See ``pipeline.connections.Watcher``."""
 
     def step(self, step: int, values: dict[str, float]) -> None:
-        """See ``pipeline.session.Watcher``."""
+        """See ``pipeline.connections.Watcher``."""
 
     def fact(self, text: str) -> None:
-        """See ``pipeline.session.Watcher``."""
+        """See ``pipeline.connections.Watcher``."""
+
+    def alarm(self, text: str) -> None:
+        """See ``pipeline.connections.Watcher``."""
 
 
 class Terminal:
@@ -117,6 +120,10 @@ class Terminal:
     def fact(self, text: str) -> None:
         """A note at the end of the current stage's line."""
         self._facts.append(text)
+
+    def alarm(self, text: str) -> None:
+        """A line of its own at once, above the bars."""
+        self._bars.console.print(f"[yellow]! {escape(text)}[/]", highlight=False, soft_wrap=True)
 
     def _finish(self, *, failed: bool) -> None:
         if self._task is None:

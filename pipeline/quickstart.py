@@ -19,13 +19,13 @@ import examples.feedback
 from connectors.errors import ObjectMissing
 from connectors.uri import parse
 from pipeline import controller, embedded, inputs, inspection, registry
+from pipeline.connections import Watcher
 from pipeline.console import out, print_json
 from pipeline.process_errors import VerificationFailed
 from pipeline.progress import Silent, Terminal
 from pipeline.releaser_socket import ReleaserClient
 from pipeline.runfile import load
 from pipeline.sealing import seal
-from pipeline.session import Watcher
 
 RUN_FILE = Path(next(iter(examples.feedback.__path__))) / "run.yaml"
 DATA_KEY = "vault://transit/feedback"

@@ -5,31 +5,28 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from audit import event_types as events
 from audit.events import Event
 from crypto.digests import canonical
+from pipeline.course import Course
 
 
 def result_of(run: str, plan_digest: str, history: Iterable[Event]) -> bytes:
-    """The result of a run with these events: its last checkpoint and its evaluations."""
-    step, adapter, manifest, rows = 0, "", "", 0
-    evaluations: dict[str, dict[str, float]] = {}
+    """The result of a run with these events: its chosen checkpoint and its evaluations."""
+    course = Course()
     for event in history:
-        match event.data:
-            case events.CheckpointWritten() as data:
-                step, adapter, manifest = data.step, data.adapter, data.manifest
-            case events.EvaluationFinished() as data:
-                evaluations[data.phase] = data.values
-                rows = data.records
+        course.hear(event.data)
+    chosen, finished = course.chosen, course.finished
     return canonical(
         {
             "version": 1,
             "run": run,
             "plan_digest": plan_digest,
-            "step": step,
-            "adapter_sha256": adapter,
-            "manifest_sha256": manifest,
-            "evaluation": evaluations,
-            "rows": rows,
+            "step": chosen.step if chosen else 0,
+            "adapter_sha256": chosen.adapter if chosen else "",
+            "manifest_sha256": chosen.manifest if chosen else "",
+            "evaluation": course.evaluations,
+            "rows": course.evaluated_rows,
+            "trained_steps": finished.step if finished else 0,
+            "ended": finished.reason if finished else "",
         }
     )

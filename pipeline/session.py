@@ -9,99 +9,31 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import msgspec
 
 from audit import event_types as events
+from audit.events import Actor
 from crypto.digests import canonical, digest_of, sha256
-from crypto.dsse import KeyRef
 from crypto.manifest import DatasetManifest, WrappedKeyset
 from enclave import frames
 from enclave.channel_errors import RecordRejected, RecordsRejected
 from enclave.evidence import Evidence, decode_evidence, evidence_digest
 from errors import ErrorList, StrongroomError
 from pipeline import edges, rpc
-from pipeline.broker_client import BrokerClient
-from pipeline.journal import Journal, lease_event
+from pipeline.connections import Connections
+from pipeline.course import Course
 from pipeline.layout import RunLayout
 from pipeline.plan import Plan
-from pipeline.process_errors import FactMissing, OutputConflict, RunExists
-from pipeline.releaser_socket import ReleaserClient
+from pipeline.process_errors import FactMissing, OutputConflict, RunExists, defect
 from pipeline.result import result_of
+from pipeline.run_objects import checkpoint_steps
+from trainer.config import TrainingConfig
+from trainer.course import ALARMS
 
 MAX_LISTED = 100
-
-
-class Watcher(Protocol):
-    """Whoever shows a run to a person; see ``pipeline.progress``."""
-
-    def stage(self, name: str) -> None:
-        """A stage of the run begins."""
-        ...
-
-    def progress(self, activity: str, done: int, total: int) -> None:
-        """``done`` of ``total`` units of an activity."""
-        ...
-
-    def step(self, step: int, values: dict[str, float]) -> None:
-        """A training step ended."""
-        ...
-
-    def fact(self, text: str) -> None:
-        """Something worth a line."""
-        ...
-
-
-class Connections:
-    """The processes behind a run, before and after its plan is known."""
-
-    def __init__(
-        self,
-        *,
-        run: str,
-        audit_uri: str,
-        audit_kms: str,
-        configure: rpc.Configure,
-        releaser: ReleaserClient,
-        watcher: Watcher,
-        run_folder: str,
-    ) -> None:
-        self.releaser = releaser
-        self.run_folder = run_folder
-        self.watcher = watcher
-        self.on_record: Callable[[rpc.Notice], None] = lambda _notice: None
-        public = releaser.public_keys(audit_kms)
-        self.kms_owner = public.kms_owner
-        self.data = BrokerClient(self._notice)
-        self.log = BrokerClient(self._notice)
-        self.journal = Journal(
-            run,
-            audit_uri,
-            self.log,
-            lambda note: releaser.sign_note(audit_kms, note),
-            KeyRef(public.audit),
-        )
-        try:
-            audit = tuple(ref for ref in configure.leases if ref.purpose == "audit-append")
-            data = tuple(ref for ref in configure.leases if ref.purpose != "audit-append")
-            self.data.ask(msgspec.structs.replace(configure, leases=data))
-            self.log.ask(msgspec.structs.replace(configure, leases=audit))
-        except BaseException:
-            self.close()
-            raise
-
-    def close(self) -> None:
-        """End both brokers, and with them the enclave."""
-        self.data.close()
-        self.log.close()
-
-    def _notice(self, notice: rpc.Notice) -> None:
-        if notice.kind == "lease":
-            self.journal.note("broker", lease_event(notice.data))
-        else:
-            self.on_record(notice)
 
 
 class RunSession:
@@ -120,17 +52,15 @@ class RunSession:
         self.interrupted = False
         self.stage = "start"
         self.step = 0
-        self.checkpoint = 0
-        self.adapter = ""
-        self.evaluations: dict[str, dict[str, float]] = {}
-        self.evaluated_rows = 0
+        self.course = Course()
+        self.original: events.TrainingFinished | None = None
+        """In a replay: how the training that is repeated ended, since time decides otherwise."""
+        self._training = TrainingConfig.model_validate(plan.spec["spec"]["training"])
         self._started = time.monotonic()
         self._connections = connections
         self._watcher = connections.watcher
         self.journal = connections.journal
         self._bad: list[RecordRejected] = []
-        self._last_manifest = ""
-        self._last_objects: tuple[events.WrittenObject, ...] = ()
         self._receipt: dict[str, Any] = {}
         connections.on_record = self._heard
 
@@ -252,27 +182,52 @@ class RunSession:
         )
 
     def train(self, receipts: list[edges.ShardReceipt]) -> edges.TrainedHandle:
-        """Train from the last checkpoint, if every record of every shard was good."""
+        """Train, checkpoint by checkpoint, if every record of every shard was good."""
         bad = sum(receipt.bad_records for receipt in receipts)
         if bad:
             raise self._rejected(bad)
-        if "before" not in self.evaluations:
+        if "before" not in self.course.evaluations:
             self._enter("evaluate_before")
-            self._command(frames.Evaluate(phase="before"))
+            self._command(frames.Evaluate(phase="before", step=0))
         self._enter("train")
         try:
-            self._command(frames.Train(resume_step=self.checkpoint))
+            while self.course.finished is None:
+                self._segment()
         except RecordsRejected:
             raise self._rejected(len(self._bad)) from None
-        return edges.TrainedHandle(run=self.plan.run, step=self.checkpoint, adapter=self.adapter)
+        chosen = self._chosen()
+        return edges.TrainedHandle(run=self.plan.run, step=chosen.step, adapter=chosen.adapter)
+
+    def _segment(self) -> None:
+        """What is due at the last checkpoint: its score, the end of training, or more training."""
+        course, training = self.course, self._training
+        here = course.checkpoint
+        if training.score_checkpoints and here and here not in course.scores:
+            self._command(frames.Evaluate(phase="during", step=here))
+        ending = course.ending(training, self.original)
+        if ending is not None:
+            self._log("controller", ending)
+            return
+        following = min(step for step in checkpoint_steps(training) if step > here)
+        self._command(frames.Train(from_step=here, to_step=following))
+
+    def _chosen(self) -> events.CheckpointWritten:
+        """The checkpoint that is the run's result."""
+        if self.course.chosen is None:
+            raise defect(AssertionError("training has not finished"))
+        return self.course.chosen
 
     def evaluate(self, trained: edges.TrainedHandle) -> edges.EvaluatedHandle:
-        """Score the held-out rows with the adapter."""
+        """Score the held-out rows with the chosen adapter, read back from its checkpoint if need
+        be."""
         self._enter("evaluate")
-        if "after" not in self.evaluations:
-            self._command(frames.Evaluate(phase="after"))
+        if "after" not in self.course.evaluations:
+            self._command(frames.Evaluate(phase="after", step=trained.step))
         return edges.EvaluatedHandle(
-            run=trained.run, step=trained.step, adapter=trained.adapter, rows=self.evaluated_rows
+            run=trained.run,
+            step=trained.step,
+            adapter=trained.adapter,
+            rows=self.course.evaluated_rows,
         )
 
     def publish(self, evaluated: edges.EvaluatedHandle) -> edges.PublishedHandle:
@@ -284,19 +239,20 @@ class RunSession:
             stored = broker.read(self.layout.result, "run-read")
             if stored is None or stored[0] != result:
                 raise OutputConflict(place=self.layout.result, expected=sha256(result))
+        chosen = self._chosen()
         self.journal.record(
             "controller",
             events.RunPublished(
-                uri=self.layout.checkpoint(evaluated.step),
-                manifest=self._last_manifest,
-                adapter=evaluated.adapter,
-                objects=self._last_objects,
+                uri=chosen.uri,
+                manifest=chosen.manifest,
+                adapter=chosen.adapter,
+                objects=chosen.objects,
             ),
             events.RunCompleted(
-                steps=evaluated.step,
+                steps=self.course.checkpoint,
                 seconds=frames.rounded(time.monotonic() - self._started),
-                adapter=evaluated.adapter,
-                manifest=self._last_manifest,
+                adapter=chosen.adapter,
+                manifest=chosen.manifest,
             ),
         )
         self._connections.data.ask(rpc.StopEnclave())
@@ -312,17 +268,12 @@ class RunSession:
 
     # ---- resuming --------------------------------------------------------------------------
 
-    def continue_from(self, checkpoints: dict[int, events.CheckpointWritten]) -> None:
-        """Take up a run with these checkpoints by step."""
-        if checkpoints:
-            self.checkpoint = max(checkpoints)
-            last = checkpoints[self.checkpoint]
-            self.adapter, self._last_manifest = last.adapter, last.manifest
-            self._last_objects = last.objects
-        self.step = self.checkpoint
-        self.journal.record(
-            "controller", events.RunResumed(plan=self.plan.digest, step=self.checkpoint)
-        )
+    def go_on(self, history: Iterable[events.EventData] = ()) -> None:
+        """Take up a run with this history."""
+        for event in history:
+            self.course.hear(event)
+        self.step = self.course.checkpoint
+        self.journal.record("controller", events.RunResumed(plan=self.plan.digest, step=self.step))
 
     # ---- what the enclave says -------------------------------------------------------------
 
@@ -337,6 +288,8 @@ class RunSession:
     def _heard(self, notice: rpc.Notice) -> None:
         data = notice.data
         match notice.kind:
+            case "progress" if self.stage == "train" and data["activity"] == "evaluate":
+                pass  # the bar shows steps; what is scored between them would push it back
             case "progress":
                 self._watcher.progress(data["activity"], data["done"], data["total"])
             case "shard_verified":
@@ -346,19 +299,24 @@ class RunSession:
             case "step_done":
                 self.step = data["step"]
                 self._watcher.step(data["step"], data["values"])
-                self.journal.record(
-                    "enclave", events.TrainingStep(step=data["step"], values=data["values"])
-                )
+                self._log("enclave", events.TrainingStep(step=data["step"], values=data["values"]))
+                for alarm in self.course.new_alarms():
+                    self._log("controller", alarm)
+                    self._watcher.alarm(f"step {alarm.step}: {ALARMS[alarm.alarm]}")
             case "checkpoint_done":
                 self._heard_checkpoint(data)
             case "evaluated":
-                self.evaluations[data["phase"]] = data["values"]
-                self.evaluated_rows = data["rows"]
-                self.journal.record(
+                finished = self.course.finished
+                steps = {
+                    "before": 0,
+                    "during": self.course.checkpoint,
+                    "after": finished.chosen if finished else 0,
+                }
+                self._log(
                     "enclave",
                     events.EvaluationFinished(
                         phase=data["phase"],
-                        step=0 if data["phase"] == "before" else self.checkpoint,
+                        step=steps[data["phase"]],
                         records=data["rows"],
                         values=data["values"],
                     ),
@@ -377,10 +335,7 @@ class RunSession:
         )
 
     def _heard_checkpoint(self, data: dict[str, Any]) -> None:
-        self.checkpoint = data["step"]
-        self.adapter = data["adapter"]["plaintext_sha256"]
-        self._last_manifest = data["manifest"]
-        self._last_objects = tuple(
+        objects = tuple(
             events.WrittenObject(
                 name=f"{name}.sealed",
                 sha256=data[name]["sha256"],
@@ -388,16 +343,21 @@ class RunSession:
             )
             for name in ("adapter", "state", "rollouts")
         )
-        self.journal.record(
+        self._log(
             "enclave",
             events.CheckpointWritten(
                 step=data["step"],
                 uri=self.layout.checkpoint(data["step"]),
-                objects=self._last_objects,
-                adapter=self.adapter,
-                manifest=self._last_manifest,
+                objects=objects,
+                adapter=data["adapter"]["plaintext_sha256"],
+                manifest=data["manifest"],
             ),
         )
+
+    def _log(self, actor: Actor, event: events.EventData) -> None:
+        """Log an event of the training, and let the course hear it: in this order."""
+        self.journal.record(actor, event)
+        self.course.hear(event)
 
     def _rejected(self, count: int) -> StrongroomError:
         listed: list[StrongroomError] = list(self._bad[:MAX_LISTED])

@@ -27,11 +27,13 @@ from crypto.manifest import (
 )
 from errors import StrongroomError
 from pipeline.access import ReadAccess, ReadOnlyLog
+from pipeline.course import Course
 from pipeline.journal import log_origin
 from pipeline.model_list import MODEL_LIST
 from pipeline.plan import Plan
 from pipeline.plan_parts import DatasetRef
 from pipeline.result import result_of
+from trainer.config import TrainingConfig
 
 
 class Verification:
@@ -196,6 +198,13 @@ class Verification:
             return "" if data == wanted else f"expected {sha256(wanted)}, found {sha256(data)}"
 
         self._try("Result follows from the log", uri, check)
+        course = Course()
+        for event in ours:
+            course.hear(event.data)
+        training = TrainingConfig.model_validate(plan.spec["spec"]["training"])
+        ended = course.finished
+        right = ended is not None and course.ending(training, ended) == ended
+        self._add("Chosen checkpoint follows from plan and log", right, uri)
 
     def _check_strays(self) -> None:
         folder = self._access.layout.folder

@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -50,7 +51,7 @@ spec:
     sampling: {{temperature: 1.0, max_tokens: 6}}
     engine: {{type: hf}}
     seed: 7
-    checkpoint_every: {checkpoint_every}
+    checkpoint_every: {checkpoint_every}{more}
   outputs: s3://acme-data/runs/
   audit: s3://acme-audit/strongroom/
   access:
@@ -112,8 +113,9 @@ class SmallJob:
         steps: int = 4,
         checkpoint_every: int = 2,
         assurance: str = "A1",
+        **training: Any,
     ) -> Path:
-        """A run file (and its evaluator beside it) for this job."""
+        """A run file (and its evaluator beside it) for this job; more of ``training`` by name."""
         source = self.folder / f"{name}_evaluator.py"
         source.write_text(evaluator)
         path = self.folder / f"{name}.yaml"
@@ -125,6 +127,9 @@ class SmallJob:
                 steps=steps,
                 checkpoint_every=checkpoint_every,
                 assurance=assurance,
+                more="".join(
+                    f"\n    {key}: {json.dumps(value)}" for key, value in training.items()
+                ),
             )
         )
         return path

@@ -200,6 +200,17 @@ Engine = HfEngine
 """Rollout engines. With a second one: ``Annotated[A | B, Field(discriminator="type")]``."""
 
 
+class EarlyStopping(_Config):
+    """Ends training once the held-out score no longer rises."""
+
+    patience: int = Field(
+        ge=1, le=1000, description="Checkpoints in a row without a better score; then it ends."
+    )
+    min_gain: float = Field(
+        default=0.0, ge=0, description="A score is better when above the best by more than this."
+    )
+
+
 class TrainingConfig(_Config):
     """A training run's settings."""
 
@@ -247,6 +258,30 @@ class TrainingConfig(_Config):
     checkpoint_every: int = Field(
         default=20, ge=1, description="Steps between checkpoints; the last step always has one."
     )
+    score_checkpoints: bool = Field(
+        default=False, description="Score the held-out rows at every checkpoint, too."
+    )
+    publish: Literal["last", "best"] = Field(
+        default="last",
+        description="Which checkpoint is the result; best: of the highest held-out score, the "
+        "earliest of equals. Needs score_checkpoints.",
+    )
+    early_stopping: EarlyStopping | None = Field(
+        default=None,
+        description="When to end before the last step; never when not given. Needs "
+        "score_checkpoints.",
+    )
+    max_minutes: float | None = Field(
+        default=None,
+        gt=0,
+        le=100_000,
+        description="Budget of training time: a run ends at the last checkpoint that fits. Time "
+        "before an interruption counts. No bound when not given.",
+    )
+    on_alarm: Literal["warn", "stop"] = Field(
+        default="warn",
+        description="What an alarm about the training does; stop: ends it at the next checkpoint.",
+    )
     max_prompt_tokens: int = Field(
         default=1024, ge=1, le=131072, description="Longest prompt, in tokens; longer is a fault."
     )
@@ -260,4 +295,6 @@ class TrainingConfig(_Config):
             raise ValueError("sampler_correction is per token; rloo's ratio is per completion")
         if self.groups_per_pass is not None and self.groups_per_pass > self.prompts_per_step:
             raise ValueError("groups_per_pass must not be above prompts_per_step")
+        if not self.score_checkpoints and (self.publish == "best" or self.early_stopping):
+            raise ValueError("publish: best and early_stopping need score_checkpoints: true")
         return self

@@ -34,8 +34,9 @@ def train(
     on_step: Callable[[StepMetrics], None] = lambda _: None,
     on_checkpoint: Callable[[Checkpoint], None] = lambda _: None,
     on_rollouts: Callable[[Sequence[ScoredRollout]], None] = lambda _: None,
+    until: int | None = None,
 ) -> None:
-    """Train ``policy`` from ``state.step`` to ``config.steps``, in place.
+    """Train ``policy`` from ``state.step`` to ``until`` (``config.steps`` for None), in place.
 
     ``rows`` may hold only those that ``schedule.needed_rows`` names. In each step ``on_rollouts``
     hears of every completion, then ``on_step`` of the metrics, then ``on_checkpoint`` of a
@@ -48,7 +49,8 @@ def train(
     engine = build_engine(config.engine, policy)
     sampler = StepSampler(policy, rows, evaluator, engine, objective, config)
     learner = Learner(policy, objective, config)
-    while state.step < config.steps:
+    last = config.steps if until is None else until
+    while state.step < last:
         sampled = sampler.sample(state)
         started = time.perf_counter()
         learned = learner.learn(sampled, state)

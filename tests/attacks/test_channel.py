@@ -40,6 +40,7 @@ PROGRAM = HERE / "programs" / "hostile_enclave.py"
 LIMITS = frames.Limits(
     steps=60,
     checkpoints=3,
+    evaluations=0,
     shards=4,
     records=30,
     fetches=20,
@@ -145,7 +146,7 @@ def serve(attack: str, plan: Plan, outside: Outside, monkeypatch) -> None:
     )
     try:
         handle.give_keys(b"keys")
-        handle.run(frames.Train(resume_step=0))
+        handle.run(frames.Train(from_step=0, to_step=1))
     finally:
         assert outside.processes[0].poll() in (None, -signal.SIGKILL)
 
@@ -312,6 +313,7 @@ def test_words_and_codes_fit_the_bits_that_they_are_counted_with():
         frames.Limits,
         steps=st.integers(0, 2000),
         checkpoints=st.integers(0, 200),
+        evaluations=st.integers(0, 200),
         shards=st.integers(0, 10_000),
         records=st.integers(0, 10_000_000),
         fetches=st.integers(0, 100_000),

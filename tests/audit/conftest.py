@@ -272,6 +272,7 @@ def invented_run(run: str = "feedback-json-7f3a") -> list[Event]:
                     manifest=digest(f"manifest{step}"),
                 ),
             )
+    say("controller", types.TrainingFinished(step=60, reason="steps", chosen=60))
     say(
         "enclave",
         types.EvaluationFinished(phase="after", step=60, records=100, values={"accuracy": 0.91}),

@@ -86,6 +86,25 @@ def test_a_whole_run_is_told(page, run_events, maker, memory):
     assert "complian" not in text.lower()
 
 
+def test_how_training_went_and_ended_is_told(run_events, plan):
+    course = [
+        new_event(RUN, "controller", data)
+        for data in (
+            types.TrainingAlarm(step=31, alarm="reward_fell"),
+            types.TrainingFinished(step=40, reason="early_stopping", chosen=20),
+        )
+    ]
+    replayed = types.RunReplayed(
+        original=RUN, plan="sha256:" + "a" * 64, step=40, outcome="different"
+    )
+    entries = [*run_events, *course, new_event("another-replay", "controller", replayed)]
+    text = words(Page(render(from_log(entries, RUN, GOOD, plan))))
+    assert "Alarm at step 31: the reward fell far below its best" in text
+    assert "ended after step 40: the held-out score rose no more" in text
+    assert "the checkpoint of step 20, which had the highest held-out score" in text
+    assert "done again from its plan came out different" in text
+
+
 def test_the_page_needs_nothing_and_runs_nothing(page):
     assert page.tags.isdisjoint({"script", "img", "link", "iframe", "object", "embed", "form"})
     assert not [name for name, _ in page.attributes if name.startswith("on")]

@@ -99,7 +99,9 @@ def test_keys_for_other_evidence_do_not_open():
 
 
 def test_nothing_but_keys_is_taken():
-    outcome, _ = converse(lambda channel, _: channel.send_record(frames.Train(resume_step=0)))
+    outcome, _ = converse(
+        lambda channel, _: channel.send_record(frames.Train(from_step=0, to_step=1))
+    )
     assert isinstance(outcome, ChannelViolation)
     assert outcome.actual == "Train"
 

@@ -25,6 +25,7 @@ PLAN = b'{"run":"r"}'
 LIMITS = frames.Limits(
     steps=4,
     checkpoints=2,
+    evaluations=0,
     shards=4,
     records=50,
     fetches=9,
@@ -157,7 +158,7 @@ def stage(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
 
 def run_of(stage: Stage, script: str) -> Callable[[], None]:
     handle = stage.play("evidence()\nhear()\n" + textwrap.dedent(script) + "\nhear()\n")
-    return lambda: handle.run(frames.Train(resume_step=0))
+    return lambda: handle.run(frames.Train(from_step=0, to_step=1))
 
 
 def test_an_enclave_from_start_to_stop(stage):
@@ -188,7 +189,7 @@ def test_an_enclave_from_start_to_stop(stage):
 
 def test_a_checkpoint_is_written_and_signed_by_the_enclave(stage):
     handle = stage.play("evidence()\nhear()\nwrite(2)\nsay(frames.Done())\nhear()")
-    handle.run(frames.Train(resume_step=0))
+    handle.run(frames.Train(from_step=0, to_step=1))
     envelope = stage.objects.manifests[2]
     signer = KeyRef(handle.evidence.signing_key)
     payload, _ = open_envelope(envelope, CHECKPOINT_TYPE, [signer], place="checkpoint")

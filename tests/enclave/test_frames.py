@@ -21,6 +21,7 @@ ENTRY = frames.SealedEntry(size_bytes=57, sha256="s", plaintext_sha256="p", head
 LIMITS = frames.Limits(
     steps=60,
     checkpoints=3,
+    evaluations=0,
     shards=4,
     records=1000,
     fetches=30,
@@ -156,7 +157,9 @@ def test_capacity_covers_each_record_at_its_largest():
     """Each record type alone, told apart as finely as the gate lets it be, fits into the sum."""
     bad_record = math.log2(2 * 4 * 1000 * 100)  # dataset, shard, line, word
     assert frames.capacity_bits(LIMITS) > frames.BAD_RECORD_LIMIT * bad_record
-    quiet = msgspec.structs.replace(LIMITS, steps=0, checkpoints=0, shards=0, records=0, fetches=0)
+    quiet = msgspec.structs.replace(
+        LIMITS, steps=0, checkpoints=0, evaluations=0, shards=0, records=0, fetches=0
+    )
     failure = 6 * frames.PLACE_BITS + math.log2(2 * len(all_codes()) * len(DETAILS))
     assert frames.capacity_bits(quiet) > failure
     assert len(DETAILS) < 2**frames.WORD_BITS

@@ -23,6 +23,7 @@ ENTRY = frames.SealedEntry(size_bytes=100, sha256=DIGEST, plaintext_sha256=DIGES
 LIMITS = frames.Limits(
     steps=3,
     checkpoints=2,
+    evaluations=0,
     shards=4,
     records=50,
     fetches=5,
@@ -189,7 +190,7 @@ def test_each_phase_is_told_once():
         ("progress", frames.PROGRESS_LIMIT),
         ("failure", 1),
         ("evidence", 1),
-        ("done", 8),
+        ("done", 9),
     ],
 )
 def test_a_record_comes_as_often_as_the_plan_allows(name, limit):
@@ -197,6 +198,15 @@ def test_a_record_comes_as_often_as_the_plan_allows(name, limit):
     for _ in range(limit):
         guard.admit(GOOD[name])
     refuse(guard, GOOD[name])
+
+
+def test_there_are_no_more_evaluations_than_planned():
+    during = changed("evaluated", phase="during")
+    refuse(gate(), during)
+    guard = gate(evaluations=2)
+    for _ in range(2):
+        guard.admit(during)
+    refuse(guard, during)
 
 
 def test_there_are_no_more_checkpoints_than_planned():

@@ -195,7 +195,9 @@ def test_a_cut_archive_is_told(tmp_path):
 
 
 def test_it_takes_no_other_command(tmp_path):
-    found = drive([rows(tmp_path / "a.jsonl", [GOOD])], command=frames.Train(resume_step=0))
+    found = drive(
+        [rows(tmp_path / "a.jsonl", [GOOD])], command=frames.Train(from_step=0, to_step=1)
+    )
     assert (found.shards, found.done, found.failure) == ([], False, "")
     assert found.status == 1
 

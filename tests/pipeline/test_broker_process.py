@@ -335,7 +335,7 @@ def test_an_unconfigured_broker_refuses_everything(broker):
         rpc.Head(uri=RUN, purpose="run-read"),
         rpc.BucketFacts(uri=RUN, purpose="run-read"),
         rpc.GiveKeys(sealed=b""),
-        rpc.Run(command=frames.Train(resume_step=0)),
+        rpc.Run(command=frames.Train(from_step=0, to_step=1)),
     ):
         with pytest.raises(PurposeRefused):
             client.ask(request)

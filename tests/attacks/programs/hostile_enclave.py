@@ -182,7 +182,7 @@ ATTACKS = {
     "no_json": raw(SECRET),
     "no_utf8": raw(b'{"frame":"bad_record","fault":"\xff\xfe"}'),
     "nested_deeply": raw(b'{"values":' + b"[" * 100_000),
-    "a_command": raw(b'{"frame":"train","resume_step":0}'),
+    "a_command": raw(b'{"frame":"train","from_step":0,"to_step":1}'),
     "a_sealers_record": lambda e: e.say(
         frames.ShardSealed(shard=0, header="", records=1, plaintext_bytes=1)
     ),

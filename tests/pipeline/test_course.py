@@ -1,0 +1,100 @@
+"""What a log tells of a run's training, and how it ends."""
+
+from typing import Any
+
+import pytest
+
+from audit import event_types as events
+from pipeline.course import Course
+from trainer.config import TrainingConfig
+from trainer.course import WINDOW
+
+DIGEST = "sha256:" + "a" * 64
+
+
+def config(**changes: Any) -> TrainingConfig:
+    given: dict[str, Any] = {
+        "steps": 6,
+        "prompts_per_step": 2,
+        "samples_per_prompt": 2,
+        "learning_rate": 1e-3,
+        "checkpoint_every": 2,
+    }
+    return TrainingConfig(**{**given, **changes})
+
+
+def step(at: int, **values: float) -> events.TrainingStep:
+    return events.TrainingStep(step=at, values={"seconds_learn": 1.0, **values})
+
+
+def checkpoint(at: int) -> events.CheckpointWritten:
+    return events.CheckpointWritten(
+        step=at, uri="s3://b/c/", objects=(), adapter=DIGEST, manifest=DIGEST
+    )
+
+
+def score(at: int, value: float) -> events.EvaluationFinished:
+    return events.EvaluationFinished(
+        phase="during", step=at, records=9, values={"score_mean": value}
+    )
+
+
+def course(*heard: events.EventData) -> Course:
+    made = Course()
+    for event in heard:
+        made.hear(event)
+    return made
+
+
+def test_a_repeated_step_counts_once_as_a_step_and_twice_as_time():
+    first, again = step(3, reward_mean=0.1), step(3, reward_mean=0.2)
+    found = course(step(1), step(2), first, checkpoint(2), again)
+    assert [values.get("reward_mean") for values in found.steps] == [None, None, 0.2]
+    assert len(found.seconds) == 4
+
+
+def test_the_last_step_ends_training_with_the_last_checkpoint():
+    found = course(*map(checkpoint, (2, 4)))
+    assert found.ending(config()) is None
+    found.hear(checkpoint(6))
+    assert found.ending(config()) == events.TrainingFinished(step=6, reason="steps", chosen=6)
+
+
+def test_the_best_checkpoint_is_chosen_by_its_score():
+    heard = [
+        event
+        for at, s in ((2, 0.4), (4, 0.7), (6, 0.6))
+        for event in (checkpoint(at), score(at, s))
+    ]
+    best = config(score_checkpoints=True, publish="best")
+    ending = course(*heard).ending(best)
+    assert ending == events.TrainingFinished(step=6, reason="steps", chosen=4)
+    found = course(*heard, ending)
+    assert found.chosen == checkpoint(4)
+
+
+@pytest.mark.parametrize("minutes", [0.05, None])
+def test_a_replay_ends_where_the_run_did_and_not_when_time_is_up(minutes: float | None):
+    budget = config(max_minutes=minutes)
+    timely = course(step(1), step(2), checkpoint(2))
+    ended = timely.ending(budget)
+    assert ended == (events.TrainingFinished(step=2, reason="time", chosen=2) if minutes else None)
+    original = events.TrainingFinished(step=4, reason="time", chosen=4)
+    assert timely.ending(budget, original) is None
+    timely.hear(checkpoint(4))
+    assert timely.ending(budget, original) == original
+
+
+def test_an_alarm_is_told_once():
+    found = course(*(step(at, zero_variance_share=1.0) for at in range(1, WINDOW + 1)))
+    [alarm] = found.new_alarms()
+    assert alarm == events.TrainingAlarm(step=WINDOW, alarm="no_signal")
+    found.hear(alarm)
+    assert found.new_alarms() == []
+    found.hear(step(WINDOW + 1, zero_variance_share=1.0))
+    assert found.new_alarms() == []
+
+
+def test_training_does_not_end_before_its_first_checkpoint():
+    hopeless = course(step(1, seconds_rollout=600.0))
+    assert hopeless.ending(config(max_minutes=1)) is None
