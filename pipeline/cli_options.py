@@ -1,0 +1,46 @@
+"""What several commands share: their options, and how they read a run file and show progress."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pipeline import embedded
+from pipeline.console import out
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+State = Annotated[
+    Path,
+    typer.Option("--state", envvar="STRONGROOM_STATE", help="Folder of the embedded stack."),
+]
+RunFile = Annotated[Path, typer.Argument(help="The run file (YAML).")]
+RunId = Annotated[str, typer.Argument(help="The run's id.")]
+Params = Annotated[
+    list[str] | None, typer.Option("--param", help="name=value for ${params.name} in the run file.")
+]
+STATE = embedded.DEFAULT_STATE
+
+
+def read_run_file(run_file: Path, params: list[str] | None, state: Path) -> Any:
+    """A run file with its variables: environment, --set, and the embedded stack if there is one."""
+    from connectors.access_errors import StackNotFound
+    from pipeline.runfile import load
+
+    try:
+        variables = embedded.load(state).variables()
+    except StackNotFound:
+        variables = {}
+    given = dict(item.partition("=")[::2] for item in params or [])
+    return load(run_file, env=os.environ, params=given, stack=variables)
+
+
+def watching(as_json: bool, steps: int) -> Any:
+    """Bars on a terminal, nothing for ``--json``."""
+    from contextlib import nullcontext
+
+    from pipeline.progress import Silent, Terminal
+
+    return nullcontext(Silent()) if as_json else Terminal(out, steps)

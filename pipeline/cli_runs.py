@@ -1,0 +1,187 @@
+"""Commands that plan, start and follow runs."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from errors import StrongroomError
+from pipeline.cli_options import STATE, Json, Params, RunFile, RunId, State, read_run_file, watching
+from pipeline.console import out, print_json, reporting
+
+app = typer.Typer()
+
+
+@app.command()
+def validate(
+    run_file: RunFile, params: Params = None, state: State = STATE, as_json: Json = False
+) -> None:
+    """Check a run file: every error at once, with its line and column."""
+    with reporting(as_json):
+        loaded = read_run_file(run_file, params, state)
+        if as_json:
+            print_json({"valid": True, "run_file": str(run_file)})
+        else:
+            out.print(f"{run_file}: valid ({loaded.spec.metadata.name})")
+
+
+@app.command()
+def plan(
+    run_file: RunFile,
+    params: Params = None,
+    run_id: Annotated[str, typer.Option("--id", help="The run's id; default: a new one.")] = "",
+    state: State = STATE,
+    as_json: Json = False,
+) -> None:
+    """Show exactly what a run would read, write, lease and hold, and what the policy says."""
+    from pipeline import controller
+    from pipeline.plan_view import print_plan
+    from pipeline.progress import Silent
+    from policies.gate import denial_list
+
+    with reporting(as_json):
+        loaded = read_run_file(run_file, params, state)
+        identity = run_id or controller.new_run_id(loaded.spec.metadata.name)
+        made, decision = controller.make_plan(loaded, identity, Silent())
+        if as_json:
+            print_json(
+                {
+                    "plan": made.to_dict(),
+                    "digest": made.digest,
+                    "admitted": decision.allowed,
+                    "denials": [
+                        {
+                            "rule": denial.rule,
+                            "place": loaded.position(denial.path),
+                            "expected": denial.expected,
+                            "actual": denial.actual,
+                            "fix": denial.fix,
+                        }
+                        for denial in decision.denials
+                    ],
+                }
+            )
+            if not decision.allowed:
+                raise SystemExit(3)
+        else:
+            print_plan(out, made, decision)
+            if not decision.allowed:
+                raise denial_list(decision, loaded.position)
+
+
+@app.command()
+def run(
+    run_file: RunFile,
+    params: Params = None,
+    run_id: Annotated[str, typer.Option("--id", help="The run's id; default: a new one.")] = "",
+    state: State = STATE,
+    as_json: Json = False,
+) -> None:
+    """Run a run file to its end."""
+    from pipeline import controller, registry
+    from pipeline.process_errors import RunExists
+
+    with reporting(as_json):
+        loaded = read_run_file(run_file, params, state)
+        identity = run_id or controller.new_run_id(loaded.spec.metadata.name)
+        before = registry.remember(state, identity, loaded.spec, run_file)
+        if not as_json:
+            out.print(f"run [bold]{identity}[/]")
+        try:
+            with watching(as_json, loaded.spec.spec.training.steps) as watcher:
+                outcome = controller.run(loaded, identity, watcher)
+        except RunExists:
+            registry.put_back(state, identity, before)
+            raise
+        show_outcome(outcome, as_json)
+
+
+@app.command()
+def resume(run: RunId, state: State = STATE, as_json: Json = False) -> None:
+    """Continue a run that was interrupted, from its last checkpoint."""
+    from pipeline import controller, registry
+
+    with reporting(as_json):
+        spec = registry.recall(state, run)
+        with watching(as_json, spec.spec.training.steps) as watcher:
+            outcome = controller.resume(spec, run, watcher)
+        show_outcome(outcome, as_json)
+
+
+@app.command()
+def replay(run: RunId, state: State = STATE, as_json: Json = False) -> None:
+    """Do a finished run again from its plan, and prove that it comes out the same."""
+    from pipeline import controller, registry
+
+    with reporting(as_json):
+        spec = registry.recall(state, run)
+        with watching(as_json, spec.spec.training.steps) as watcher:
+            outcome = controller.replay(spec, run, watcher)
+        if not as_json:
+            out.print("[green]the same[/], byte for byte: every checkpoint and the result")
+        show_outcome(outcome, as_json)
+
+
+@app.command()
+def status(
+    run: Annotated[str, typer.Argument(help="The run's id; default: all.")] = "",
+    state: State = STATE,
+    as_json: Json = False,
+) -> None:
+    """Where runs stand, from the audit log."""
+    from pipeline import inspection, registry
+
+    with reporting(as_json):
+        runs = [run] if run else registry.known_runs(state)
+        rows = []
+        for each in runs:
+            try:
+                rows.append(inspection.run_status(registry.recall(state, each), each))
+            except StrongroomError as error:
+                if run:
+                    raise
+                rows.append({"run": each, "state": error.code})
+        if as_json:
+            print_json(rows)
+            return
+        for row in rows:
+            out.print(f"{row['run']:<40} {row['state']:<10} {standing(row)}")
+
+
+def show_outcome(outcome: Any, as_json: bool) -> None:
+    """How a run ended."""
+    if as_json:
+        print_json(
+            {
+                "run": outcome.run,
+                "step": outcome.step,
+                "trained_steps": outcome.trained_steps,
+                "ended": outcome.ended,
+                "alarms": outcome.alarms,
+                "adapter_sha256": outcome.adapter,
+                "evaluation": outcome.evaluations,
+                "outputs": outcome.folder,
+            }
+        )
+        return
+    for phase, values in outcome.evaluations.items():
+        numbers = "  ".join(f"{name} {value:g}" for name, value in sorted(values.items()))
+        out.print(f"{phase:<7} {numbers}")
+    if outcome.ended != "steps" or outcome.step != outcome.trained_steps:
+        out.print(
+            f"ended after step {outcome.trained_steps} ({outcome.ended}); the result is the "
+            f"checkpoint of step {outcome.step}"
+        )
+    out.print(f"adapter {outcome.adapter}\noutputs {outcome.folder}")
+
+
+def standing(row: dict[str, Any]) -> str:
+    """How far a run is, in words."""
+    words = [f"step {row['step']} of {row['steps']}"] if "step" in row else []
+    if row.get("reward_mean") is not None:
+        words.append(f"reward {row['reward_mean']:.2f}")
+    if row["state"] == "running" and row.get("seconds_left") is not None:
+        words.append(f"about {row['seconds_left'] / 60:.0f} min of training left")
+    words += [f"alarm {name}" for name in row.get("alarms", ())]
+    return " · ".join(words)

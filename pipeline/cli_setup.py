@@ -1,0 +1,176 @@
+"""Commands that set things up: the embedded stack, sealed data, a first run file, the releaser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from connectors.errors import BucketMissing
+from connectors.uri import parse
+from pipeline import embedded
+from pipeline.cli_options import STATE, Json, State
+from pipeline.console import out, print_json, reporting
+
+app = typer.Typer()
+stack_app = typer.Typer(no_args_is_help=True, help="The embedded stack on this machine.")
+releaser_app = typer.Typer(no_args_is_help=True, help="The key owner's releaser.")
+app.add_typer(stack_app, name="stack")
+app.add_typer(releaser_app, name="releaser")
+
+
+@app.command()
+def quickstart(state: State = STATE, as_json: Json = False) -> None:
+    """Do everything once: start the stack, seal real data, train on it, verify, report."""
+    from pipeline.quickstart import run_quickstart
+
+    with reporting(as_json):
+        run_quickstart(state, as_json=as_json)
+
+
+@stack_app.command("up")
+def stack_up(state: State = STATE, as_json: Json = False) -> None:
+    """Start what does not run: S3 server, key service, releaser."""
+    with reporting(as_json):
+        embedded.up(state)
+        _show_stack(state, as_json)
+
+
+@stack_app.command("status")
+def stack_status(state: State = STATE, as_json: Json = False) -> None:
+    """Show what runs and where."""
+    with reporting(as_json):
+        _show_stack(state, as_json)
+
+
+@stack_app.command("down")
+def stack_down(state: State = STATE, as_json: Json = False) -> None:
+    """Stop everything; data and secrets stay in the state folder."""
+    with reporting(as_json):
+        embedded.down(state)
+        _show_stack(state, as_json)
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="Folder for run.yaml and evaluator.py.")],
+    as_json: Json = False,
+) -> None:
+    """Write a first run file and evaluator to start from."""
+    from pipeline.scaffold import write_first_run
+
+    with reporting(as_json):
+        written = write_first_run(folder)
+        if as_json:
+            print_json([str(path) for path in written])
+        else:
+            for path in written:
+                out.print(str(path))
+
+
+@app.command()
+def seal(
+    source: Annotated[Path, typer.Argument(help="JSONL file, or a folder of them.")],
+    uri: Annotated[str, typer.Argument(help="Prefix of the new dataset; ends with /.")],
+    key: Annotated[str, typer.Option(help="Key that wraps the dataset's keyset.")],
+    name: Annotated[str, typer.Option(help="Name of the dataset; default: from the URI.")] = "",
+    records_per_shard: Annotated[int, typer.Option(min=1)] = 100_000,
+    state: State = STATE,
+    as_json: Json = False,
+) -> None:
+    """Seal rows into a dataset: encrypted shards and a signed manifest."""
+    from pipeline.releaser_socket import ReleaserClient
+    from pipeline.sealing import describe
+    from pipeline.sealing import seal as seal_rows
+
+    with reporting(as_json):
+        stack = embedded.load(state)
+        target = parse(uri)
+        if target.bucket != stack.info.data_bucket:
+            raise BucketMissing(place=uri, expected=f"s3://{stack.info.data_bucket}/…")
+        sealed = seal_rows(
+            source,
+            target,
+            stack.owner_bucket(target.key),
+            ReleaserClient(stack.releaser_socket),
+            kms=key,
+            name=name or dataset_name(target.key),
+            records_per_shard=records_per_shard,
+        )
+        if as_json:
+            print_json(describe(sealed))
+        else:
+            manifest = sealed.manifest
+            out.print(
+                f"sealed {manifest.records} records in {len(manifest.shards)} shards at "
+                f"{sealed.uri}\nmanifest {sealed.manifest_sha256}\nsigned by {sealed.signer}"
+            )
+
+
+@app.command()
+def probe(as_json: Json = False) -> None:
+    """Try every layer of the sandbox on this machine."""
+    from pipeline.probing import probe_machine
+
+    with reporting(as_json):
+        found = probe_machine()
+        weak = [name for name, (_value, verdict) in found.items() if verdict == "open"]
+        if as_json:
+            rows = {n: {"value": v, "verdict": verdict} for n, (v, verdict) in found.items()}
+            print_json({"ok": not weak, "probes": rows})
+        else:
+            for name, (value, verdict) in found.items():
+                if verdict != "closed":
+                    out.print(f"{name:<28} {value:<14} {verdict}")
+            good = sum(verdict == "closed" for _value, verdict in found.values())
+            out.print(f"{good} of {len(found)} layers closed")
+        if weak:
+            raise SystemExit(1)
+
+
+@releaser_app.command("serve")
+def releaser_serve(
+    config: Annotated[Path, typer.Argument(help="The releaser's settings (releaser.json).")],
+) -> None:
+    """Answer on the releaser's socket until stopped."""
+    from pipeline.releaser_process import main as serve
+
+    with reporting(False):
+        serve(config)
+
+
+@releaser_app.command("measure")
+def releaser_measure(as_json: Json = False) -> None:
+    """Print the measurement of the enclave's code as installed here, for the owner to approve."""
+    from enclave.measurement import components, measure
+
+    with reporting(as_json):
+        if as_json:
+            print_json({"measurement": measure(), "components": list(components())})
+        else:
+            out.print(measure())
+
+
+@app.command(hidden=True)
+def docs(folder: Annotated[Path, typer.Argument()] = Path("docs/reference")) -> None:
+    """Generate the references of run file, errors and events."""
+    from pipeline.reference import write_references
+
+    write_references(folder)
+
+
+def dataset_name(key: str) -> str:
+    """``datasets/feedback/train/`` is called ``feedback.train``."""
+    parts = [part for part in key.split("/") if part and part != "datasets"]
+    return ".".join(parts).lower()
+
+
+def _show_stack(state: Path, as_json: bool) -> None:
+    rows = embedded.status(state)
+    if as_json:
+        print_json([{"name": r.name, "running": r.running, "endpoint": r.endpoint} for r in rows])
+        return
+    for row in rows:
+        mark = "[green]runs[/]   " if row.running else "[dim]stopped[/]"
+        out.print(f"{row.name:<10} {mark}  {row.endpoint}")
