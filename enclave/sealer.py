@@ -29,7 +29,8 @@ from enclave.probes import probe
 from enclave.secret_memory import SecretMemory
 from enclave.shards import Position, records
 from errors import StrongroomError
-from trainer.rows import FaultCode, RecordFault, decode_row
+from trainer.chat import FaultCode, RecordFault
+from trainer.rows import decode_row
 
 ZSTD_LEVEL = 3
 _READ_BYTES = 1 << 20

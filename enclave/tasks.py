@@ -34,6 +34,7 @@ from enclave.checkpoints import checkpoint_manifest
 from enclave.evaluator import EvaluatorProcess
 from enclave.orders import Orders
 from enclave.shards import Position, open_shard
+from trainer.chat import FaultCode, RecordFault
 from trainer.checkpoint import Checkpoint, load_adapter, resumed_state
 from trainer.config import TrainingConfig
 from trainer.evaluation import evaluate
@@ -41,7 +42,7 @@ from trainer.loop import train
 from trainer.lora import Policy
 from trainer.metrics import StepMetrics
 from trainer.prompts import check_prompt
-from trainer.rows import FaultCode, RecordFault, Row, SparseRows, decode_row
+from trainer.rows import Row, SparseRows, decode_row
 from trainer.schedule import needed_rows
 from trainer.scoring import ScoredRollout
 from trainer.state import TrainingState, new_state

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 
-from trainer.rows import FaultCode
+from trainer.chat import FaultCode
 
 #: Names of built-in exceptions, for failures nobody foresaw.
 EXCEPTIONS = frozenset(

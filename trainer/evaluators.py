@@ -16,8 +16,8 @@ import msgspec
 class Job(msgspec.Struct, frozen=True, kw_only=True):
     """One completion to score."""
 
-    messages: list[dict[str, str]]
-    """The prompt's messages followed by the assistant's completion (role and content each)."""
+    messages: list[dict[str, Any]]
+    """The prompt's messages followed by the assistant's completion (see ``trainer.chat``)."""
     ground_truth: Any = None
     """The row's ``ground_truth`` column: any JSON value, or ``None`` when the row has none."""
     extra: dict[str, Any] = {}

@@ -1,52 +1,22 @@
 """Rows of a data set: one JSON object a line, checked before anything is trained on it.
 
 A row has ``messages`` (a chat that the model is to continue), optionally ``ground_truth`` (any
-JSON value), and any other columns, which reach the evaluator as keyword arguments. A bad row
-raises :class:`RecordFault` with one of the enumerated codes, and never with the row's content.
+JSON value) and ``tools`` (function schemas for the template), and any other columns. All but the
+first two reach the evaluator as keyword arguments. A bad row raises :class:`RecordFault` with one
+of the enumerated codes, and never with the row's content.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import StrEnum
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import msgspec
 
+from trainer.chat import FaultCode, Message, RecordFault, check_messages, checked_tools
+
 MAX_RECORD_BYTES = 4 << 20
 """Longest record that is decoded, in bytes, unless a caller says otherwise."""
-
-
-class FaultCode(StrEnum):
-    """Everything that can be wrong with one record; the only text about it that may leave."""
-
-    BLANK = "blank"
-    TOO_LONG = "too_long"
-    NOT_JSON = "not_json"
-    NOT_OBJECT = "not_object"
-    MESSAGES_MISSING = "messages_missing"
-    MESSAGES_INVALID = "messages_invalid"
-    MESSAGES_END_WITH_ASSISTANT = "messages_end_with_assistant"
-    TEMPLATE_REFUSED = "template_refused"
-    PROMPT_TOO_LONG = "prompt_too_long"
-
-
-class RecordFault(ValueError):
-    """One record cannot be used; ``code`` says why."""
-
-    def __init__(self, code: FaultCode) -> None:
-        self.code = code
-        super().__init__(str(code))
-
-    def __reduce__(self) -> tuple[type[RecordFault], tuple[FaultCode]]:
-        return (RecordFault, (self.code,))
-
-
-class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One turn of a chat."""
-
-    role: Literal["system", "user", "assistant", "tool"]
-    content: str
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,10 +25,16 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     messages: tuple[Message, ...]
     ground_truth: Any = None
     extra: dict[str, Any] = {}
+    """All other columns, ``tools`` among them."""
 
-    def chat(self) -> list[dict[str, str]]:
-        """The messages as plain dictionaries, for chat templates and evaluators."""
-        return [{"role": message.role, "content": message.content} for message in self.messages]
+    @property
+    def tools(self) -> list[dict[str, Any]] | None:
+        """The functions that the model may call."""
+        return self.extra.get("tools")
+
+    def chat(self) -> list[dict[str, Any]]:
+        """The messages as plain dictionaries, for evaluators."""
+        return [message.plain() for message in self.messages]
 
 
 class Rows(Protocol):
@@ -99,6 +75,8 @@ def decode_row(line: bytes | memoryview, max_bytes: int = MAX_RECORD_BYTES) -> R
         raise RecordFault(FaultCode.MESSAGES_MISSING)
     messages = _messages(columns)
     del columns["messages"]
+    if "tools" in columns:
+        columns["tools"] = checked_tools(columns["tools"])
     return Row(messages=messages, ground_truth=columns.pop("ground_truth", None), extra=columns)
 
 
@@ -116,6 +94,7 @@ def _messages(columns: dict[str, Any]) -> tuple[Message, ...]:
         raise RecordFault(FaultCode.MESSAGES_INVALID) from None
     if not messages:
         raise RecordFault(FaultCode.MESSAGES_INVALID)
+    check_messages(messages)
     if messages[-1].role == "assistant":
         raise RecordFault(FaultCode.MESSAGES_END_WITH_ASSISTANT)
     return messages

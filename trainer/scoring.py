@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
@@ -20,7 +21,7 @@ class ScoredRollout(msgspec.Struct, frozen=True, kw_only=True):
     """The step that sampled it, from 1; 0 for an evaluation."""
     row: int
     """Index of its row in the data set."""
-    messages: list[dict[str, str]]
+    messages: list[dict[str, Any]]
     completion: str
     tokens: int
     score: float

@@ -12,13 +12,14 @@ from collections.abc import Sequence
 
 import torch
 
+from trainer.chat import Message
 from trainer.checkpoint import Checkpoint, resumed_state
 from trainer.config import TrainingConfig
 from trainer.evaluation import evaluate
 from trainer.evaluators import Job, Score
 from trainer.loop import train
 from trainer.lora import Policy
-from trainer.rows import Message, Row
+from trainer.rows import Row
 from trainer.state import new_state
 
 _ROWS = [

@@ -1,10 +1,11 @@
 import pytest
 import torch
 
+from trainer.chat import FaultCode, Message, RecordFault
 from trainer.engines import build_engine
 from trainer.prompts import check_prompt, encode_prompt, prompt_tokens
 from trainer.rollout import shared_prefix
-from trainer.rows import FaultCode, Message, RecordFault, Row
+from trainer.rows import Row
 
 
 def sample(policy, prompts, *, samples=3, max_tokens=6, temperature=1.0, seed=0, config):

@@ -7,11 +7,12 @@ import tokenizers
 import torch
 import transformers
 
+from trainer.chat import Message
 from trainer.config import LoraConfig, Sampling, TrainingConfig
 from trainer.evaluators import FunctionEvaluator
 from trainer.lora import attach_lora
 from trainer.model import load_base
-from trainer.rows import Message, Row
+from trainer.rows import Row
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}<s>{{ message['role'] }} {{ message['content'] }}</s>"
