@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -112,29 +112,38 @@ class Tasks:
             bytes(source), orders.evaluator.metrics, timeout_s=orders.evaluator.timeout_s
         )
         self._manifests = {dataset: self._manifest(dataset) for dataset in DATASETS}
+        self._asked: dict[frames.Dataset, Container[int]] = {
+            "train": frozenset(needed_rows(config, self._manifests["train"].records)),
+            "held_out": range(self._manifests["held_out"].records),
+        }
         self._bad_reported = 0
         self._progress_sent: Counter[str] = Counter()
         self._rows: SparseRows | None = None
         self._state: TrainingState | None = None
 
     def verify(self, command: frames.Verify) -> None:
-        """Authenticate every segment of one shard and check every record."""
+        """Authenticate every segment of one shard and check every record.
+
+        Prompts are rendered and measured for the rows that the run can come to: so much is known
+        before anything is trained or evaluated, at a cost that is small beside answering them.
+        """
         good = bad = 0
-        for line in self._lines(command.dataset, command.shard):
-            fault = _fault(line)
+        shards = self._manifests[command.dataset].shards
+        first = sum(shard.records for shard in shards[: command.shard])
+        for row, line in enumerate(self._lines(command.dataset, command.shard), first):
+            fault = self._fault(line, asks=row in self._asked[command.dataset])
             if fault is None:
                 good += 1
             else:
                 bad += 1
                 self._report_bad(fault)
-        shard = self._manifests[command.dataset].shards[command.shard]
         self._channel.send_record(
             frames.ShardVerified(
                 dataset=command.dataset,
                 shard=command.shard,
                 records=good,
                 bad_records=bad,
-                plaintext_bytes=shard.plaintext_bytes,
+                plaintext_bytes=shards[command.shard].plaintext_bytes,
             )
         )
 
@@ -142,7 +151,7 @@ class Tasks:
         """Score the held-out rows, with a checkpoint's adapter or without any."""
         if command.phase != "before":
             self._take_adapter(command.step)
-        rows = self._load("held_out", None)
+        rows = self._load("held_out")
         batch = 50
         done = 0
 
@@ -171,8 +180,7 @@ class Tasks:
     def train(self, command: frames.Train) -> None:
         """Train on: from the beginning, from where the last segment ended, or from a checkpoint."""
         if self._rows is None:
-            wanted = needed_rows(self._config, self._manifests["train"].records)
-            self._rows = self._load("train", wanted)
+            self._rows = self._load("train")
         state = self._state_after(command.from_step)
         rollouts: list[ScoredRollout] = []
 
@@ -254,36 +262,34 @@ class Tasks:
                 pass
         self.where.shard, self.where.position = -1, Position()
 
-    def _load(self, dataset: frames.Dataset, wanted: Sequence[int] | None) -> SparseRows:
-        """The wanted rows (all for ``None``) in one pass over the shards; the rest is let go."""
+    def _load(self, dataset: frames.Dataset) -> SparseRows:
+        """The rows that the run can come to, in one pass over the shards; the rest is let go."""
         manifest = self._manifests[dataset]
-        chosen = None if wanted is None else set(wanted)
         held: dict[int, Row] = {}
         index = bad = 0
         for shard in manifest.shards:
             for line in self._lines(dataset, shard.index):
-                if chosen is None or index in chosen:
-                    fault = _fault(line)
-                    if fault is None and line is not None:
-                        row = decode_row(line)
-                        fault = self._prompt_fault(row)
-                        held[index] = row
+                if index in self._asked[dataset]:
+                    fault = self._fault(line, asks=False)  # prompts were checked with the shard
                     if fault is not None:
                         bad += 1
                         self._report_bad(fault)
+                    elif line is not None:
+                        held[index] = decode_row(line)
                 index += 1
         if bad:
             raise RecordsRejected(actual=f"{bad}")
         return SparseRows(manifest.records, held)
 
-    def _prompt_fault(self, row: Row) -> FaultCode | None:
+    def _fault(self, line: bytes | None, *, asks: bool) -> FaultCode | None:
+        """What is wrong with a record; ``asks`` when the model is to be asked it."""
+        if line is None:
+            return FaultCode.TOO_LONG
         try:
-            check_prompt(
-                self._policy,
-                row,
-                self._config.max_prompt_tokens,
-                self._config.sampling.max_tokens,
-            )
+            row = decode_row(line)
+            if asks:
+                limit, longest = self._config.max_prompt_tokens, self._config.sampling.max_tokens
+                check_prompt(self._policy, row, limit, longest)
         except RecordFault as fault:
             return fault.code
         return None
@@ -352,13 +358,3 @@ class Tasks:
         self._progress_sent[activity] += 1
         if self._progress_sent[activity] <= frames.PROGRESS_LIMIT:
             self._channel.send_record(frames.Progress(activity=activity, done=done, total=total))
-
-
-def _fault(line: bytes | None) -> FaultCode | None:
-    if line is None:
-        return FaultCode.TOO_LONG
-    try:
-        decode_row(line)
-    except RecordFault as fault:
-        return fault.code
-    return None

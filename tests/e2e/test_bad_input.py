@@ -62,8 +62,8 @@ BAD_LINES = {
 }
 
 
-def row(index: int) -> bytes:
-    messages = [{"role": "user", "content": f"{CANARY} number {index:04d}"}]
+def row(index: int, times: int = 1) -> bytes:
+    messages = [{"role": "user", "content": f"{CANARY} number {index:04d}" * times}]
     return json.dumps({"messages": messages, "ground_truth": "a", "note": CANARY}).encode()
 
 
@@ -209,6 +209,8 @@ def tampered(forge: Forge) -> dict[str, str]:
             sealed,
         ),
         "bad-records": forge.dataset("bad-records", [[row(0)], some_bad_lines()]),
+        "long-train": forge.dataset("long-train", [[row(0)], [row(1, times=500)]]),
+        "long-held-out": forge.dataset("long-held-out", [[row(0), row(1, times=500), row(2)]]),
     }
 
 
@@ -279,6 +281,11 @@ def cases(
     found.add("manifests", train=tampered["bad-signature"], held_out=tampered["unknown-version"])
     for name in ("other-key", "lengths", "bit-flipped", "swapped", "older", "bad-records"):
         found.add(name, train=tampered[name])
+    found.add(
+        "long-prompts",
+        train=tampered["long-train"],
+        held_out=tampered["long-held-out"],
+    )
     found.add("no-dataset", train="s3://acme-data/datasets/nowhere/")
     found.add(
         "no-bucket",
@@ -453,6 +460,21 @@ def test_bad_records_are_all_named_before_any_training(
     assert left(auditor, "bad-records") == LEFT_BY_A_FAILED_RUN
     types = auditor.types("bad-bad-records")
     assert types.count("record.rejected") == len(BAD_LINES)
+    assert "evaluation.finished" not in types
+    assert "training.step" not in types
+
+
+def test_prompts_that_are_too_long_are_all_named_before_any_training(
+    cases: Cases, tampered: dict[str, str], auditor: Any
+) -> None:
+    result = cases.result("long-prompts")
+    assert result.code == 2
+    assert [(error["place"], error["actual"]) for error in result.errors[:-1]] == [
+        (f"{tampered['long-train']}shard-00001.sealed:1", "prompt_too_long"),
+        (f"{tampered['long-held-out']}shard-00000.sealed:2", "prompt_too_long"),
+    ]
+    types = auditor.types("bad-long-prompts")
+    assert types.count("record.rejected") == 2
     assert "evaluation.finished" not in types
     assert "training.step" not in types
 
