@@ -98,3 +98,16 @@ class RecordRejected(ChannelError):
     fault = Fault.INPUT
     exit_code = Exit.BAD_INPUT
     remedy = "Correct the record in its source and seal the dataset again under a new name."
+
+
+class NotParquet(ChannelError):
+    """A source of rows begins like Parquet and is none, or cannot be read to its end."""
+
+    code = "SR-DATA-005"
+    title = "the Parquet file cannot be read"
+    fault = Fault.INPUT
+    exit_code = Exit.BAD_INPUT
+    remedy = (
+        "Write the file again, without encryption. Columns may be text, numbers, booleans, nulls, "
+        "and lists and structs of those."
+    )

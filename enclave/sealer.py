@@ -1,9 +1,9 @@
 """The ``seal`` enclave: rows in, sealed shards out; no network beside the plaintext.
 
-Reads the owner's JSONL files (plain or zstd), checks every record first, and only when all are good
-seals them into shards. The files' names come as arguments, since stage A must know what stays
-readable. Source files are read twice; a file that changes in between changes the record count,
-which fails.
+Reads the owner's files (JSONL, plain or zstd, or Parquet), checks every record first, and only when
+all are good seals them into shards of JSONL, whatever they came as (docs/adr/0010). The files'
+names come as arguments, since stage A must know what stays readable. Source files are read twice; a
+file that changes in between changes the record count, which fails.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ from trainer.rows import decode_row
 ZSTD_LEVEL = 3
 _READ_BYTES = 1 << 20
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+PARQUET_MAGIC = b"PAR1"
+SOURCES = ("*.jsonl", "*.jsonl.zst", "*.parquet")
 
 
 def main(fd: int, assurance: Assurance, arguments: Sequence[str]) -> None:
@@ -47,8 +49,14 @@ def main(fd: int, assurance: Assurance, arguments: Sequence[str]) -> None:
     sources = [os.open(name, os.O_RDONLY | os.O_CLOEXEC) for name in names]
     warm_up_primitives()
     zstandard.ZstdCompressor(level=ZSTD_LEVEL).compressobj().compress(b"warm")
-    if assurance != "A0":
+    locked = assurance != "A0"
+    if locked:
         lock_files_and_network(library_paths())
+    if any(_is_parquet(source) for source in sources):
+        from enclave import parquet  # it starts threads, which stage A does not take
+
+        parquet.warm_up()
+    if locked:
         lock_system_calls()
     seen = probe(expected_fds=(fd, *sources), secret_memory=window.kind)
     attested = attest(
@@ -88,32 +96,57 @@ class _File:
         return os.read(self._source, size if size > 0 else _READ_BYTES)
 
 
-def _lines(source: int, position: Position) -> Iterator[bytes | None]:
+def _is_parquet(source: int) -> bool:
+    return os.pread(source, 4, 0) == PARQUET_MAGIC
+
+
+def _lines(source: int, position: Position) -> Iterator[bytes | FaultCode]:
+    """A file's rows as JSON, or what is wrong with them."""
+    if _is_parquet(source):
+        from enclave import parquet
+
+        return parquet.rows(source, position)
     file = _File(source)
-    return records(file, position, compressed=file.is_zstd)
+    lines = records(file, position, compressed=file.is_zstd)
+    return (FaultCode.TOO_LONG if line is None else line for line in lines)
 
 
 def _check(channel: Channel, index: int, source: int) -> tuple[int, int]:
-    """Good and bad records of one file; each bad one is reported by line."""
+    """Good and bad records of one file; each bad one is reported by line, columns by number."""
     if _File(source).is_zstd:
         check_whole(source)
-    position = Position()
     good = bad = 0
-    for line in _lines(source, position):
-        try:
-            if line is None:
-                raise RecordFault(FaultCode.TOO_LONG)
-            decode_row(line)
+    for line, fault in _faults(source):
+        if fault is None:
             good += 1
-        except RecordFault as fault:
-            bad += 1
-            if bad <= frames.BAD_RECORD_LIMIT:
-                channel.send_record(
-                    frames.BadRecord(
-                        dataset="train", shard=index, line=position.line, fault=str(fault.code)
-                    )
-                )
+            continue
+        bad += 1
+        if bad <= frames.BAD_RECORD_LIMIT:
+            channel.send_record(
+                frames.BadRecord(dataset="train", shard=index, line=line, fault=str(fault))
+            )
     return good, bad
+
+
+def _faults(source: int) -> Iterator[tuple[int, FaultCode | None]]:
+    """What is wrong with each row of a file, by line; with its columns, if with any."""
+    if _is_parquet(source):
+        from enclave import parquet
+
+        unfit = list(parquet.unfit_columns(source))
+        if unfit:
+            yield from unfit
+            return
+    position = Position()
+    for line in _lines(source, position):
+        if isinstance(line, FaultCode):
+            yield position.line, line
+            continue
+        try:
+            decode_row(line)
+            yield position.line, None
+        except RecordFault as fault:
+            yield position.line, fault.code
 
 
 def _seal(
@@ -124,7 +157,7 @@ def _seal(
     keysets: dict[str, Keyset],
 ) -> None:
     keyset = keysets["dataset"]
-    rows = (line for source in sources for line in _lines(source, Position()) if line is not None)
+    rows = _good(sources)
     count = 0
     shard = 0
     while count < total:
@@ -150,9 +183,15 @@ def _seal(
         shard += 1
 
 
+def _good(sources: Sequence[int]) -> Iterator[bytes]:
+    for source in sources:
+        for line in _lines(source, Position()):
+            if not isinstance(line, FaultCode):
+                yield line
+
+
 def source_files(source: Path) -> list[Path]:
-    """The JSONL files that ``source`` names: itself, or those in the folder, by name."""
+    """The files of rows that ``source`` names: itself, or those in the folder, by name."""
     if source.is_dir():
-        found = [*source.glob("*.jsonl"), *source.glob("*.jsonl.zst")]
-        return sorted(found)
+        return sorted(path for kind in SOURCES for path in source.glob(kind))
     return [source]

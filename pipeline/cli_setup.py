@@ -71,7 +71,7 @@ def init(
 
 @app.command()
 def seal(
-    source: Annotated[Path, typer.Argument(help="JSONL file, or a folder of them.")],
+    source: Annotated[Path, typer.Argument(help="JSONL or Parquet file, or a folder of them.")],
     uri: Annotated[str, typer.Argument(help="Prefix of the new dataset; ends with /.")],
     key: Annotated[str, typer.Option(help="Key that wraps the dataset's keyset.")],
     name: Annotated[str, typer.Option(help="Name of the dataset; default: from the URI.")] = "",

@@ -201,7 +201,7 @@ class SourceMissing(ProcessError):
     title = "there are no rows to seal"
     fault = Fault.INPUT
     exit_code = Exit.BAD_INPUT
-    remedy = "Name a JSONL file (.jsonl or .jsonl.zst), or a folder that holds some."
+    remedy = "Name a file of rows (.jsonl, .jsonl.zst or .parquet), or a folder that holds some."
 
 
 class DatasetNameInvalid(ProcessError):

@@ -37,9 +37,12 @@ from enclave.words import DETAILS
 from errors import ErrorList, StrongroomError, all_codes
 from pipeline.process_errors import DatasetExists, DatasetNameInvalid, SourceMissing
 from pipeline.releaser_socket import ReleaserClient
+from trainer.chat import FaultCode
 
 #: What a manifest can hold as its dataset's name, see ``crypto.manifest``.
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}")
+#: Faults whose number is that of a column.
+_OF_COLUMNS = frozenset((FaultCode.COLUMN_TYPE, FaultCode.COLUMN_REPEATED))
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ def seal(
     records_per_shard: int,
     progress: Callable[[int], None] = lambda _records: None,
 ) -> Sealed:
-    """Seal the JSONL rows of ``source`` (a file or a folder) into ``target``.
+    """Seal the rows of ``source`` (a JSONL or Parquet file, or a folder of them) into ``target``.
 
     Raises ``ErrorList`` with every bad record by file and line; nothing is written then.
     """
@@ -72,7 +75,7 @@ def seal(
     files = source_files(source)
     missing = [file for file in files if not file.is_file()] if files else [source]
     if missing:
-        raise SourceMissing(place=str(missing[0]), expected="a .jsonl or .jsonl.zst file")
+        raise SourceMissing(place=str(missing[0]), expected="a .jsonl, .jsonl.zst or .parquet file")
     existing = next(iter(bucket.list(target.key)), None)
     if existing is not None:
         raise DatasetExists(place=str(target), actual=existing.key)
@@ -140,7 +143,8 @@ def _receive(
         record = channel.recv_record(RECORDS)
         match record:
             case frames.BadRecord() if _names_a_line(record, len(files)):
-                place = f"{files[record.shard]}:{record.line}"
+                column = " column " if record.fault in _OF_COLUMNS else ":"
+                place = f"{files[record.shard]}{column}{record.line}"
                 bad.append(RecordRejected(place=place, actual=record.fault))
             case frames.Put() if record.index == len(shards):
                 digest, size = hashlib.sha256(), 0

@@ -8,6 +8,8 @@ import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import zstandard
 
@@ -194,6 +196,36 @@ def test_a_cut_archive_is_told(tmp_path):
     assert drive([cut]).done
 
 
+def test_parquet_and_lines_are_sealed_alike(tmp_path):
+    """In a locked-down enclave, so that Arrow's reading is seen to pass its walls."""
+    chats = [[{"role": "user", "content": f"hi {n}"}] for n in range(300)]
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"messages": chats, "id": list(range(300))}), path, row_group_size=70)
+    found = drive([path, rows(tmp_path / "b.jsonl", [GOOD])], per_shard=200)
+    assert found.done
+    sealed = [json.loads(line) for shard in found.rows("feedback.train") for line in shard]
+    assert sealed[:-1] == [{"messages": chat, "id": n} for n, chat in enumerate(chats)]
+    assert sealed[-1] == json.loads(GOOD)
+    assert [said.records for said, _ in found.shards] == [200, 101]
+
+
+def test_bad_rows_and_columns_of_parquet_are_listed(tmp_path):
+    chats = [[{"role": "user", "content": "hi"}], [], None]
+    bad_rows, bad_columns, cut = (tmp_path / f"{name}.parquet" for name in "abc")
+    pq.write_table(pa.table({"messages": chats, "x": [0.5, 1.0, float("nan")]}), bad_rows)
+    pq.write_table(pa.table({"messages": chats, "x": [b"1"] * 3, "y": [b"2"] * 3}), bad_columns)
+    found = drive([bad_rows, bad_columns])
+    assert found.bad == [
+        (0, 2, "messages_invalid"),
+        (0, 3, "not_finite"),
+        (1, 2, "column_type"),
+        (1, 3, "column_type"),
+    ]
+    assert (found.failure, found.shards) == ("SR-DATA-001", [])
+    cut.write_bytes(bad_rows.read_bytes()[:-5])
+    assert drive([cut]).failure == "SR-DATA-005"
+
+
 def test_it_takes_no_other_command(tmp_path):
     found = drive(
         [rows(tmp_path / "a.jsonl", [GOOD])], command=frames.Train(from_step=0, to_step=1)
@@ -205,7 +237,10 @@ def test_it_takes_no_other_command(tmp_path):
 @pytest.mark.parametrize(
     ("names", "expected"),
     [
-        (["b.jsonl", "a.jsonl", "c.jsonl.zst"], ["a.jsonl", "b.jsonl", "c.jsonl.zst"]),
+        (
+            ["b.jsonl", "a.jsonl", "c.jsonl.zst", "aa.parquet"],
+            ["a.jsonl", "aa.parquet", "b.jsonl", "c.jsonl.zst"],
+        ),
         (["notes.txt", "a.json", "a.jsonl.gz"], []),
     ],
 )
