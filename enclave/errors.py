@@ -229,3 +229,26 @@ class EvaluatorAmbiguous(EvaluatorError):
     title = "the evaluator has several functions that score, or an evaluation test of another mode"
     exit_code = Exit.BAD_INPUT
     remedy = "Keep one of them; an @evaluation_test must have mode pointwise or groupwise."
+
+
+class EnvironmentMissing(EvaluatorError):
+    code = "SR-EVAL-020"
+    title = "max_turns is above 1, and the evaluator defines no environment"
+    exit_code = Exit.BAD_INPUT
+    remedy = "Define class Environment with reset and step, or leave max_turns at 1."
+
+
+class EnvironmentUnused(EvaluatorError):
+    code = "SR-EVAL-021"
+    title = "the evaluator defines an environment, and max_turns is 1"
+    exit_code = Exit.BAD_INPUT
+    remedy = "Set training.sampling.max_turns, or remove class Environment."
+
+
+class TurnInvalid(EvaluatorError):
+    code = "SR-EVAL-022"
+    title = "what the environment returned is no turn of a conversation"
+    remedy = (
+        "reset returns messages or None; step returns done, messages by user, tool or system "
+        "unless done, and, without evaluate, a reward."
+    )

@@ -17,7 +17,7 @@ import select
 import signal
 import socket
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -26,6 +26,8 @@ import msgspec
 from enclave import evaluator_child
 from enclave.errors import (
     ChildSetupFailed,
+    EnvironmentMissing,
+    EnvironmentUnused,
     EvaluateMissing,
     EvaluatorAmbiguous,
     EvaluatorCrashed,
@@ -40,27 +42,34 @@ from enclave.errors import (
     MetricUndeclared,
     ScoreInvalid,
     ScoreNotFinite,
+    TurnInvalid,
 )
 from enclave.evaluator_messages import (
     BUILTIN_EXCEPTIONS,
     MAX_ANSWER_BYTES,
     MAX_BATCH_BYTES,
     MAX_SOURCE_BYTES,
+    MAX_TURN_BYTES,
     Answer,
     Batch,
     Failed,
     Loaded,
+    Opened,
     Ready,
     Request,
+    Reset,
     Row,
     Source,
+    Step,
+    Turned,
     frame,
 )
 from enclave.lockdown import library_paths
 from enclave.probe_names import EVALUATOR, known
-from trainer.evaluators import Job, Score
+from trainer.chat import Message, RecordFault, check_messages, check_turn
+from trainer.evaluators import Job, Reply, Score, Turn
 
-_A = TypeVar("_A", Ready, Loaded, Row)
+_A = TypeVar("_A", Ready, Loaded, Row, Opened, Turned)
 
 _PROC = "/proc"
 _START_S = 30.0
@@ -69,16 +78,22 @@ _ERRORS: dict[str, type[EvaluatorError]] = {
     "syntax": EvaluatorSyntax,
     "missing": EvaluateMissing,
     "ambiguous": EvaluatorAmbiguous,
+    "no_environment": EnvironmentMissing,
+    "unused_environment": EnvironmentUnused,
     "raised": EvaluatorRaised,
     "forbidden": EvaluatorForbidden,
     "invalid": ScoreInvalid,
     "not_finite": ScoreNotFinite,
     "undeclared": MetricUndeclared,
+    "turn_invalid": TurnInvalid,
 }
 
 
 class EvaluatorProcess:
-    """A running evaluator process, made by :meth:`start`; a ``trainer.evaluators.Evaluator``."""
+    """A running evaluator process, made by :meth:`start`.
+
+    A ``trainer.evaluators.Evaluator``, and an ``Environment`` when it was loaded as one.
+    """
 
     def __init__(self, channel: socket.socket, pid: int, pidfd: int) -> None:
         self._channel, self._pid, self._pidfd = channel, pid, pidfd
@@ -123,12 +138,18 @@ class EvaluatorProcess:
         return frozenset((self._channel.fileno(), self._pidfd))
 
     def load(
-        self, source: bytes, metrics: Collection[str] = (), *, timeout_s: float = 30.0
+        self,
+        source: bytes,
+        metrics: Collection[str] = (),
+        *,
+        timeout_s: float = 30.0,
+        environment: bool = False,
     ) -> None:
         """Compile and run the customer's file, which must define ``evaluate``.
 
         ``metrics`` are the names that the plan declares beside ``score``. ``timeout_s`` bounds
-        this call and, from then on, each row. Raises ``EvaluatorError``.
+        this call and, from then on, each row. ``environment`` says whether the file has to define
+        one, too; it may not otherwise. Raises ``EvaluatorError``.
         """
         if len(source) > MAX_SOURCE_BYTES:
             raise EvaluatorTooLarge(
@@ -138,7 +159,7 @@ class EvaluatorProcess:
         self._lines = source.count(b"\n") + source.count(b"\r") + 2
         self._timeout_s = timeout_s
         deadline = time.monotonic() + timeout_s
-        self._send(Source(source, list(self._metrics)), deadline, None)
+        self._send(Source(source, list(self._metrics), environment), deadline, None)
         self._receive(Loaded, deadline, None)
 
     def score(self, jobs: Sequence[Job], timeout_s: float | None = None) -> list[Score]:
@@ -154,6 +175,29 @@ class EvaluatorProcess:
             metrics = {name: value for name, value in pairs if value is not None}
             scores.append(Score(score=answer.score, metrics=metrics))
         return scores
+
+    def reset(self, jobs: Sequence[Job]) -> list[tuple[Message, ...] | None]:
+        """Begin a conversation for each job. Raises ``EvaluatorError``; see ``Environment``."""
+        self._send(Reset(list(jobs)), time.monotonic() + self._timeout_s, 0)
+        openings = []
+        for row in range(len(jobs)):
+            messages = self._receive(Opened, time.monotonic() + self._timeout_s, row).messages
+            if messages is not None:
+                self._check(check_messages, messages, row)
+            openings.append(messages)
+        return openings
+
+    def step(self, replies: Sequence[Reply]) -> list[Turn]:
+        """One turn for each reply. Raises ``EvaluatorError``, its row the conversation's."""
+        self._send(Step(list(replies)), time.monotonic() + self._timeout_s, 0)
+        turns = []
+        for reply in replies:
+            deadline = time.monotonic() + self._timeout_s
+            turn = self._receive(Turned, deadline, reply.episode).turn
+            if not turn.done:
+                self._check(check_turn, turn.messages, reply.episode)
+            turns.append(turn)
+        return turns
 
     def close(self) -> None:
         """Kill the process, if it lives, and wait for it."""
@@ -184,7 +228,7 @@ class EvaluatorProcess:
 
     def _receive(self, kind: type[_A], deadline: float, row: int | None) -> _A:
         length = int.from_bytes(self._exactly(4, deadline, row), "little")
-        if length > MAX_ANSWER_BYTES:
+        if length > (MAX_TURN_BYTES if kind in (Opened, Turned) else MAX_ANSWER_BYTES):
             raise self._broken(row)
         try:
             answer = self._decoder.decode(self._exactly(length, deadline, row))
@@ -224,6 +268,15 @@ class EvaluatorProcess:
             column=failed.column or None,
             actual=failed.exception if failed.kind == "raised" else "",
         )
+
+    def _check(
+        self, check: Callable[[Sequence[Message]], None], messages: Sequence[Message], row: int
+    ) -> None:
+        """Hold messages against ``check`` again: the child did so, if it was honest."""
+        try:
+            check(messages)
+        except RecordFault:
+            raise self._broken(row) from None
 
     def _broken(self, row: int | None) -> EvaluatorError:
         self._end()

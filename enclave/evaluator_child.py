@@ -17,7 +17,7 @@ import socket
 import sys
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
 from numbers import Real
@@ -27,15 +27,19 @@ from typing import Any, NoReturn
 import msgspec
 
 from enclave import eval_protocol, filters, landlock, lockdown, probes, syscalls
+from enclave.environment_child import Episodes, TurnRefused
 from enclave.evaluator_messages import (
     FILE,
     Answer,
+    Batch,
     Failed,
     Loaded,
     Ready,
     Request,
+    Reset,
     Row,
     Source,
+    Step,
     frame,
 )
 from trainer.evaluators import Job
@@ -149,6 +153,8 @@ class _Evaluate:
     score: Callable[[Sequence[Job]], Sequence[Any]]
     by_group: bool
     """Whether it wants all completions of a row at once."""
+    episodes: Episodes | None = None
+    """Its environment's conversations, when it defines one."""
 
 
 def _serve(stream: _Stream) -> NoReturn:
@@ -159,34 +165,80 @@ def _serve(stream: _Stream) -> NoReturn:
         try:
             if isinstance(request, Source):
                 metrics = tuple(request.metrics)
-                evaluate = _load(request.text, metrics)
+                evaluate = _load(request, metrics)
                 stream.send(Loaded())
                 continue
             if evaluate is None:
                 raise _Problem(Failed("missing"))
+            if not isinstance(request, Batch):
+                _converse(stream, evaluate.episodes, request)
+                continue
             for jobs in _together(request.jobs, evaluate.by_group):
                 for result in evaluate.score(jobs):
                     stream.send(_answer(result, metrics))
         except _Problem as problem:
             stream.send(problem.failed)
+        except TurnRefused as refused:
+            stream.send(Failed(refused.kind))
         except BaseException as error:
             stream.send(_failure(error))
 
 
-def _load(text: bytes, metrics: tuple[str, ...]) -> _Evaluate:
+def _converse(stream: _Stream, episodes: Episodes | None, request: Reset | Step) -> None:
+    if episodes is None:
+        raise _Problem(Failed("no_environment"))
+    if isinstance(request, Reset):
+        episodes.clear()
+        for job in request.jobs:
+            stream.send(episodes.reset(job))
+    else:
+        for reply in request.replies:
+            stream.send(episodes.step(reply))
+
+
+def _load(source: Source, metrics: tuple[str, ...]) -> _Evaluate:
     module = types.ModuleType("evaluator")
     module.__file__ = FILE
     sys.modules["evaluator"] = module  # dataclasses and pickle look their module up
     eval_protocol.install()
     try:
-        code = compile(text, FILE, "exec", dont_inherit=True)
+        code = compile(source.text, FILE, "exec", dont_inherit=True)
     except SyntaxError as error:
         line, column = error.lineno or 0, error.offset or 0
         raise _Problem(Failed("syntax", max(line, 0), max(column, 0))) from None
     except ValueError:  # null bytes
         raise _Problem(Failed("syntax")) from None
     exec(code, module.__dict__)  # noqa: S102 - what this process is for
-    return _evaluate_of(module.__dict__, metrics)
+    environment = _environment_of(module.__dict__)
+    if environment is None:
+        if source.environment:
+            raise _Problem(Failed("no_environment"))
+        return _evaluate_of(module.__dict__, metrics)
+    if not source.environment:
+        raise _Problem(Failed("unused_environment"))
+    return _with_environment(module.__dict__, metrics, Episodes(environment, metrics, _number))
+
+
+def _environment_of(names: Mapping[str, Any]) -> type | None:
+    """The file's own class; jinja2, for one, has an ``Environment`` to import, too."""
+    found = names.get("Environment")
+    own = isinstance(found, type) and found.__module__ == names["__name__"]
+    return found if own else None
+
+
+def _with_environment(
+    names: Mapping[str, Any], metrics: tuple[str, ...], episodes: Episodes
+) -> _Evaluate:
+    """Score as the file says; by the steps' rewards when it says nothing."""
+    try:
+        evaluate = _evaluate_of(names, metrics)
+    except _Problem as problem:
+        if problem.failed.kind != "missing":
+            raise
+        evaluate = _Evaluate(lambda jobs: [episodes.result(job) for job in jobs], by_group=False)
+    else:
+        episodes.scores = False
+    return replace(evaluate, episodes=episodes)
 
 
 def _evaluate_of(names: Mapping[str, Any], metrics: tuple[str, ...]) -> _Evaluate:

@@ -109,7 +109,10 @@ class Tasks:
         self._outputs: StreamingKey = attested.keysets[OUTPUTS].streaming()
         source = self._fetcher.whole(frames.Fetch(kind="evaluator"), orders.evaluator.sha256)
         evaluator.load(
-            bytes(source), orders.evaluator.metrics, timeout_s=orders.evaluator.timeout_s
+            bytes(source),
+            orders.evaluator.metrics,
+            timeout_s=orders.evaluator.timeout_s,
+            environment=config.sampling.max_turns > 1,
         )
         self._manifests = {dataset: self._manifest(dataset) for dataset in DATASETS}
         self._asked: dict[frames.Dataset, Container[int]] = {
@@ -288,8 +291,7 @@ class Tasks:
         try:
             row = decode_row(line)
             if asks:
-                limit, longest = self._config.max_prompt_tokens, self._config.sampling.max_tokens
-                check_prompt(self._policy, row, limit, longest)
+                check_prompt(self._policy, row, self._config)
         except RecordFault as fault:
             return fault.code
         return None

@@ -2,8 +2,9 @@
 
 A group's row is ``[prompt | c1 | c2 | … | cG]`` with a tree mask: a completion sees the prompt and
 its own past, never its siblings, and its positions go on from the prompt's. The last token of a
-completion predicts nothing and is left out. What all prompts of the batch share is cut off the rows
-and stands before them once.
+completion predicts nothing and is left out. What an environment said in a conversation is context:
+such tokens are seen by those after them and are no targets. What all prompts of the batch share is
+cut off the rows and stands before them once.
 
 Log-probabilities and gradients are those of one pass per completion
 (``tests/invariants/test_trainer_batch.py``).
@@ -63,10 +64,10 @@ def pack_groups(rollouts: Rollouts, groups: Sequence[int], keep_PG: Tensor) -> G
     own = [group * rollouts.samples + keep_PG[group].nonzero().squeeze(1) for group in groups]
     members = torch.cat(own)
     lengths_C = rollouts.lengths_B[members]
-    completions = [[rollouts.tokens_BT[b, : rollouts.lengths_B[b]] for b in group] for group in own]
+    branches = [[_branch(rollouts, int(member)) for member in group] for group in own]
     rows = [
         _row(prompt[prefix:], prefix, group)
-        for prompt, group in zip(prompts, completions, strict=True)
+        for prompt, group in zip(prompts, branches, strict=True)
     ]
     width = max(len(row.ids) for row in rows)
     ids_NS = torch.zeros(len(rows), width, dtype=torch.int64)
@@ -85,14 +86,33 @@ def pack_groups(rollouts: Rollouts, groups: Sequence[int], keep_PG: Tensor) -> G
         positions_NS=positions_NS,
         visible_NSL=torch.cat([visible_NSF, visible_NSS], dim=2),
         source_K=torch.cat([n * width + row.source for n, row in enumerate(rows)]),
-        targets_K=torch.cat([tokens for group in completions for tokens in group]),
+        targets_K=torch.cat([branch.ids[branch.drawn] for group in branches for branch in group]),
         sampler_logprobs_K=torch.cat(
-            [rollouts.logprobs_BT[member, : rollouts.lengths_B[member]] for member in members]
+            [branch.logprobs[branch.drawn] for group in branches for branch in group]
         ),
         completion_K=torch.repeat_interleave(torch.arange(len(members)), lengths_C),
         lengths_C=lengths_C,
         members_C=members,
     )
+
+
+@dataclass(frozen=True)
+class _Branch:
+    """What follows the prompt in one completion."""
+
+    ids: Tensor
+    logprobs: Tensor
+    drawn: Tensor
+    """Which of them were sampled; only these are targets. The last one always was."""
+
+
+def _branch(rollouts: Rollouts, member: int) -> _Branch:
+    size = int(rollouts.sizes_B[member])
+    given = torch.zeros(size, dtype=torch.bool)
+    if rollouts.given_BT is not None:
+        given = rollouts.given_BT[member, :size]
+    ids, logprobs = rollouts.tokens_BT[member, :size], rollouts.logprobs_BT[member, :size]
+    return _Branch(ids, logprobs, ~given)
 
 
 @dataclass(frozen=True)
@@ -103,11 +123,10 @@ class _Row:
     source: Tensor
 
 
-def _row(prompt: Sequence[int], prefix: int, completions: Sequence[Tensor]) -> _Row:
+def _row(prompt: Sequence[int], prefix: int, branches: Sequence[_Branch]) -> _Row:
     """One group: ``prompt`` is what follows the shared ``prefix`` tokens."""
     size = len(prompt)
-    branches = [completion[:-1] for completion in completions]
-    total = size + sum(len(branch) for branch in branches)
+    total = size + sum(len(branch.ids) - 1 for branch in branches)
     visible = torch.zeros(total, total, dtype=torch.bool)
     visible[:, :size] = True
     visible[:size, :size] = torch.ones(size, size).tril().bool()
@@ -115,14 +134,18 @@ def _row(prompt: Sequence[int], prefix: int, completions: Sequence[Tensor]) -> _
     sources = []
     start = size
     for branch in branches:
-        stop = start + len(branch)
-        visible[start:stop, start:stop] = torch.ones(len(branch), len(branch)).tril().bool()
-        positions.append(torch.arange(len(branch)) + prefix + size)
+        length = len(branch.ids) - 1
+        stop = start + length
+        visible[start:stop, start:stop] = torch.ones(length, length).tril().bool()
+        positions.append(torch.arange(length) + prefix + size)
         # The prompt's last position predicts the first token; each branch token, the next one.
-        sources.append(torch.cat([torch.tensor([size - 1]), torch.arange(start, stop)]))
+        source = torch.cat([torch.tensor([size - 1]), torch.arange(start, stop)])
+        sources.append(source[branch.drawn])
         start = stop
     return _Row(
-        ids=torch.cat([torch.tensor(prompt, dtype=torch.int64), *branches]),
+        ids=torch.cat(
+            [torch.tensor(prompt, dtype=torch.int64), *(branch.ids[:-1] for branch in branches)]
+        ),
         positions=torch.cat(positions),
         visible=visible,
         source=torch.cat(sources),

@@ -36,6 +36,8 @@ class FaultCode(StrEnum):
     TEMPLATE_REFUSED = "template_refused"
     TEMPLATE_WITHOUT_TOOLS = "template_without_tools"
     """The row has tools or tool calls, and the base model's template would leave them out."""
+    TEMPLATE_REWRITES = "template_rewrites"
+    """A further turn changes what the base model's template wrote before it."""
     PROMPT_TOO_LONG = "prompt_too_long"
 
 
@@ -97,7 +99,11 @@ class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def check_messages(messages: Sequence[Message]) -> None:
-    """Raise :class:`RecordFault` unless what tools say and are told hangs together."""
+    """Raise :class:`RecordFault` unless the model can be asked to continue the chat."""
+    if not messages:
+        raise RecordFault(FaultCode.MESSAGES_INVALID)
+    if messages[-1].role == "assistant":
+        raise RecordFault(FaultCode.MESSAGES_END_WITH_ASSISTANT)
     called: set[str | None] = set()
     for message in messages:
         if message.content is not None and not message.tool_calls and message.tool_call_id is None:
@@ -126,6 +132,15 @@ def arguments_of(arguments: str | dict[str, Any]) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise RecordFault(FaultCode.TOOL_CALLS_INVALID)
     return found
+
+
+def check_turn(messages: Sequence[Message]) -> None:
+    """Raise :class:`RecordFault` unless an environment may say this to the model."""
+    for message in messages:
+        if message.role == "assistant" or message.content is None or message.tool_calls:
+            raise RecordFault(FaultCode.MESSAGES_INVALID)
+    if not messages:
+        raise RecordFault(FaultCode.MESSAGES_INVALID)
 
 
 class _Function(msgspec.Struct):

@@ -188,6 +188,35 @@ class Sampling(_Config):
     max_tokens: int = Field(
         default=256, ge=1, le=32768, description="Longest completion, in tokens."
     )
+    max_turns: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="Completions in one conversation, at most. Above 1 the evaluator file's "
+        "Environment answers them; max_tokens is then for each.",
+    )
+    max_context_tokens: int | None = Field(
+        default=None,
+        ge=1,
+        le=131072,
+        description="A conversation ends when its next completion might take it beyond this many "
+        "tokens, prompt included; what the base model takes when not given. Only with max_turns "
+        "above 1.",
+    )
+
+    @property
+    def longest(self) -> int:
+        """Tokens that can be sampled in one conversation, at most."""
+        return self.max_tokens * self.max_turns
+
+    @model_validator(mode="after")
+    def _context_has_a_use(self) -> Self:
+        if self.max_context_tokens is not None:
+            if self.max_turns == 1:
+                raise ValueError("max_context_tokens has no effect unless max_turns is above 1")
+            if self.max_context_tokens <= self.max_tokens:
+                raise ValueError("max_context_tokens must be above max_tokens")
+        return self
 
 
 class HfEngine(_Config):
@@ -286,10 +315,14 @@ class TrainingConfig(_Config):
         default=1024, ge=1, le=131072, description="Longest prompt, in tokens; longer is a fault."
     )
 
+    def context_tokens(self, max_positions: int) -> int:
+        """Longest conversation, prompt included, on a base model of ``max_positions``."""
+        return min(max_positions, self.sampling.max_context_tokens or max_positions)
+
     @model_validator(mode="after")
     def _settings_go_together(self) -> Self:
         method = self.method
-        if isinstance(method, DapoMethod) and method.overlong_buffer >= self.sampling.max_tokens:
+        if isinstance(method, DapoMethod) and method.overlong_buffer >= self.sampling.longest:
             raise ValueError("overlong_buffer must be below sampling.max_tokens")
         if isinstance(method, RlooMethod) and self.sampler_correction is not None:
             raise ValueError("sampler_correction is per token; rloo's ratio is per completion")

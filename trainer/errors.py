@@ -90,3 +90,22 @@ class RowsMissing(TrainError):
     fault = Fault.INPUT
     exit_code = Exit.BAD_INPUT
     remedy = "Seal a data set with at least one row."
+
+
+class EnvironmentMisbehaved(TrainError):
+    code = "SR-TRAIN-020"
+    title = "the environment did not give one answer for each conversation, the same for one row"
+    fault = Fault.INPUT
+    exit_code = Exit.BAD_INPUT
+    remedy = "Let reset return the same messages whenever it gets the same row."
+
+
+class ConversationFailed(TrainError):
+    code = "SR-TRAIN-021"
+    title = "a conversation cannot be written with the base model's chat template"
+    fault = Fault.INPUT
+    exit_code = Exit.BAD_INPUT
+    remedy = (
+        "Let the environment speak in roles that the template knows and begin with prompts that "
+        "fit, or use a base model whose template does not rewrite earlier turns."
+    )

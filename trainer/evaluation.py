@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from trainer.config import TrainingConfig
+from trainer.conversations import Conversations
 from trainer.engines import build_engine
 from trainer.errors import RowsMissing
 from trainer.evaluators import Evaluator, Score
 from trainer.lora import Policy
 from trainer.metrics import mean_metrics
-from trainer.prompts import encode_prompt
 from trainer.rows import Rows
 from trainer.scoring import ScoredRollout, score_rollouts, scored_rollouts
 
@@ -42,12 +42,11 @@ def evaluate(
     if not len(rows):
         raise RowsMissing(place="held-out rows")
     engine = build_engine(config.engine, policy)
+    conversations = Conversations(policy, engine, evaluator, config)
     scores: list[Score] = []
     for start in range(0, len(rows), batch):
         indices = range(start, min(start + batch, len(rows)))
-        chunk = [rows[index] for index in indices]
-        prompts = [encode_prompt(policy, row) for row in chunk]
-        rollouts = engine.generate(prompts, 1, config.sampling.max_tokens, 0.0, None)
+        chunk, rollouts = conversations.hold([rows[index] for index in indices], 1, 0.0, None)
         chunk_scores = score_rollouts(evaluator, chunk, rollouts)
         on_rollouts(scored_rollouts(0, indices, chunk, rollouts, chunk_scores))
         scores.extend(chunk_scores)

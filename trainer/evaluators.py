@@ -8,9 +8,11 @@ implementation is a separate process; in tests it is a plain function (:class:`F
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import msgspec
+
+from trainer.chat import Message
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,6 +26,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """The row's other columns, passed to the evaluator as keyword arguments."""
     group: int = 0
     """Completions of one row stand side by side and have the same number."""
+    episode: int = 0
+    """Which of the conversations that were begun together this is."""
 
 
 class Score(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,6 +44,36 @@ class Evaluator(Protocol):
 
     def score(self, jobs: Sequence[Job]) -> list[Score]:
         """One score for each job, in the order of ``jobs``. May raise; the step then fails."""
+
+
+class Reply(msgspec.Struct, frozen=True, kw_only=True):
+    """What the model said in one conversation."""
+
+    episode: int
+    text: str
+
+
+class Turn(msgspec.Struct, frozen=True, kw_only=True):
+    """What an environment made of a reply."""
+
+    messages: tuple[Message, ...]
+    """What it says to the model; checked by ``trainer.chat.check_turn`` unless ``done``."""
+    done: bool
+    """Whether the conversation is over. What is said then, nobody hears."""
+
+
+@runtime_checkable
+class Environment(Evaluator, Protocol):
+    """Whom the model talks with in conversations of several turns; scores them, too."""
+
+    def reset(self, jobs: Sequence[Job]) -> list[tuple[Message, ...] | None]:
+        """Begin a conversation for each job, in place of all that were begun before.
+
+        Returns the messages that each begins with, ``None`` for those of its job. May raise.
+        """
+
+    def step(self, replies: Sequence[Reply]) -> list[Turn]:
+        """One turn for each reply, in order. May raise."""
 
 
 class FunctionEvaluator:

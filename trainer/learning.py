@@ -96,7 +96,7 @@ class Learner:
         groups = trained_P.nonzero().squeeze(1).tolist()
         size = self.config.groups_per_pass or len(groups)
         if size < len(groups):
-            lengths = (sampled.rollouts.lengths_B.view_as(counted_PG) * counted_PG).sum(dim=1)
+            lengths = (sampled.rollouts.sizes_B.view_as(counted_PG) * counted_PG).sum(dim=1)
             widths = [
                 len(p) + int(n) for p, n in zip(sampled.rollouts.prompts, lengths, strict=True)
             ]
@@ -137,7 +137,7 @@ class Learner:
                 lengths_C=batch.lengths_C,
                 n_completions=counts.completions,
                 n_tokens=counts.tokens,
-                max_tokens=config.sampling.max_tokens,
+                max_tokens=config.sampling.longest,
             )
         )
         loss = output.loss.item()

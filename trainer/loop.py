@@ -45,7 +45,7 @@ def train(
     """
     if not len(rows):
         raise RowsMissing(place="training rows")
-    objective = build_objective(config.method, config.sampling.max_tokens)
+    objective = build_objective(config.method, config.sampling.longest)
     engine = build_engine(config.engine, policy)
     sampler = StepSampler(policy, rows, evaluator, engine, objective, config)
     learner = Learner(policy, objective, config)

@@ -6,8 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from trainer.chat import FaultCode, Message, RecordFault
+from trainer.config import TrainingConfig
 from trainer.lora import Policy
 from trainer.rows import Row
+
+ANSWER = "answer"
+"""Stands for completions where only what is written around them counts."""
 
 
 def render(policy: Policy, messages: Sequence[Message], tools: list[dict[str, Any]] | None) -> str:
@@ -57,8 +61,38 @@ def prompt_tokens(policy: Policy, row: Row) -> int:
     return len(encode_prompt(policy, row))
 
 
-def check_prompt(policy: Policy, row: Row, max_prompt_tokens: int, max_tokens: int) -> None:
-    """Raise :class:`RecordFault` ``prompt_too_long`` unless prompt and completion fit the model."""
-    tokens = prompt_tokens(policy, row)
-    if tokens > max_prompt_tokens or tokens + max_tokens > policy.base.max_positions:
+def turn_text(
+    policy: Policy,
+    before: Sequence[Message],
+    after: Sequence[Message],
+    tools: list[dict[str, Any]] | None,
+) -> str:
+    """What the template writes between a completion and the next one.
+
+    ``after`` is ``before``, then :data:`ANSWER` as the completion, then what was said to it. Raises
+    as :func:`render`, and ``template_rewrites`` when the template writes ``before`` otherwise once
+    more is said: then what was sampled is not what the chat would look like.
+    """
+    beginning = render(policy, before, tools) + ANSWER
+    text = render(policy, after, tools)
+    if not text.startswith(beginning):
+        raise RecordFault(FaultCode.TEMPLATE_REWRITES)
+    return text[len(beginning) :]
+
+
+def check_prompt(policy: Policy, row: Row, config: TrainingConfig) -> None:
+    """Raise :class:`RecordFault` unless the model can be asked the row as ``config`` says.
+
+    ``prompt_too_long`` unless prompt and completion fit, ``template_rewrites`` for a chat of
+    several turns that the template or the tokenizer does not simply go on writing.
+    """
+    ids = encode_prompt(policy, row)
+    room = config.context_tokens(policy.base.max_positions)
+    if len(ids) > config.max_prompt_tokens or len(ids) + config.sampling.max_tokens > room:
         raise RecordFault(FaultCode.PROMPT_TOO_LONG)
+    if config.sampling.max_turns > 1:
+        said = [Message(role=role, content=ANSWER) for role in ("assistant", "user")]
+        chat = [*row.messages, *said]
+        turn = encode(policy, turn_text(policy, row.messages, chat, row.tools))
+        if not turn or encode(policy, render(policy, chat, row.tools))[-len(turn) :] != turn:
+            raise RecordFault(FaultCode.TEMPLATE_REWRITES)

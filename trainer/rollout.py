@@ -17,23 +17,43 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from trainer.chat import Message
+
 
 @dataclass(frozen=True)
 class Rollouts:
-    """Completions of P prompts, G each; B = P * G, a prompt's completions side by side."""
+    """Completions of P prompts, G each; B = P * G, a prompt's completions side by side.
+
+    A conversation of several turns is one completion in which some tokens were given.
+    """
 
     prompts: tuple[tuple[int, ...], ...]
     """P prompts as token ids."""
     tokens_BT: Tensor
-    """Sampled token ids, int64, padded after the end."""
+    """Token ids that follow the prompt, int64, padded after the end."""
     logprobs_BT: Tensor
-    """Log-probabilities under the sampler, float32; 0 where padded."""
+    """Log-probabilities under the sampler, float32; 0 where padded or given."""
     lengths_B: Tensor
     """Sampled tokens per completion, the end token included; at least 1."""
     finished_B: Tensor
-    """Whether the completion ended with an end token, bool."""
+    """Whether the (last) completion ended with an end token, bool."""
     texts: tuple[str, ...]
-    """B completions as text, without the end token."""
+    """B completions (the last of each conversation) as text, without the end token."""
+    given_BT: Tensor | None = None
+    """Which tokens were not sampled but put between completions, bool; ``None``: none were."""
+    between: tuple[tuple[Message, ...], ...] = ()
+    """What was said between each prompt and its last completion; ``()``: nothing was."""
+
+    @property
+    def sizes_B(self) -> Tensor:
+        """Tokens that follow the prompt, sampled and given."""
+        if self.given_BT is None:
+            return self.lengths_B
+        return self.lengths_B + self.given_BT.sum(dim=1)
+
+    def said_before(self, completion: int) -> tuple[Message, ...]:
+        """What was said between the prompt and the last completion of one conversation."""
+        return self.between[completion] if self.between else ()
 
     @property
     def samples(self) -> int:
@@ -58,6 +78,8 @@ def joined(parts: Sequence[Rollouts]) -> Rollouts:
         lengths_B=torch.cat([part.lengths_B for part in parts]),
         finished_B=torch.cat([part.finished_B for part in parts]),
         texts=tuple(text for part in parts for text in part.texts),
+        given_BT=None if parts[0].given_BT is None else widened("given_BT"),
+        between=tuple(messages for part in parts for messages in part.between),
     )
 
 

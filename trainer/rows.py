@@ -92,9 +92,5 @@ def _messages(columns: dict[str, Any]) -> tuple[Message, ...]:
         messages = msgspec.convert(columns, _Chat).messages
     except msgspec.ValidationError:
         raise RecordFault(FaultCode.MESSAGES_INVALID) from None
-    if not messages:
-        raise RecordFault(FaultCode.MESSAGES_INVALID)
     check_messages(messages)
-    if messages[-1].role == "assistant":
-        raise RecordFault(FaultCode.MESSAGES_END_WITH_ASSISTANT)
     return messages

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from trainer.config import TrainingConfig
+from trainer.conversations import Conversations
 from trainer.evaluators import Evaluator, Score
 from trainer.lora import Policy
 from trainer.losses import Objective
-from trainer.prompts import encode_prompt
 from trainer.rollout import Engine, Rollouts, joined
 from trainer.rows import Row, Rows
 from trainer.schedule import row_indices
@@ -30,6 +30,7 @@ class Sampled:
     indices: list[int]
     """The groups' rows in the data set."""
     rows: list[Row]
+    """Those rows, with the messages that were asked."""
     rollouts: Rollouts
     scores: list[Score]
     rewards_PG: Tensor
@@ -76,11 +77,9 @@ class StepSampler:
         config = self.config
         indices = row_indices(state.rows_dealt, count, len(self.rows), config.seed)
         state.rows_dealt += count
-        rows = [self.rows[index] for index in indices]
-        rollouts = self.engine.generate(
-            [encode_prompt(self.policy, row) for row in rows],
+        rows, rollouts = Conversations(self.policy, self.engine, self.evaluator, config).hold(
+            [self.rows[index] for index in indices],
             config.samples_per_prompt,
-            config.sampling.max_tokens,
             config.sampling.temperature,
             state.generator,
         )

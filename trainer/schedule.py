@@ -32,7 +32,7 @@ def row_indices(first: int, count: int, n_rows: int, seed: int) -> list[int]:
 
 def needed_rows(config: TrainingConfig, n_rows: int) -> list[int]:
     """Sorted indices of all rows that a run of ``config`` can touch."""
-    refills = build_objective(config.method, config.sampling.max_tokens).refills
+    refills = build_objective(config.method, config.sampling.longest).refills
     most = config.steps * config.prompts_per_step * (1 + refills)
     if most >= n_rows:
         return list(range(n_rows))

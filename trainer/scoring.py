@@ -37,11 +37,13 @@ def score_rollouts(evaluator: Evaluator, rows: Sequence[Row], rollouts: Rollouts
         Job(
             messages=[
                 *rows[b // rollouts.samples].chat(),
+                *(message.plain() for message in rollouts.said_before(b)),
                 {"role": "assistant", "content": text},
             ],
             ground_truth=rows[b // rollouts.samples].ground_truth,
             extra=rows[b // rollouts.samples].extra,
             group=b // rollouts.samples,
+            episode=b,
         )
         for b, text in enumerate(rollouts.texts)
     ]
@@ -67,7 +69,10 @@ def scored_rollouts(
         ScoredRollout(
             step=step,
             row=indices[b // rollouts.samples],
-            messages=rows[b // rollouts.samples].chat(),
+            messages=[
+                *rows[b // rollouts.samples].chat(),
+                *(message.plain() for message in rollouts.said_before(b)),
+            ],
             completion=text,
             tokens=lengths[b],
             score=scores[b].score,

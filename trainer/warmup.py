@@ -16,7 +16,7 @@ from trainer.chat import Message
 from trainer.checkpoint import Checkpoint, resumed_state
 from trainer.config import TrainingConfig
 from trainer.evaluation import evaluate
-from trainer.evaluators import Job, Score
+from trainer.evaluators import Job, Reply, Score, Turn
 from trainer.loop import train
 from trainer.lora import Policy
 from trainer.rows import Row
@@ -30,6 +30,13 @@ _ROWS = [
 
 class _Alternating:
     """Scores that always differ within a group, so that there is something to learn."""
+
+    def reset(self, jobs: Sequence[Job]) -> list[tuple[Message, ...] | None]:
+        return [None for _ in jobs]
+
+    def step(self, replies: Sequence[Reply]) -> list[Turn]:
+        go_on = (Message(role="user", content="Go on."),)
+        return [Turn(messages=go_on, done=False) for _ in replies]
 
     def score(self, jobs: Sequence[Job]) -> list[Score]:
         return [
@@ -53,7 +60,9 @@ def warm_up(policy: Policy, config: TrainingConfig) -> None:
             "warmup_steps": 0,
             "prompts_per_step": len(_ROWS),
             "samples_per_prompt": 2,
-            "sampling": config.sampling.model_copy(update={"max_tokens": 2}),
+            "sampling": config.sampling.model_copy(
+                update={"max_tokens": 2, "max_turns": min(2, config.sampling.max_turns)}
+            ),
         }
     )
     checkpoints: list[Checkpoint] = []

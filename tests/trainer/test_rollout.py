@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from trainer.chat import FaultCode, Message, RecordFault
+from trainer.config import Sampling
 from trainer.engines import build_engine
 from trainer.prompts import check_prompt, encode_prompt, prompt_tokens
 from trainer.rollout import shared_prefix
@@ -107,11 +108,17 @@ def test_a_changed_adapter_changes_the_next_samples(tiny, policy, prompts):
 def test_prompt_length_is_a_fault_before_training(policy, tiny):
     row = tiny.tiny_rows(1)[0]
     tokens = prompt_tokens(policy, row)
-    check_prompt(policy, row, max_prompt_tokens=tokens, max_tokens=10)
+
+    def check(max_prompt_tokens, max_tokens):
+        sampling = Sampling(max_tokens=max_tokens)
+        config = tiny.tiny_config(max_prompt_tokens=max_prompt_tokens, sampling=sampling)
+        check_prompt(policy, row, config)
+
+    check(tokens, 512 - tokens)
     with pytest.raises(RecordFault, match=FaultCode.PROMPT_TOO_LONG):
-        check_prompt(policy, row, max_prompt_tokens=tokens - 1, max_tokens=10)
+        check(tokens - 1, 10)
     with pytest.raises(RecordFault, match=FaultCode.PROMPT_TOO_LONG):
-        check_prompt(policy, row, max_prompt_tokens=tokens, max_tokens=513 - tokens)
+        check(tokens, 513 - tokens)
 
 
 def test_a_template_that_refuses_is_a_fault(policy):

@@ -9,7 +9,7 @@ import transformers
 
 from trainer.chat import Message
 from trainer.config import LoraConfig, Sampling, TrainingConfig
-from trainer.evaluators import FunctionEvaluator
+from trainer.evaluators import FunctionEvaluator, Score, Turn
 from trainer.lora import attach_lora
 from trainer.model import load_base
 from trainer.rows import Row
@@ -120,3 +120,28 @@ def letters(messages, ground_truth, **row):
 
 def letter_evaluator():
     return FunctionEvaluator(letters)
+
+
+class Counting:
+    """An environment that tells how long each reply was, ``turns`` times; letters are rewarded."""
+
+    def __init__(self, turns=3):
+        self.turns = turns
+
+    def reset(self, jobs):
+        self.heard = {job.episode: [] for job in jobs}
+        return [None for _ in jobs]
+
+    def step(self, replies):
+        return [self._turn(self.heard[reply.episode], reply.text) for reply in replies]
+
+    def _turn(self, heard, text):
+        heard.append(text)
+        said = Message(role="tool", content=f"That was {len(text)}.")
+        return Turn(messages=(said,), done=len(heard) >= self.turns)
+
+    def score(self, jobs):
+        return [
+            Score(score=letters([{"content": "".join(self.heard[job.episode])}], None)["score"])
+            for job in jobs
+        ]
