@@ -14,7 +14,7 @@ STEP_METRICS: Mapping[str, str] = {
     "zero_variance_share": "share of groups whose scores are all equal; they teach nothing",
     "groups_trained": "groups that the step learned from: its effective batch",
     "groups_filtered": "groups that dynamic sampling set aside for others",
-    "completion_tokens_mean": "tokens in a completion, its end token included",
+    "completion_tokens_mean": "tokens sampled in a completion or conversation, end tokens included",
     "truncated_share": "share of completions that reached max_tokens without an end token",
     "loss": "value of the method's objective",
     "grad_norm": "Euclidean norm of the adapter's gradient before clipping",

@@ -12,6 +12,7 @@ from trainer.errors import ConversationFailed, EnvironmentMisbehaved
 from trainer.evaluation import evaluate
 from trainer.evaluators import Turn
 from trainer.prompts import check_prompt, encode_prompt
+from trainer.rollout import Rollouts
 from trainer.scoring import score_rollouts, scored_rollouts
 
 FORGETFUL = (
@@ -99,17 +100,31 @@ def test_what_was_given_is_what_the_template_writes(tiny, policy):
     assert told_in_all > 3
 
 
-def test_the_template_s_end_is_not_written_twice(tiny, policy):
-    """With the template's end token as the only one, each turn follows what was sampled at once."""
-    object.__setattr__(policy.base, "end_tokens", (2,))
-    rollouts, _, _ = talk(tiny, policy, tiny.Counting(turns=2), max_turns=2, max_tokens=200)
-    for b, said in enumerate(rollouts.between):
-        if said:
-            whole = rollouts.tokens_BT[b, : rollouts.sizes_B[b]].tolist()
-            first = rollouts.given_BT[b].tolist().index(True)
-            assert whole[first - 1] == 2
-            assert whole[first] == 1
-    assert any(rollouts.between)
+class Scripted:
+    """An engine that always draws ``mn`` and one end token."""
+
+    def __init__(self, end):
+        self.end = end
+
+    def generate(self, prompts, samples, *_):
+        count = len(prompts) * samples
+        return Rollouts(
+            prompts=tuple(map(tuple, prompts)),
+            tokens_BT=torch.tensor([[80, 81, self.end]] * count),
+            logprobs_BT=torch.zeros(count, 3),
+            lengths_B=torch.full((count,), 3),
+            finished_B=torch.ones(count, dtype=torch.bool),
+            texts=("mn",) * count,
+        )
+
+
+@pytest.mark.parametrize(("end", "written"), [(2, []), (5, [2])])
+def test_the_template_s_end_is_written_unless_it_was_sampled(tiny, policy, end, written):
+    config = tiny.tiny_config(sampling=Sampling(max_tokens=8, max_turns=2))
+    conversations = Conversations(policy, Scripted(end), tiny.Counting(), config)
+    _, rollouts = conversations.hold(tiny.tiny_rows(1), 1, 1.0, None)
+    turn = policy.base.tokenizer.encode("<s>tool That was 2.</s><s>assistant ")
+    assert rollouts.tokens_BT[0].tolist() == [80, 81, end, *written, *turn, 80, 81, end]
 
 
 def test_conversations_end_when_they_are_done_or_cut_off(tiny, policy):
