@@ -39,6 +39,9 @@ def test_a_short_run_needs_no_other_defaults():
         {"learning_rate": 0},
         {"steps": 0},
         {"sampling": {"temperature": 0.0}},
+        {"sampling": {"max_turns": 0}},
+        {"sampling": {"max_context_tokens": 512}},
+        {"sampling": {"max_tokens": 10, "max_turns": 2, "max_context_tokens": 10}},
         {"method": {"type": "gpro"}},
         {"method": {"type": "grpo", "clip": 1.0}},
         {"engine": {"type": "vllm"}},
@@ -49,6 +52,25 @@ def test_a_short_run_needs_no_other_defaults():
 def test_settings_that_make_no_sense_are_refused(change):
     with pytest.raises(pydantic.ValidationError):
         TrainingConfig(**{**SETTINGS, **change})
+
+
+def test_a_conversation_s_length_is_that_of_its_turns():
+    """So what is divided by, or punished near, the longest completion counts all of them."""
+    assert Sampling(max_tokens=10).longest == 10
+    assert Sampling(max_tokens=10, max_turns=3).longest == 30
+    several = {**SETTINGS, "sampling": {"max_tokens": 10, "max_turns": 3}}
+    dapo = {"type": "dapo", "mask_truncated": False, "overlong_buffer": 20}
+    assert TrainingConfig(**several, method=dapo).method.overlong_buffer == 20
+    with pytest.raises(pydantic.ValidationError, match="overlong_buffer"):
+        TrainingConfig(**SETTINGS, method=dapo)
+
+
+def test_the_room_of_a_conversation_is_the_smaller_of_two():
+    several = {"max_tokens": 10, "max_turns": 2}
+    narrow = TrainingConfig(**{**SETTINGS, "sampling": {**several, "max_context_tokens": 64}})
+    wide = TrainingConfig(**{**SETTINGS, "sampling": several})
+    assert (narrow.context_tokens(512), narrow.context_tokens(32)) == (64, 32)
+    assert wide.context_tokens(512) == 512
 
 
 def test_lora_targets_do_not_repeat():

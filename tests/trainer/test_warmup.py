@@ -2,16 +2,19 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 
 from trainer.checkpoint import save
-from trainer.config import GrpoMethod
+from trainer.config import GrpoMethod, Sampling
 from trainer.state import new_state
 from trainer.warmup import warm_up
 
 
-def test_warm_up_leaves_no_trace(tiny):
-    policy, config = tiny.tiny_policy(), tiny.tiny_config()
+@pytest.mark.parametrize("max_turns", [1, 3])
+def test_warm_up_leaves_no_trace(tiny, max_turns):
+    policy = tiny.tiny_policy()
+    config = tiny.tiny_config(sampling=Sampling(max_tokens=8, max_turns=max_turns))
     state = new_state(policy, config)
     before, generator = save(policy, state, config), torch.get_rng_state()
     weights = {n: t.clone() for n, t in policy.base.model.state_dict().items()}
