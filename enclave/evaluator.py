@@ -1,11 +1,11 @@
 """The enclave's side of the evaluator: a process of its own for the customer's code.
 
 Invariants: the process is forked after the lock-down's stage A and before any key or library with
-threads; it gets rows and answers numbers; nothing that it sends is believed further than its form.
-A failure is an :class:`~enclave.errors.EvaluatorError` with the row in the batch, or the line,
-never the exception's message. After a failure of the process itself (a hang, a crash, forged
-frames) it is dead and the run fails; there is no second one, since no process can be made after
-stage B.
+threads; it gets rows and answers numbers, or turns of a conversation for the model to read;
+nothing that it sends is believed further than its form. A failure is an
+:class:`~enclave.errors.EvaluatorError` with the row in the batch, or the line, never the
+exception's message. After a failure of the process itself (a hang, a crash, forged frames) it is
+dead and the run fails; there is no second one, since no process can be made after stage B.
 """
 
 from __future__ import annotations
