@@ -26,6 +26,7 @@ from enclave.measurement import measure
 from enclave.probes import probe
 from enclave.secret_memory import SecretMemory
 from errors import StrongroomError
+from trainer.chat import Message
 
 OUTPUTS = "outputs"
 ARTIFACT = "rollouts"
@@ -36,11 +37,12 @@ class Shown(msgspec.Struct, frozen=True):
 
     step: int
     row: int
-    messages: list[dict[str, str]]
+    messages: list[Message]
     completion: str
     tokens: int
     score: float
     metrics: dict[str, float]
+    said: int = 0
 
 
 _ROLLOUTS = msgspec.json.Decoder(Shown)
@@ -101,8 +103,11 @@ def text(run: str, step: int, lines: Sequence[bytes]) -> Iterator[str]:
         facts = [f"step {rollout.step}", f"row {rollout.row}", f"{rollout.tokens} tokens"]
         facts += [f"{printable(name)} {value:.4g}" for name, value in numbers.items()]
         yield f"\n── {' · '.join(facts)}\n"
-        asked = [turn["content"] for turn in rollout.messages if turn.get("role") == "user"]
-        yield _quoted("user", asked[-1] if asked else "")
+        begun = len(rollout.messages) - rollout.said
+        asked = [turn.content for turn in rollout.messages[:begun] if turn.role == "user"]
+        yield _quoted("user", (asked[-1] if asked else None) or "")
+        for turn in rollout.messages[begun:]:
+            yield _quoted("model" if turn.role == "assistant" else turn.role, turn.content or "")
         yield _quoted("model", rollout.completion)
 
 

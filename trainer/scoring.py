@@ -14,7 +14,7 @@ from trainer.rollout import Rollouts
 from trainer.rows import Row
 
 
-class ScoredRollout(msgspec.Struct, frozen=True, kw_only=True):
+class ScoredRollout(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One completion as a key holder may look at it later. Plaintext: it leaves sealed or never."""
 
     step: int
@@ -26,6 +26,8 @@ class ScoredRollout(msgspec.Struct, frozen=True, kw_only=True):
     tokens: int
     score: float
     metrics: dict[str, float]
+    said: int = 0
+    """How many of the messages, at the end, were said in the conversation after its prompt."""
 
 
 def score_rollouts(evaluator: Evaluator, rows: Sequence[Row], rollouts: Rollouts) -> list[Score]:
@@ -77,6 +79,7 @@ def scored_rollouts(
             tokens=lengths[b],
             score=scores[b].score,
             metrics=scores[b].metrics,
+            said=len(rollouts.said_before(b)),
         )
         for b, text in enumerate(rollouts.texts)
     ]

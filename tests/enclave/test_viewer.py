@@ -44,6 +44,21 @@ def test_a_rollout_shows_its_place_numbers_question_and_answer() -> None:
     )
 
 
+def test_a_conversation_is_shown_from_its_question_on() -> None:
+    messages = [
+        {"role": "user", "content": "An earlier question."},
+        {"role": "assistant", "content": "An answer."},
+        {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "add"}}]},
+        {"role": "user", "content": "1 + 2?"},
+        {"role": "assistant", "content": "add 1 2"},
+        {"role": "tool", "content": "3\n\x1b[2J"},
+    ]
+    found = shown(rollout(messages=messages, completion="It is 3.", said=2))
+    assert found.endswith(
+        "\nuser  │ 1 + 2?\nmodel │ add 1 2\ntool  │ 3\n      │ \\x1b[2J\nmodel │ It is 3.\n"
+    )
+
+
 def test_no_rollouts_is_said() -> None:
     assert shown() == "run feedback-1 · step 20 · 0 sample rollouts\n"
 

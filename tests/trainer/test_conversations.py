@@ -192,6 +192,7 @@ def test_evaluators_and_viewers_get_the_whole_conversation(tiny, policy):
         assert job.messages[-1] == {"role": "assistant", "content": rollouts.texts[b]}
         assert [*seen[b].messages, job.messages[-1]] == job.messages
         assert seen[b].tokens == rollouts.lengths_B[b]
+        assert seen[b].messages[: -seen[b].said or None] == begun[b // 4].chat()
 
 
 def test_evaluation_has_conversations_too(tiny, policy):
