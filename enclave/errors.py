@@ -38,6 +38,17 @@ class ChildSetupFailed(EnclaveError):
     remedy = "Run `strongroom probe` to see which layer of the sandbox is missing."
 
 
+class ScratchUnavailable(EnclaveError):
+    code = "SR-ENCLAVE-004"
+    title = "this machine cannot give an enclave a private folder in memory"
+    fault = Fault.INPUT
+    exit_code = Exit.BAD_INPUT
+    remedy = (
+        "Allow user namespaces or run as root, with /dev/shm there; or use `engine: {type: hf}`, "
+        "which needs no folder."
+    )
+
+
 class EvidenceMalformed(EnclaveError):
     code = "SR-ENCLAVE-010"
     title = "the enclave's evidence is malformed"

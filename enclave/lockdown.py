@@ -23,12 +23,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from enclave import filters, landlock, seccomp, syscalls
-from enclave.errors import LockdownOrder, PlatformUnsupported
+from enclave.errors import LockdownOrder, PlatformUnsupported, ScratchUnavailable
+from enclave.scratch import Scratch
 
 FIRST_PARTY = ("errors", "crypto", "trainer", "enclave")
 """The packages of ours that run inside; no other of ours can even be read there."""
 
-_CLONE_NEWUTS, _CLONE_NEWIPC, _CLONE_NEWUSER, _CLONE_NEWNET = 1 << 26, 1 << 27, 1 << 28, 1 << 30
+_CLONE_NEWNS, _CLONE_NEWUSER = 1 << 17, 1 << 28
+_CLONE_NEWUTS, _CLONE_NEWIPC, _CLONE_NEWNET = 1 << 26, 1 << 27, 1 << 30
+_NAMESPACES = _CLONE_NEWNET | _CLONE_NEWIPC | _CLONE_NEWUTS
 _MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
 _CAPABILITY_VERSION_3 = 0x20080522
 _CAP_IPC_LOCK, _CAP_SYS_ADMIN = 1 << 14, 1 << 21
@@ -67,11 +70,15 @@ def library_paths() -> tuple[Path, ...]:
     return tuple(dict.fromkeys([*python, *ours, *system]))
 
 
-def lock_files_and_network(read_only: Sequence[Path] | None = None) -> dict[str, str]:
+def lock_files_and_network(
+    read_only: Sequence[Path] | None = None, scratch: Scratch | None = None
+) -> dict[str, str]:
     """Stage A. Returns what was done, by layer: ``done`` or ``failed``.
 
     ``read_only`` are the files and folders that stay readable, :func:`library_paths` by default.
-    Raises ``LockdownOrder`` when the process has threads, since Landlock would not cover them.
+    ``scratch`` is mounted on the way, and stays readable, too.
+    Raises ``LockdownOrder`` when the process has threads, since Landlock would not cover them, and
+    ``ScratchUnavailable``.
     """
     threads = len(list(Path("/proc/self/task").iterdir()))
     if threads != 1:
@@ -83,9 +90,16 @@ def lock_files_and_network(read_only: Sequence[Path] | None = None) -> dict[str,
     tempfile.tempdir = _NOWHERE
     own_users = not _holds(_CAP_SYS_ADMIN)
     done = {
-        "netns": _attempt(lambda: _leave_namespaces(own_users)),
+        "netns": _attempt(
+            lambda: _leave_namespaces(own_users, _NAMESPACES | (_CLONE_NEWNS if scratch else 0))
+        ),
         "mlock": "failed",
     }
+    if scratch:
+        if done["netns"] != "done":  # a mount would then show up on the host
+            raise ScratchUnavailable(actual="no namespace of its own")
+        scratch.mount()
+        readable = (*readable, scratch.path)
     # A capability over a user namespace of our own does not count for memory.
     keep = _CAP_IPC_LOCK if raised == "failed" and not own_users and _holds(_CAP_IPC_LOCK) else 0
     if raised == "done" or keep:
@@ -141,9 +155,20 @@ def _raise_lock_limit() -> None:
         resource.setrlimit(resource.RLIMIT_MEMLOCK, unlimited)
 
 
-def _leave_namespaces(own_users: bool) -> None:
+def mount_unlocked(scratch: Scratch) -> None:
+    """Mount ``scratch`` in a process that is not to be locked down (A0).
+
+    Raises ``LockdownOrder`` and ``ScratchUnavailable``.
+    """
+    if len(list(Path("/proc/self/task").iterdir())) != 1:
+        raise LockdownOrder(actual="several threads")
+    if _attempt(lambda: _leave_namespaces(not _holds(_CAP_SYS_ADMIN), _CLONE_NEWNS)) != "done":
+        raise ScratchUnavailable(actual="no namespace of its own")
+    scratch.mount()
+
+
+def _leave_namespaces(own_users: bool, ours: int) -> None:
     """A network of its own with nothing in it, and no shared memory or host name of others."""
-    ours = _CLONE_NEWNET | _CLONE_NEWIPC | _CLONE_NEWUTS
     if not own_users:
         syscalls.call("unshare", ours)
         return

@@ -40,7 +40,7 @@ class SecretMemory:
             self._address = _map_secret(self._length)
             self.kind = "memfd_secret"
         except OSError:
-            self._address = _map(self._length, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1)
+            self._address = map_memory(self._length, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1)
             self.kind = "locked" if _lock(self._address, self._length) else "plain"
         for advice in (_MADV_DONTFORK, _MADV_DONTDUMP):
             syscalls.libc("madvise", self._address, self._length, advice)
@@ -73,12 +73,13 @@ def _map_secret(length: int) -> int:
     try:
         os.ftruncate(descriptor, length)
         # The pages are locked and so fail here, not at first use, when over RLIMIT_MEMLOCK.
-        return _map(length, mmap.MAP_SHARED, descriptor)
+        return map_memory(length, mmap.MAP_SHARED, descriptor)
     finally:
         os.close(descriptor)
 
 
-def _map(length: int, flags: int, descriptor: int) -> int:
+def map_memory(length: int, flags: int, descriptor: int) -> int:
+    """The address of a readable and writable mapping. Raises ``OSError``."""
     function = ctypes.CDLL(None, use_errno=True).mmap
     function.restype = ctypes.c_void_p
     function.argtypes = [
