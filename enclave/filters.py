@@ -50,7 +50,7 @@ sched_getattr get_mempolicy
 _REFUSED_FILES = """
 creat mkdir mkdirat rmdir rename renameat renameat2 link linkat unlink unlinkat symlink symlinkat
 mknod mknodat truncate ftruncate fallocate fsync fdatasync sync syncfs sync_file_range flock
-sendfile splice tee vmsplice copy_file_range readahead chdir fchdir
+sendfile splice tee vmsplice copy_file_range readahead fadvise64 chdir fchdir
 chmod fchmod fchmodat fchmodat2 chown fchown lchown fchownat utime utimes utimensat futimesat
 setxattr lsetxattr fsetxattr removexattr lremovexattr fremovexattr setxattrat
 getxattr lgetxattr fgetxattr listxattr llistxattr flistxattr
