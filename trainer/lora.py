@@ -92,6 +92,11 @@ class Policy:
             for name, weight in self.named_weights().items()
         }
 
+    @property
+    def adapted(self) -> bool:
+        """Whether the adapter takes part; it does not within :meth:`reference`."""
+        return all(layer.enabled for layer in self._layers.values())
+
     @contextmanager
     def reference(self) -> Iterator[None]:
         """Within this block the adapter is off: the model is the base model, exactly."""

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from trainer.config import Engine as EngineConfig
+from trainer.engines import vllm
 from trainer.engines.hf import HfSampler
 from trainer.lora import Policy
 from trainer.rollout import Engine
 
 
 def build_engine(config: EngineConfig, policy: Policy) -> Engine:
-    """The engine that ``config`` names, sampling from ``policy``."""
-    return {"hf": HfSampler}[config.type](policy)
+    """The engine that ``config`` names, sampling from ``policy``.
+
+    ``vllm`` must have been started. Raises :class:`~trainer.errors.EngineNotStarted`.
+    """
+    builders: dict[str, Callable[[Policy], Engine]] = {"hf": HfSampler, "vllm": vllm.started}
+    return builders[config.type](policy)
