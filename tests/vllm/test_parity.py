@@ -38,7 +38,7 @@ def test_logprobs_are_the_trainers(engine, policy, adapter, prompts, temperature
     assert gap_K.mean() <= MEAN_BF16
     assert gap_K.max() <= MAX_BF16
     # The control: against another temperature, or another adapter, the gap is far above the bound.
-    assert gaps(policy, rollouts, temperature / 2).mean() > 2 * MEAN_BF16
+    assert gaps(policy, rollouts, 2 * temperature).mean() > 2 * MEAN_BF16
     adapter(2)
     assert gaps(policy, rollouts, temperature).mean() > 2 * MEAN_BF16
 
@@ -72,6 +72,8 @@ def test_the_same_generator_gives_the_same_completions(engine, prompts):
 
 
 def test_completions_end_as_the_protocol_says(engine, policy, prompts):
+    # More tokens of prompts than vLLM computes at once: some wait for the next round.
+    assert 4 * sum(map(len, prompts[:8])) > 512
     rollouts = engine.generate(prompts[:8], 4, 10, 1.0, torch.Generator().manual_seed(0))
     end = torch.tensor(policy.base.end_tokens)
     for row, length in enumerate(rollouts.lengths_B.tolist()):

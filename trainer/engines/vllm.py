@@ -199,8 +199,10 @@ def _arguments(engine: VllmEngine, policy: Policy, scratch: Scratch, length: int
         "max_model_len": length,
         "block_size": 32,  # what completions of one prompt share is found in whole blocks
         "max_num_seqs": engine.max_sequences,
-        # On a CPU vLLM copies the adapter once for each of them.
-        "max_num_batched_tokens": max(512, engine.max_sequences),
+        # On a CPU vLLM copies the adapter once for each of these tokens.
+        "max_num_batched_tokens": max(512, length, engine.max_sequences),
+        # A prompt computed in parts makes it turn a seeded generator back, which only a GPU's can.
+        "enable_chunked_prefill": False,
         "kv_cache_memory_bytes": engine.kv_cache_mib << 20,
         "logprobs_mode": "processed_logprobs",  # of what is drawn from: after the temperature
         "enable_lora": True,
