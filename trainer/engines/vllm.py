@@ -43,6 +43,8 @@ _SETTINGS = {
 _RANKS = (1, 8, 16, 32, 64, 128, 256)
 """Adapter ranks for which vLLM makes room."""
 _ID = 1
+_WARM_UP_TOKENS = 256
+"""Room for the prompts of :mod:`trainer.warmup`, however short those of the run are."""
 
 _started: VllmSampler | None = None
 
@@ -69,7 +71,7 @@ def start(
     names = base_names(files)
     for name, inside in names.items():
         scratch.put(inside, files[name])
-    length = min(config.max_prompt_tokens + config.sampling.max_tokens, policy.base.max_positions)
+    length = _longest(config, policy.base.max_positions)
     try:
         with _alone(), _torch_unchanged():
             llm = vllm.LLM(**_arguments(config.engine, policy, scratch, length))
@@ -183,6 +185,14 @@ class VllmSampler:
                 for tokens, done in zip(drawn, finished, strict=True)
             ),
         )
+
+
+def _longest(config: TrainingConfig, max_positions: int) -> int:
+    """The most tokens that one prompt has together with its completion."""
+    if config.sampling.max_turns > 1:
+        return config.context_tokens(max_positions)
+    longest = config.max_prompt_tokens + config.sampling.max_tokens
+    return min(max(longest, _WARM_UP_TOKENS), max_positions)
 
 
 def _arguments(engine: VllmEngine, policy: Policy, scratch: Scratch, length: int) -> dict[str, Any]:
