@@ -41,8 +41,11 @@ from trainer.chat import FaultCode
 
 #: What a manifest can hold as its dataset's name, see ``crypto.manifest``.
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}")
-#: Faults whose number is that of a column.
-_OF_COLUMNS = frozenset((FaultCode.COLUMN_TYPE, FaultCode.COLUMN_REPEATED))
+#: Faults whose number is that of a column, and what to do about it.
+_OF_COLUMNS = {
+    str(FaultCode.COLUMN_TYPE): "Rows hold what JSON has; write the column as the text you mean.",
+    str(FaultCode.COLUMN_REPEATED): "Give the column another name, or leave it out.",
+}
 
 
 @dataclass(frozen=True)
@@ -145,7 +148,8 @@ def _receive(
             case frames.BadRecord() if _names_a_line(record, len(files)):
                 column = " column " if record.fault in _OF_COLUMNS else ":"
                 place = f"{files[record.shard]}{column}{record.line}"
-                bad.append(RecordRejected(place=place, actual=record.fault))
+                remedy = _OF_COLUMNS.get(record.fault, "")
+                bad.append(RecordRejected(place=place, actual=record.fault, remedy=remedy))
             case frames.Put() if record.index == len(shards):
                 digest, size = hashlib.sha256(), 0
                 try:

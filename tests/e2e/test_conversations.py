@@ -109,6 +109,23 @@ def test_it_is_verified_and_comes_out_the_same_again(
     assert CANARY not in shown
 
 
+def test_columns_that_json_does_not_have_are_named_by_number(
+    strongroom: Any, tmp_path: Path
+) -> None:
+    source = tmp_path / "rows.parquet"
+    columns = {"messages": [[{"role": "user", "content": CANARY}]], "x": [b"1"], "y": [b"2"]}
+    pq.write_table(pa.table(columns), source)
+    target = "s3://acme-data/datasets/bytes/"
+    result = strongroom("seal", source, target, "--key", "vault://transit/feedback")
+    assert result.code == 2
+    assert [error["place"] for error in result.errors[:-1]] == [
+        f"{source} column 2",
+        f"{source} column 3",
+    ]
+    assert "as the text you mean" in result.errors[0]["remedy"]
+    assert CANARY not in result.out + result.err
+
+
 def test_an_environment_and_the_run_file_must_agree(
     strongroom: Any, run_file: Path, datasets: list[str]
 ) -> None:

@@ -27,8 +27,8 @@ def test_the_reward_of_the_last_turn_rises_and_falls_with_its_sign(programs):
         found = train(programs, sign)
         rewards = found["rewards"]
         rise = sum(rewards[-5:]) / 5 - sum(rewards[:5]) / 5
-        assert (rise > 0.05) if rises else (rise < 0.0), rewards
+        assert (rise > 0.2) if rises else (rise < 0.0), rewards
         assert found["gap"] < 1e-4
         assert found["roles"] == ["system", "user", "assistant", "tool"]
         assert found["numbers"]
-        assert found["told"] > 0.2
+        assert found["told"] > 0.1
