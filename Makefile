@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 VENV_VLLM := .venv-vllm
 
-.PHONY: quickstart test test-vllm bench-vllm lint docs clean
+.PHONY: quickstart test test-vllm bench-vllm test-eval-protocol lint docs clean
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -35,6 +35,16 @@ test-vllm: $(VENV_VLLM)/installed
 bench-vllm: $(VENV_VLLM)/installed
 	OMP_WAIT_POLICY=PASSIVE $(VENV_VLLM)/bin/python bench/rollout_engines.py
 
+# The real eval-protocol package brings a hundred others, so it lives apart.
+.venv-eval-protocol/installed:
+	$(PYTHON) -m venv .venv-eval-protocol
+	.venv-eval-protocol/bin/pip install --quiet eval-protocol==0.3.33
+	touch $@
+
+test-eval-protocol: $(VENV)/installed .venv-eval-protocol/installed
+	EVAL_PROTOCOL_PYTHON=$(CURDIR)/.venv-eval-protocol/bin/python \
+		$(BIN)/python -m pytest tests/enclave/test_eval_protocol_package.py
+
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -45,4 +55,4 @@ docs: $(VENV)/installed
 	$(BIN)/strongroom docs docs/reference
 
 clean:
-	rm -rf $(VENV) $(VENV_VLLM) .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(VENV) $(VENV_VLLM) .venv-eval-protocol .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info

@@ -2,8 +2,8 @@
 
 Such a file runs unmodified: ``import eval_protocol`` finds these models and this decorator. The
 package itself (0.3.33) brings a hundred others, contacts the network when it is imported, and can
-upload rows. Models take and keep unknown fields, as there; nothing is validated beyond nesting,
-since what counts is the number that comes back. Data set, model and rollout settings in the
+upload rows. Models take and keep unknown fields, as there; nothing is validated beyond nesting and
+numbers, which are what comes back. Data set, model and rollout settings in the
 decorator are ignored: the run file has them.
 """
 
@@ -35,6 +35,8 @@ class Model:
                 raise ValueError(f"{cls.__name__} needs {name}")
             given[name] = copy.deepcopy(getattr(cls, name))
         for name, value in given.items():
+            if cls.__annotations__.get(name) == "float":
+                value = _number(value)
             setattr(self, name, self._built(self._nested.get(name), value))
 
     @staticmethod
@@ -227,7 +229,7 @@ def install() -> None:
     ):  # fmt: skip
         setattr(models, kind.__name__, kind)
         setattr(package, kind.__name__, kind)
-    for name in ("SingleTurn", "NoOp", "Agent", "Remote", "MCPGym"):
+    for name in ("SingleTurn", "NoOp", "Agent", "Remote", "MCPGym", "GithubAction"):
         setattr(tests, f"{name}RolloutProcessor", _RolloutProcessor)
         setattr(package, f"{name}RolloutProcessor", _RolloutProcessor)
     for module in (tests, package):
@@ -273,6 +275,13 @@ def _row(job: Job) -> EvaluationRow:
         ground_truth=job.ground_truth,
         input_metadata=InputMetadata(row_id=extra.pop("id", None), dataset_info=extra),
     )
+
+
+def _number(value: Any) -> float:
+    """As pydantic reads a ``float``: truth values and text that is a number are numbers too."""
+    if isinstance(value, str) or hasattr(value, "__float__"):
+        return float(value)
+    raise ValueError("not a number")
 
 
 def _plain(value: Any) -> Any:

@@ -142,6 +142,26 @@ def test_failures_are_told_as_those_of_any_evaluator(process, body, error):
     assert "canary" not in str(caught.value.to_dict())
 
 
+@pytest.mark.parametrize(
+    ("given", "score"), [("True", 1.0), ("'0.25'", 0.25), ("' 1e-3'", 0.001), ("2", 2.0)]
+)
+def test_numbers_are_read_as_pydantic_reads_them(process, given, score):
+    body = f"row.evaluation_result = EvaluateResult(score={given})"
+    text = f"{HEAD}\n@evaluation_test()\ndef test_x(row):\n    {body}\n    return row\n"
+    process.load(text.encode())
+    assert process.score([job("x")]) == [Score(score=score)]
+
+
+@pytest.mark.parametrize("given", ["'high'", "None", "[1]", "''"])
+def test_what_pydantic_refuses_as_a_number_is_refused(process, given):
+    body = f"row.evaluation_result = EvaluateResult(score={given})"
+    text = f"{HEAD}\n@evaluation_test()\ndef test_x(row):\n    {body}\n    return row\n"
+    process.load(text.encode())
+    with pytest.raises(errors.EvaluatorRaised) as caught:
+        process.score([job("x")])
+    assert (caught.value.actual, caught.value.line) == ("ValueError", 7)
+
+
 @pytest.mark.parametrize("results", ["[1]", "5", "'ab'", "None"])
 def test_a_group_judge_answers_for_every_completion(process, results):
     process.load(f"def evaluate_group(*a, **k): return {results}".encode())
