@@ -124,8 +124,8 @@ class WarningMissing(KeyRefused):
 class EvaluatorError(StrongroomError):
     """Branch: the customer's evaluator failed.
 
-    ``row`` is the job's place in the batch; ``line`` and ``column`` are in the evaluator's source,
-    from 1. Each is ``None`` when unknown; ``place`` says the same in words.
+    ``row`` is the row's index in its data set; ``line`` and ``column`` are in the evaluator's
+    source, from 1. Each is ``None`` when unknown; ``place`` says the same in words.
     """
 
     fault = Fault.INPUT
@@ -144,7 +144,7 @@ class EvaluatorError(StrongroomError):
     ) -> None:
         self.row, self.line, self.column = row, line, column
         where = ":".join(["evaluator.py", *(str(n) for n in (line, column) if n is not None)])
-        place = place or (where if row is None else f"{where}, row {row} of the batch")
+        place = place or (where if row is None else f"{where}, row {row}")
         super().__init__(place=place, expected=expected, actual=actual, remedy=remedy)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -201,7 +201,10 @@ class EvaluatorForbidden(EvaluatorError):
 class ScoreInvalid(EvaluatorError):
     code = "SR-EVAL-007"
     title = "the evaluator's answer is not a score"
-    remedy = "Return a number, or a dict whose score and metrics are numbers."
+    remedy = (
+        "Return a number, or a dict whose score and metrics are numbers; "
+        "write float(…) around a truth value."
+    )
 
 
 class ScoreNotFinite(EvaluatorError):
@@ -263,3 +266,9 @@ class TurnInvalid(EvaluatorError):
         "reset returns messages or None; step returns done, messages by user, tool or system "
         "unless done, and, without evaluate, a reward."
     )
+
+
+class ScoreOutOfRange(EvaluatorError):
+    code = "SR-EVAL-014"
+    title = "the evaluator's score is outside the range that the run file declares"
+    remedy = "Return a score within spec.evaluator.range, or declare the range that it has."

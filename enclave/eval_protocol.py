@@ -9,13 +9,11 @@ decorator are ignored: the run file has them.
 
 from __future__ import annotations
 
-import asyncio
 import copy
 import inspect
 import sys
-import time
 import types
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from trainer.evaluators import Job
@@ -244,7 +242,7 @@ def evaluation_tests(namespace: Mapping[str, Any]) -> list[Callable[..., Any]]:
     return [value for value in namespace.values() if hasattr(value, "__ep_params__")]
 
 
-def score_rows(
+async def score_rows(
     test: Callable[..., Any], jobs: Sequence[Job], metrics: Sequence[str]
 ) -> list[dict[str, Any] | None]:
     """Results of ``test`` for the completions of one row (one of them when it is pointwise).
@@ -253,9 +251,9 @@ def score_rows(
     """
     rows = [_row(job) for job in jobs]
     if test.__ep_params__.get("mode", "pointwise") == "pointwise":  # type: ignore[attr-defined]
-        rows = [_finished(test(row)) for row in rows]
+        rows = [await test(row) for row in rows]
     else:
-        rows = _finished(test(rows))
+        rows = await test(rows)
     found: list[dict[str, Any] | None] = []
     for row in rows:
         result = row.evaluation_result
@@ -263,7 +261,9 @@ def score_rows(
             found.append(None)
             continue
         named = {name: value.score for name, value in result.metrics.items() if name in metrics}
-        found.append({**named, "score": result.score})
+        named["score"] = result.score
+        # A truth value may have been assigned after the result was made; there it counts.
+        found.append({k: float(v) if isinstance(v, bool) else v for k, v in named.items()})
     return found
 
 
@@ -292,32 +292,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _plain(item) for name, item in value.items()}
     return value
-
-
-class _Sleeper:
-    """A selector without descriptors: this process may open none, so it can only wait."""
-
-    def select(self, timeout: float | None) -> list[Any]:
-        """Nothing ever happens but time."""
-        time.sleep(timeout or 0)
-        return []
-
-
-class _Loop(asyncio.BaseEventLoop):
-    """An event loop for code that awaits timers and itself; it has no sockets and no threads."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._selector = _Sleeper()
-
-    def _process_events(self, _: Any) -> None: ...
-
-    def _write_to_self(self) -> None: ...
-
-
-def _finished(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    loop = _Loop()
-    try:
-        return loop.run_until_complete(coroutine)
-    finally:
-        loop.close()

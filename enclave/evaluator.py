@@ -3,7 +3,7 @@
 Invariants: the process is forked after the lock-down's stage A and before any key or library with
 threads; it gets rows and answers numbers, or turns of a conversation for the model to read;
 nothing that it sends is believed further than its form. A failure is an
-:class:`~enclave.errors.EvaluatorError` with the row in the batch, or the line, never the
+:class:`~enclave.errors.EvaluatorError` with the row's index and the line, never the
 exception's message. After a failure of the process itself (a hang, a crash, forged frames) it is
 dead and the run fails; there is no second one, since no process can be made after stage B.
 """
@@ -42,6 +42,7 @@ from enclave.errors import (
     MetricUndeclared,
     ScoreInvalid,
     ScoreNotFinite,
+    ScoreOutOfRange,
     TurnInvalid,
 )
 from enclave.evaluator_messages import (
@@ -84,6 +85,7 @@ _ERRORS: dict[str, type[EvaluatorError]] = {
     "forbidden": EvaluatorForbidden,
     "invalid": ScoreInvalid,
     "not_finite": ScoreNotFinite,
+    "out_of_range": ScoreOutOfRange,
     "undeclared": MetricUndeclared,
     "turn_invalid": TurnInvalid,
 }
@@ -101,6 +103,8 @@ class EvaluatorProcess:
         self._metrics: tuple[str, ...] = ()
         self._lines = 0
         self._timeout_s = 30.0
+        self._range: tuple[float, float] | None = None
+        self._loaded = Loaded()
         self.probes: dict[str, str] = {}
         """What the process found when it tried its walls, by name with ``evaluator.`` before it."""
 
@@ -137,6 +141,11 @@ class EvaluatorProcess:
         """The descriptors that this object holds, for :func:`enclave.probes.probe`."""
         return frozenset((self._channel.fileno(), self._pidfd))
 
+    @property
+    def by_group(self) -> bool:
+        """Whether one call scores all completions of a row."""
+        return self._loaded.by_group
+
     def load(
         self,
         source: bytes,
@@ -144,12 +153,16 @@ class EvaluatorProcess:
         *,
         timeout_s: float = 30.0,
         environment: bool = False,
+        score_range: tuple[float, float] | None = None,
+        concurrency: int = 1,
     ) -> None:
-        """Compile and run the customer's file, which must define ``evaluate``.
+        """Compile and run the customer's file, which must define one function that scores.
 
         ``metrics`` are the names that the plan declares beside ``score``. ``timeout_s`` bounds
-        this call and, from then on, each row. ``environment`` says whether the file has to define
-        one, too; it may not otherwise. Raises ``EvaluatorError``.
+        this call and, from then on, the time to each answer. ``environment`` says whether the file
+        has to define one, too; it may not otherwise. ``score_range`` are the lowest and highest
+        score that count. Up to ``concurrency`` calls of an asynchronous function run at a time.
+        Raises ``EvaluatorError``.
         """
         if len(source) > MAX_SOURCE_BYTES:
             raise EvaluatorTooLarge(
@@ -157,20 +170,24 @@ class EvaluatorProcess:
             )
         self._metrics = tuple(sorted(set(metrics) - {"score"}))
         self._lines = source.count(b"\n") + source.count(b"\r") + 2
-        self._timeout_s = timeout_s
+        self._timeout_s, self._range = timeout_s, score_range
         deadline = time.monotonic() + timeout_s
-        self._send(Source(source, list(self._metrics), environment), deadline, None)
-        self._receive(Loaded, deadline, None)
+        order = Source(source, list(self._metrics), environment, score_range, concurrency)
+        self._send(order, deadline, None)
+        loaded = self._receive(Loaded, deadline, None)
+        if not 0 <= loaded.line <= self._lines:
+            raise self._broken(None)
+        self._loaded = loaded
 
     def score(self, jobs: Sequence[Job], timeout_s: float | None = None) -> list[Score]:
         """One score per job, in order. ``timeout_s`` bounds each row. Raises ``EvaluatorError``."""
         limit_s = self._timeout_s if timeout_s is None else timeout_s
-        self._send(Batch(list(jobs)), time.monotonic() + limit_s, 0)
+        self._send(Batch(list(jobs)), time.monotonic() + limit_s, jobs[0].row if jobs else None)
         scores = []
-        for row in range(len(jobs)):
-            answer = self._receive(Row, time.monotonic() + limit_s, row)
-            if len(answer.values) != len(self._metrics):
-                raise self._broken(row)
+        for job in jobs:
+            answer = self._receive(Row, time.monotonic() + limit_s, job.row)
+            if len(answer.values) != len(self._metrics) or not self._in_range(answer.score):
+                raise self._broken(job.row)
             pairs = zip(self._metrics, answer.values, strict=True)
             metrics = {name: value for name, value in pairs if value is not None}
             scores.append(Score(score=answer.score, metrics=metrics))
@@ -237,7 +254,7 @@ class EvaluatorProcess:
         if isinstance(answer, kind):
             return answer
         if isinstance(answer, Failed) and kind is not Ready:
-            raise self._failed(answer, row)
+            raise self._failed(answer, row, self._loaded.line if kind is Row else 0)
         raise self._broken(row)
 
     def _exactly(self, size: int, deadline: float, row: int | None) -> bytes:
@@ -256,16 +273,24 @@ class EvaluatorProcess:
             data += piece
         return bytes(data)
 
-    def _failed(self, failed: Failed, row: int | None) -> EvaluatorError:
+    def _in_range(self, score: float) -> bool:
+        """The process has checked this before: it sends another score only by forging frames."""
+        return self._range is None or self._range[0] <= score <= self._range[1]
+
+    def _failed(self, failed: Failed, row: int | None, begins: int) -> EvaluatorError:
         """The error for a failure that the child told; it may be forged, so its form is checked."""
         if not 0 <= failed.line <= self._lines or not 0 <= failed.column <= MAX_SOURCE_BYTES:
             return self._broken(row)
         if failed.kind == "raised" and failed.exception not in BUILTIN_EXCEPTIONS:
             return self._broken(row)
+        # An answer that is no score has no line of its own; its function ``begins`` at one.
+        line = failed.line or begins
+        ranged = failed.kind == "out_of_range" and self._range
         return _ERRORS[failed.kind](
             row=row,
-            line=failed.line or None,
+            line=line or None,
             column=failed.column or None,
+            expected=f"{ranged[0]:g} to {ranged[1]:g}" if ranged else "",
             actual=failed.exception if failed.kind == "raised" else "",
         )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import builtins
 import contextlib
+import inspect
 import math
 import os
 import resource
@@ -16,7 +17,7 @@ import signal
 import socket
 import sys
 import types
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
@@ -26,7 +27,7 @@ from typing import Any, NoReturn
 
 import msgspec
 
-from enclave import eval_protocol, filters, landlock, lockdown, probes, syscalls
+from enclave import eval_protocol, event_loop, filters, landlock, lockdown, probes, syscalls
 from enclave.environment_child import Episodes, TurnRefused
 from enclave.evaluator_messages import (
     FILE,
@@ -150,32 +151,45 @@ class _Stream:
 class _Evaluate:
     """How a file scores."""
 
-    score: Callable[[Sequence[Job]], Sequence[Any]]
+    function: Callable[..., Any]
+    """The customer's own."""
+    score: Callable[[Sequence[Job]], Coroutine[Any, Any, Sequence[Any]]]
+    """One call of it: the results of these jobs."""
     by_group: bool
     """Whether it wants all completions of a row at once."""
     episodes: Episodes | None = None
     """Its environment's conversations, when it defines one."""
 
+    def loaded(self) -> Loaded:
+        code = getattr(self.function, "__code__", None)
+        own = code is not None and code.co_filename == FILE
+        return Loaded(code.co_firstlineno if own else 0, self.by_group)
+
 
 def _serve(stream: _Stream) -> NoReturn:
     evaluate: _Evaluate | None = None
-    metrics: tuple[str, ...] = ()
+    source = Source(b"", [])
+    at_once = 1
     while True:
         request = stream.receive()
         try:
             if isinstance(request, Source):
-                metrics = tuple(request.metrics)
-                evaluate = _load(request, metrics)
-                stream.send(Loaded())
+                source = request
+                evaluate = _load(source, tuple(source.metrics))
+                # A call that never waits would only delay the answers of those before it.
+                waits = inspect.iscoroutinefunction(evaluate.function)
+                at_once = source.concurrency if waits else 1
+                stream.send(evaluate.loaded())
                 continue
             if evaluate is None:
                 raise _Problem(Failed("missing"))
             if not isinstance(request, Batch):
                 _converse(stream, evaluate.episodes, request)
                 continue
-            for jobs in _together(request.jobs, evaluate.by_group):
-                for result in evaluate.score(jobs):
-                    stream.send(_answer(result, metrics))
+            calls = map(evaluate.score, _together(request.jobs, evaluate.by_group))
+            for results in event_loop.in_order(calls, at_once):
+                for result in results:
+                    stream.send(_answer(result, source))
         except _Problem as problem:
             stream.send(problem.failed)
         except TurnRefused as refused:
@@ -235,7 +249,7 @@ def _with_environment(
     except _Problem as problem:
         if problem.failed.kind != "missing":
             raise
-        evaluate = _Evaluate(lambda jobs: [episodes.result(job) for job in jobs], by_group=False)
+        evaluate = _Evaluate(episodes.result, partial(_by_episode, episodes), by_group=False)
     else:
         episodes.scores = False
     return replace(evaluate, episodes=episodes)
@@ -251,24 +265,27 @@ def _evaluate_of(names: Mapping[str, Any], metrics: tuple[str, ...]) -> _Evaluat
         mode = tests[0].__ep_params__.get("mode", "pointwise")  # type: ignore[attr-defined]
         if mode not in ("pointwise", "groupwise"):
             raise _Problem(Failed("ambiguous"))
-        score = partial(_by_test, tests[0], metrics=metrics)
-        return _Evaluate(score, mode == "groupwise")
+        score = partial(eval_protocol.score_rows, tests[0], metrics=metrics)
+        return _Evaluate(inspect.unwrap(tests[0]), score, mode == "groupwise")
     function = names[own[0]]
     if own == ["evaluate"]:
-        return _Evaluate(
-            lambda jobs: [function(job.messages, job.ground_truth, **job.extra) for job in jobs],
-            by_group=False,
-        )
-    return _Evaluate(partial(_by_group, function), by_group=True)
+        return _Evaluate(function, partial(_by_completion, function), by_group=False)
+    return _Evaluate(function, partial(_by_group, function), by_group=True)
 
 
-def _by_test(test: Callable[..., Any], jobs: Sequence[Job], metrics: tuple[str, ...]) -> list[Any]:
-    return eval_protocol.score_rows(test, jobs, metrics)
+async def _by_episode(episodes: Episodes, jobs: Sequence[Job]) -> list[Any]:
+    return [episodes.result(job) for job in jobs]
 
 
-def _by_group(function: Callable[..., Any], jobs: Sequence[Job]) -> list[Any]:
+async def _by_completion(function: Callable[..., Any], jobs: Sequence[Job]) -> list[Any]:
+    found = [function(job.messages, job.ground_truth, **job.extra) for job in jobs]
+    return [await each if inspect.isawaitable(each) else each for each in found]
+
+
+async def _by_group(function: Callable[..., Any], jobs: Sequence[Job]) -> list[Any]:
     """A group shares its row; the completions differ."""
     results = function([job.messages for job in jobs], jobs[0].ground_truth, **jobs[0].extra)
+    results = await results if inspect.isawaitable(results) else results
     if not isinstance(results, Sequence) or len(results) != len(jobs):
         raise _Problem(Failed("invalid"))
     return list(results)
@@ -283,18 +300,23 @@ def _together(jobs: Sequence[Job], by_group: bool) -> Iterator[Sequence[Job]]:
         yield list(group)
 
 
-def _answer(result: Any, metrics: tuple[str, ...]) -> Row:
+def _answer(result: Any, source: Source) -> Row:
+    metrics = source.metrics
     named: Mapping[Any, Any] = result if isinstance(result, Mapping) else {"score": result}
     if not set(named) <= {"score", *metrics}:
         raise _Problem(Failed("undeclared"))
     if "score" not in named:
         raise _Problem(Failed("invalid"))
+    score = _number(named["score"])
+    if source.score_range and not source.score_range[0] <= score <= source.score_range[1]:
+        raise _Problem(Failed("out_of_range"))
     values = [_number(named[name]) if name in named else None for name in metrics]
-    return Row(_number(named["score"]), values)
+    return Row(score, values)
 
 
 def _number(value: object) -> float:
-    if not isinstance(value, Real):  # takes bool, int, float and NumPy's scalars
+    # Takes int, float and NumPy's scalars. A truth value is more often a mistake than a score.
+    if isinstance(value, bool) or not isinstance(value, Real):
         raise _Problem(Failed("invalid"))
     try:
         number = float(value)

@@ -47,6 +47,7 @@ Kind = Literal[
     "forbidden",
     "invalid",
     "not_finite",
+    "out_of_range",
     "undeclared",
     "turn_invalid",
 ]
@@ -59,6 +60,10 @@ class Source(msgspec.Struct, frozen=True, tag="source"):
     metrics: list[str]
     environment: bool = False
     """Whether the run has conversations of several turns, for which it needs an environment."""
+    score_range: tuple[float, float] | None = None
+    """Lowest and highest score that count."""
+    concurrency: int = 1
+    """How many calls of an asynchronous function run at a time."""
 
 
 class Batch(msgspec.Struct, frozen=True, tag="batch"):
@@ -87,6 +92,11 @@ class Ready(msgspec.Struct, frozen=True, tag="ready", forbid_unknown_fields=True
 
 class Loaded(msgspec.Struct, frozen=True, tag="loaded", forbid_unknown_fields=True):
     """The source defines one way to score."""
+
+    line: int = 0
+    """Where the function that scores begins; 0 when unknown."""
+    by_group: bool = False
+    """Whether one call scores all completions of a row."""
 
 
 class Row(msgspec.Struct, frozen=True, tag="row", forbid_unknown_fields=True):

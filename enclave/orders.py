@@ -35,6 +35,8 @@ class Evaluator(msgspec.Struct, frozen=True):
     sha256: str
     metrics: tuple[str, ...]
     timeout_s: float
+    score_range: tuple[float, float] | None
+    concurrency: int
 
 
 class DatasetRef(msgspec.Struct, frozen=True):

@@ -113,6 +113,8 @@ class Tasks:
             orders.evaluator.metrics,
             timeout_s=orders.evaluator.timeout_s,
             environment=config.sampling.max_turns > 1,
+            score_range=orders.evaluator.score_range,
+            concurrency=orders.evaluator.concurrency,
         )
         self._manifests = {dataset: self._manifest(dataset) for dataset in DATASETS}
         self._asked: dict[frames.Dataset, Container[int]] = {

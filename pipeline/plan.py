@@ -138,6 +138,8 @@ def build_plan(spec: RunSpec, facts: Facts, run_id: str) -> Plan:
             size_bytes=facts.evaluator.size_bytes,
             metrics=run.evaluator.metrics,
             timeout_s=run.evaluator.timeout_s,
+            score_range=run.evaluator.score_range,
+            concurrency=run.evaluator.concurrency,
         ),
         code=facts.code,
         policy=msgspec.structs.replace(facts.policy, rules=tuple(sorted(facts.policy.rules))),

@@ -50,6 +50,8 @@ class EvaluatorRef(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     size_bytes: int
     metrics: tuple[str, ...]
     timeout_s: int
+    score_range: tuple[float, float] | None
+    concurrency: int
 
 
 class ObjectRef(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -163,6 +163,9 @@ def _limits(plan: Plan) -> Table:
     metrics = ", ".join(plan.evaluator.metrics) or "none"
     table.add_row("metrics that the evaluator may report", escape(metrics))
     table.add_row("one call of the evaluator", duration_text(plan.evaluator.timeout_s))
+    if plan.evaluator.score_range is not None:
+        low, high = plan.evaluator.score_range
+        table.add_row("a score", f"{low:g} to {high:g}")
     return table
 
 

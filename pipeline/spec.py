@@ -112,6 +112,19 @@ class Evaluator(_Part):
         alias="timeout",
         description="Longest time that one call may take, 1s to 10m. Default: 10s.",
     )
+    score_range: tuple[float, float] | None = Field(
+        default=None,
+        alias="range",
+        description="Lowest and highest score that the evaluator may return, such as [0, 1]; any "
+        "other fails the run, with row and line. Default: every finite number.",
+    )
+    concurrency: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="How many calls of an asynchronous evaluator run at a time, 1 to 64; it "
+        "shortens waits (asyncio.sleep) and makes no computation faster. Default: 1.",
+    )
 
 
 class Access(_Part):

@@ -145,6 +145,17 @@ def metrics_are_given_once(spec: object) -> Iterator[Problem]:
             )
 
 
+def score_range_is_ascending(spec: object) -> Iterator[Problem]:
+    """A range has room: its first number is below its second."""
+    bounds = _items(spec, "evaluator", "range")
+    if len(bounds) == 2 and all(isinstance(bound, int | float) for bound in bounds):
+        low, high = bounds
+        if not low < high:
+            yield Problem(
+                ("spec", "evaluator", "range"), "two numbers, the lower first", f"[{low}, {high}]"
+            )
+
+
 def seed_is_exact(spec: object) -> Iterator[Problem]:
     """The plan is JSON, whose readers agree on integers up to 2^53 only (RFC 8785)."""
     seed = _get(spec, "training", "seed")
@@ -167,6 +178,7 @@ _CHECKS: tuple[Callable[[object], Iterator[Problem]], ...] = (
     audit_key_is_its_own,
     waivers_are_given_once,
     metrics_are_given_once,
+    score_range_is_ascending,
     seed_is_exact,
     assurance_can_be_had,
 )

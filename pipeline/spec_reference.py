@@ -111,6 +111,8 @@ def _type(schema: Schema, field: Schema) -> str:
     found = _resolve(schema, options[0])
     if "properties" in found:
         return "mapping"
+    if "prefixItems" in found:
+        return ", ".join(_type(schema, item) for item in found["prefixItems"])
     if found.get("type") == "array":
         return f"list of {_type(schema, found['items'])}"
     if found.get("type") == "object":

@@ -3,10 +3,15 @@ package strongroom.rules.evaluator_is_pinned
 
 import data.strongroom.lib
 
+# What the plan says as the run file says it; ranges and numbers of calls are part of the score.
+kept := {"metrics": "metrics", "score_range": "range", "concurrency": "concurrency"}
+
 pass if {
 	pinned
 	is_array(lib.plan.evaluator.metrics)
-	lib.plan.evaluator.metrics == lib.run.evaluator.metrics
+	every here, there in kept {
+		lib.plan.evaluator[here] == lib.run.evaluator[there]
+	}
 }
 
 pinned if {
@@ -24,8 +29,11 @@ deny contains lib.denial(
 ) if not pinned
 
 deny contains lib.denial(
-	"spec.evaluator.metrics",
-	sprintf("the run file's %v", [lib.shown(lib.run.evaluator, "metrics")]),
-	lib.shown(lib.plan.evaluator, "metrics"),
+	concat(".", ["spec.evaluator", there]),
+	sprintf("the run file's %v", [lib.shown(lib.run.evaluator, there)]),
+	lib.shown(lib.plan.evaluator, here),
 	"Plan the run again with this version of strongroom",
-) if not lib.plan.evaluator.metrics == lib.run.evaluator.metrics
+) if {
+	some here, there in kept
+	not lib.plan.evaluator[here] == lib.run.evaluator[there]
+}

@@ -24,6 +24,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """The row's ``ground_truth`` column: any JSON value, or ``None`` when the row has none."""
     extra: dict[str, Any] = {}
     """The row's other columns, passed to the evaluator as keyword arguments."""
+    row: int = 0
+    """Index of the row in its data set, for errors."""
     group: int = 0
     """Completions of one row stand side by side and have the same number."""
     episode: int = 0
@@ -34,7 +36,7 @@ class Score(msgspec.Struct, frozen=True, kw_only=True):
     """What an evaluator made of one job."""
 
     score: float
-    """The reward: finite; by convention between 0 and 1."""
+    """The reward: finite, within the range that the run file declares, if it declares one."""
     metrics: dict[str, float] = {}
     """Further finite numbers by name, such as ``accuracy``; never part of the reward."""
 

@@ -84,7 +84,7 @@ class StepSampler:
             state.generator,
         )
         answered = time.perf_counter()
-        scores = score_rollouts(self.evaluator, rows, rollouts)
+        scores = score_rollouts(self.evaluator, indices, rows, rollouts)
         rewards = torch.tensor([score.score for score in scores], dtype=torch.float64)
         rewards_PG = rewards.view(count, rollouts.samples)
         return Sampled(

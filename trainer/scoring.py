@@ -30,8 +30,10 @@ class ScoredRollout(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     """How many of the messages, at the end, were said in the conversation after its prompt."""
 
 
-def score_rollouts(evaluator: Evaluator, rows: Sequence[Row], rollouts: Rollouts) -> list[Score]:
-    """Score all completions; ``rows`` are those of the prompts, in order.
+def score_rollouts(
+    evaluator: Evaluator, indices: Sequence[int], rows: Sequence[Row], rollouts: Rollouts
+) -> list[Score]:
+    """Score all completions; ``indices`` and ``rows`` are those of the prompts, in order.
 
     Raises :class:`EvaluatorMisbehaved` for a wrong number of scores or one that is not finite.
     """
@@ -44,6 +46,7 @@ def score_rollouts(evaluator: Evaluator, rows: Sequence[Row], rollouts: Rollouts
             ],
             ground_truth=rows[b // rollouts.samples].ground_truth,
             extra=rows[b // rollouts.samples].extra,
+            row=indices[b // rollouts.samples],
             group=b // rollouts.samples,
             episode=b,
         )

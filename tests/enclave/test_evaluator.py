@@ -16,8 +16,8 @@ CANARY = "canary-in-a-row"
 TIMEOUT_S = 0.5
 
 
-def job(content: str = CANARY, **fields: object) -> Job:
-    return Job(messages=[{"role": "assistant", "content": content}], **fields)
+def job(content: str = CANARY, row: int = 17, **fields: object) -> Job:
+    return Job(messages=[{"role": "assistant", "content": content}], row=row, **fields)
 
 
 def source(body: str) -> bytes:
@@ -52,7 +52,7 @@ def test_it_scores_each_job_in_order(process):
 
 @pytest.mark.parametrize(
     ("result", "score"),
-    [("1", 1.0), ("True", 1.0), ("0.25", 0.25), ("{'score': -3}", -3.0)],
+    [("1", 1.0), ("0.25", 0.25), ("{'score': -3}", -3.0)],
 )
 def test_what_counts_as_a_score(process, result, score):
     process.load(source(f"return {result}"))
@@ -66,7 +66,7 @@ def test_a_numpy_scalar_counts_and_lazy_imports_work(process):
 
 def test_ground_truth_arrives_as_it_was(process):
     truth = {"a": [1, 2**70, None, "é"], "b": 0.1}
-    process.load(source(f"return ground_truth == {truth!r}"))
+    process.load(source(f"return float(ground_truth == {truth!r})"))
     assert process.score([job(ground_truth=truth)]) == [Score(score=1.0)]
 
 
@@ -87,6 +87,10 @@ def test_declared_metrics_come_back_and_may_be_left_out(process):
         ("return float('inf')", errors.ScoreNotFinite),
         ("return {'score': 1, 'm': -float('inf')}", errors.ScoreNotFinite),
         ("return 'canary'", errors.ScoreInvalid),
+        ("return True", errors.ScoreInvalid),
+        ("return {'score': 1, 'm': False}", errors.ScoreInvalid),
+        ("import numpy\nreturn numpy.bool_(True)", errors.ScoreInvalid),
+        ("return '0.5'", errors.ScoreInvalid),
         ("return None", errors.ScoreInvalid),
         ("return [1.0]", errors.ScoreInvalid),
         ("return {'m': 1}", errors.ScoreInvalid),
@@ -101,15 +105,35 @@ def test_declared_metrics_come_back_and_may_be_left_out(process):
 def test_what_does_not_count_as_a_score(process, body, error):
     caught = failure(process, body, ("m",))
     assert type(caught) is error
-    assert caught.row == 0
+    assert (caught.row, caught.line) == (17, 1)
+    assert caught.place == "evaluator.py:1, row 17"
+
+
+@pytest.mark.parametrize(
+    ("score", "fits"), [("0", True), ("1", True), ("-1e-9", False), ("1.0001", False)]
+)
+def test_a_score_outside_its_range_is_refused(process, score, fits):
+    process.load(source(f"return {{'score': {score}, 'm': 99}}"), ["m"], score_range=(0.0, 1.0))
+    if fits:
+        assert process.score([job()]) == [Score(score=float(score), metrics={"m": 99.0})]
+        return
+    with pytest.raises(errors.ScoreOutOfRange) as caught:
+        process.score([job(row=3)])
+    assert (caught.value.row, caught.value.line, caught.value.expected) == (3, 1, "0 to 1")
+    process.load(source(f"return {score}"))
+    assert process.score([job()]) == [Score(score=float(score))]
 
 
 def test_the_row_of_a_failure_is_told(process):
     process.load(source("return 1 / row['n']"))
     with pytest.raises(errors.EvaluatorRaised) as caught:
-        process.score([job(extra={"n": n}) for n in (1, 2, 0, 3)])
-    assert (caught.value.row, caught.value.line, caught.value.actual) == (2, 2, "ZeroDivisionError")
-    assert pickle.loads(pickle.dumps(caught.value)).row == 2
+        process.score([job(row=10 + n, extra={"n": n}) for n in (1, 2, 0, 3)])
+    assert (caught.value.row, caught.value.line, caught.value.actual) == (
+        10,
+        2,
+        "ZeroDivisionError",
+    )
+    assert pickle.loads(pickle.dumps(caught.value)).row == 10
 
 
 def test_after_a_failure_of_a_row_it_scores_on(process):
@@ -195,7 +219,7 @@ def test_a_hang_is_ended(process, body):
     assert time.monotonic() - begin < TIMEOUT_S + 3
     closed = "closerange" in body
     assert type(caught.value) is (errors.EvaluatorProtocol if closed else errors.EvaluatorTimedOut)
-    assert caught.value.row == 0
+    assert caught.value.row == 17
     with pytest.raises(errors.EvaluatorExited):
         process.score([job()])
 
@@ -250,7 +274,78 @@ return 1
 def test_a_forged_frame_carries_nothing_out(process, body):
     caught = failure(process, FORGED.format(body=body))
     assert type(caught) is errors.EvaluatorProtocol
-    assert caught.row == 0
+    assert caught.row == 17
+
+
+def test_a_forged_score_outside_the_range_ends_it(process):
+    body = 'b\'{"type":"row","score":2,"values":[]}\''
+    process.load(source(FORGED.format(body=body)), score_range=(0.0, 1.0))
+    with pytest.raises(errors.EvaluatorProtocol):
+        process.score([job()])
+
+
+def test_a_forged_line_ends_it(process):
+    body = b'{"type":"loaded","line":99}'
+    text = f"import os\nos.write(3, {(len(body).to_bytes(4, 'little') + body)!r})"
+    with pytest.raises(errors.EvaluatorProtocol):
+        process.load(text.encode())
+
+
+ASYNC = """
+import asyncio
+running = most = 0
+async def evaluate(messages, ground_truth, **row):
+    global running, most
+    running += 1
+    most = max(most, running)
+    await asyncio.sleep(row["wait"])
+    running -= 1
+    if row["wait"] < 0:
+        raise ValueError(messages)
+    return {"score": row["n"], "most": most}
+"""
+
+
+@pytest.mark.parametrize(("concurrency", "most"), [(1, 1), (4, 4), (64, 12)])
+def test_asynchronous_calls_run_at_once_and_answer_in_order(process, concurrency, most):
+    process.load(ASYNC.encode(), ["most"], concurrency=concurrency)
+    waits = [0.05, 0.0, 0.03, 0.01] * 3
+    jobs = [job(extra={"n": n, "wait": wait}) for n, wait in enumerate(waits)]
+    begin = time.monotonic()
+    scores = process.score(jobs)
+    assert [score.score for score in scores] == list(range(12))
+    assert max(score.metrics["most"] for score in scores) == most
+    if concurrency == 1:
+        assert time.monotonic() - begin > sum(waits)
+
+
+@pytest.mark.parametrize("concurrency", [1, 4])
+def test_the_first_failure_in_order_is_told_and_scoring_goes_on(process, concurrency):
+    process.load(ASYNC.encode(), ["most"], concurrency=concurrency)
+    jobs = [job(row=n, extra={"n": n, "wait": wait}) for n, wait in enumerate((0.02, 0, -1, -1))]
+    with pytest.raises(errors.EvaluatorRaised) as caught:
+        process.score(jobs)
+    assert (caught.value.row, caught.value.line, caught.value.actual) == (2, 11, "ValueError")
+    assert [score.score for score in process.score(jobs[:2])] == [0.0, 1.0]
+
+
+def test_a_function_that_never_waits_is_called_in_turn(process):
+    """Whatever the concurrency: else the first answer would come after the last call."""
+    process.load(source("import time\ntime.sleep(0.2)\nreturn 1"), concurrency=64)
+    assert len(process.score([job()] * 5, timeout_s=0.7)) == 5
+
+
+def test_an_asynchronous_group_judge(process):
+    process.load(
+        b"import asyncio\n"
+        b"async def evaluate_group(completions, ground_truth, **row):\n"
+        b"    await asyncio.sleep(0.01)\n"
+        b"    return [len(completions)] * len(completions)\n",
+        concurrency=8,
+    )
+    jobs = [job(group=group) for group in (0, 0, 0, 1, 2, 2)]
+    assert [score.score for score in process.score(jobs)] == [3, 3, 3, 1, 2, 2]
+    assert process.by_group
 
 
 def test_prints_go_nowhere(process, capfd):
@@ -264,7 +359,7 @@ def test_it_holds_one_socket_and_three_null_devices(process):
 import os
 held = [n for n in range(5000) if not fails(os.fstat, n)]
 null = os.stat('/dev/null').st_rdev
-return held == [0, 1, 2, 3] and all(os.fstat(n).st_rdev == null for n in (0, 1, 2))
+return float(held == [0, 1, 2, 3] and all(os.fstat(n).st_rdev == null for n in (0, 1, 2)))
 """
     helper = b"def fails(f, n):\n  try: f(n)\n  except OSError: return True\n"
     leaked = os.open("/dev/null", os.O_RDONLY)
