@@ -214,6 +214,20 @@ class EvaluationFinished(_Data, frozen=True, tag="evaluation.finished"):
     values: dict[Metric, Number]
 
 
+class EvaluatorTested(_Data, frozen=True, tag="evaluator.tested"):
+    """The evaluator was tried on completions of the base model; nothing was trained or written.
+
+    ``failures`` are completions without a score, ``faults`` the calls that failed, by code."""
+
+    plan: Digest
+    evaluator: Digest
+    rows: Count
+    completions: Count
+    failures: Count
+    faults: dict[Code, Count]
+    values: dict[Metric, Number]
+
+
 class RunPublished(_Data, frozen=True, tag="run.published"):
     """The chosen adapter and its manifest stand in the customer's bucket."""
 
@@ -272,6 +286,7 @@ EventData = (
     | CheckpointWritten
     | RolloutsOpened
     | EvaluationFinished
+    | EvaluatorTested
     | RunPublished
     | RunCompleted
     | RunFailed
@@ -327,6 +342,7 @@ _SHAPES: dict[type[EventData], Ocsf] = {
     CheckpointWritten: Ocsf(6005, 6, "Create"),
     RolloutsOpened: Ocsf(6005, 1, "Read"),
     EvaluationFinished: Ocsf(6002, 8, "Update"),
+    EvaluatorTested: Ocsf(6002, 8, "Update"),
     RunPublished: Ocsf(6005, 6, "Create"),
     RunCompleted: Ocsf(6002, 4, "Stop"),
     RunFailed: Ocsf(6002, 4, "Stop", _MEDIUM, _FAILURE),

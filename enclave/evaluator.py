@@ -142,6 +142,11 @@ class EvaluatorProcess:
         return frozenset((self._channel.fileno(), self._pidfd))
 
     @property
+    def alive(self) -> bool:
+        """Whether it can still score: a hang, a crash or a forged frame ends it."""
+        return self._pidfd >= 0
+
+    @property
     def by_group(self) -> bool:
         """Whether one call scores all completions of a row."""
         return self._loaded.by_group

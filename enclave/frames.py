@@ -22,7 +22,7 @@ import trainer.errors  # noqa: F401
 
 Dataset = Literal["train", "held_out"]
 Phase = Literal["before", "during", "after"]
-Activity = Literal["model", "warm_up", "verify", "load", "evaluate", "train"]
+Activity = Literal["model", "warm_up", "verify", "load", "evaluate", "train", "trial"]
 Artifact = Literal["adapter", "state", "rollouts", "shard"]
 FetchKind = Literal["model", "evaluator", "manifest", "shard", "artifact"]
 
@@ -40,6 +40,23 @@ PLACE_BITS, SIZE_BITS = 32, 48
 PROGRESS_LIMIT = 200
 #: Bad records listed one by one in a run; the rest is only counted.
 BAD_RECORD_LIMIT = 1000
+#: Most completions of one trial of an evaluator, failures listed one by one, and bars of its
+#: histogram.
+TRIAL_COMPLETIONS = 4096
+TRIAL_FAULT_LIMIT = 100
+TRIAL_BINS = 10
+#: Numbers of a trial beside the plan's evaluation metrics.
+TRIAL_VALUES = (
+    "group_std_mean",
+    "score_max",
+    "score_min",
+    "score_std",
+    "seconds_max",
+    "seconds_mean",
+    "zero_variance_share",
+)
+#: A line of an evaluator is below 2^this: its source has at most 2^20 bytes.
+LINE_BITS = 21
 
 
 class _Frame(
@@ -86,6 +103,13 @@ class Train(_Frame, frozen=True, tag="train"):
     to_step: int
 
 
+class TestEvaluator(_Frame, frozen=True, tag="test_evaluator"):
+    """Score ``samples`` completions of the base model for each of the run's first ``rows`` rows."""
+
+    rows: int
+    samples: int
+
+
 class Stop(_Frame, frozen=True, tag="stop"):
     """Exit at once; plaintext dies with the process."""
 
@@ -105,7 +129,7 @@ class View(_Frame, frozen=True, tag="view"):
     commitment: str
 
 
-Command = Keys | Verify | Evaluate | Train | Stop | Start | SealShards | View
+Command = Keys | Verify | Evaluate | Train | TestEvaluator | Stop | Start | SealShards | View
 
 
 # ---- records: enclave -> broker ----------------------------------------------------------------
@@ -205,6 +229,33 @@ class Evaluated(_Frame, frozen=True, tag="evaluated"):
     values: dict[str, float]
 
 
+class EvaluatorFault(_Frame, frozen=True, tag="evaluator_fault"):
+    """In a trial, one call of the evaluator failed.
+
+    ``row`` counts from 0 within the training data; ``sample`` among the row's completions, -1 when
+    the call was for all of them; ``line`` from 1, -1 when unknown.
+    """
+
+    row: int
+    sample: int
+    code: str
+    detail: str
+    line: int
+
+
+class EvaluatorTested(_Frame, frozen=True, tag="evaluator_tested"):
+    """A trial's sums: completions with and without a score, and the scores' distribution.
+
+    ``histogram`` counts the scores in equal parts of the way from ``score_min`` to ``score_max``.
+    """
+
+    rows: int
+    completions: int
+    failures: int
+    histogram: tuple[int, ...]
+    values: dict[str, float]
+
+
 class Failure(_Frame, frozen=True, tag="failure"):
     """The command failed. ``code`` is a Strongroom error code; numbers say where.
 
@@ -238,6 +289,8 @@ Outgoing = (
     | StepDone
     | CheckpointDone
     | Evaluated
+    | EvaluatorFault
+    | EvaluatorTested
     | Failure
     | Done
 )
@@ -293,10 +346,14 @@ def capacity_bits(limits: Limits) -> int:
     fetches = limits.fetches * (6 + math.log2(max(fetch_indices(limits).values()) + 2))
     shards = limits.shards * (2 + shard_id + 2 * count + SIZE_BITS)
     bad = BAD_RECORD_LIMIT * (2 + shard_id + count + WORD_BITS)
-    progress = 6 * PROGRESS_LIMIT * 2 * count
+    scored = math.log2(TRIAL_COMPLETIONS + 2)
+    fault = count + scored + CODE_BITS + WORD_BITS + LINE_BITS + 1
+    trial_numbers = (len(limits.evaluation_metrics) + len(TRIAL_VALUES)) * NUMBER_BITS
+    trial = TRIAL_FAULT_LIMIT * fault + count + (2 + TRIAL_BINS) * scored + trial_numbers
+    progress = 7 * PROGRESS_LIMIT * 2 * count
     evidence = 2 * DIGEST_BITS + 512
     failure = 2 + CODE_BITS + WORD_BITS + 6 * (PLACE_BITS + 1)
-    said = steps + evaluations + shards + bad + progress + failure
+    said = steps + evaluations + shards + bad + trial + progress + failure
     return math.ceil(said + checkpoints + puts + fetches + evidence)
 
 

@@ -21,6 +21,7 @@ import msgspec
 
 from enclave import frames
 from enclave.channel_errors import ChannelViolation
+from enclave.errors import EvaluatorError
 from errors import ErrorList, StrongroomError, all_codes
 
 #: Words that may stand in ``Failure.detail``: names of faults, never text from data or code.
@@ -100,6 +101,28 @@ class Gate:
                 self._shard(record.shard)
                 self._require(1 <= record.line <= self._limits.records, "a line of the shard")
                 self._word(record.fault)
+            case frames.EvaluatorFault():
+                self._count("evaluator_fault", frames.TRIAL_FAULT_LIMIT)
+                self._require(0 <= record.row < self._limits.records, "a row of the plan")
+                self._require(-1 <= record.sample < frames.TRIAL_COMPLETIONS, "a completion")
+                found = all_codes().get(record.code, ErrorList)
+                self._require(issubclass(found, EvaluatorError), "an error of an evaluator")
+                if record.detail:
+                    self._word(record.detail)
+                self._require(-1 <= record.line < 1 << frames.LINE_BITS, "a line")
+            case frames.EvaluatorTested():
+                self._count("evaluator_tested", 1)
+                self._counts(record.rows)
+                bars = record.histogram
+                self._require(len(bars) == frames.TRIAL_BINS, "the histogram's bars")
+                counted = (record.completions, record.failures, *bars)
+                self._require(
+                    all(0 <= number <= frames.TRIAL_COMPLETIONS for number in counted),
+                    "counts in range",
+                )
+                self._values(
+                    record.values, (*self._limits.evaluation_metrics, *frames.TRIAL_VALUES)
+                )
             case frames.Progress():
                 self._count(f"progress_{record.activity}", frames.PROGRESS_LIMIT)
                 self._require(0 <= record.done <= record.total, "progress")

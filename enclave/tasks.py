@@ -29,9 +29,10 @@ from crypto.streaming import StreamingKey
 from enclave import frames
 from enclave.attest import Attested
 from enclave.channel import Channel
-from enclave.channel_errors import PlanMismatch, RecordsRejected
+from enclave.channel_errors import ChannelViolation, PlanMismatch, RecordsRejected
 from enclave.checkpoints import checkpoint_manifest
 from enclave.evaluator import EvaluatorProcess
+from enclave.evaluator_trial import trial, trial_rows
 from enclave.orders import Orders
 from enclave.shards import Position, open_shard
 from trainer.chat import FaultCode, RecordFault
@@ -235,6 +236,17 @@ class Tasks:
         if self._state is None or self._state.step != step:
             load_adapter(self._policy, self._opened(step, "adapter"))
             self._state = None
+
+    def test_evaluator(self, command: frames.TestEvaluator) -> None:
+        """Score completions of the base model and tell all that fail; see ``evaluator_trial``."""
+        if not 0 < command.rows * command.samples <= frames.TRIAL_COMPLETIONS:
+            raise ChannelViolation(place="broker", expected="a trial within the limit")
+        indices = trial_rows(self._config, command.rows, self._manifests["train"].records)
+        rows = self._load("train", indices)
+        for record in trial(
+            self._policy, rows, indices, command.samples, self._scorer, self._config
+        ):
+            self._channel.send_record(record)
 
     def _manifest(self, dataset: frames.Dataset) -> DatasetManifest:
         """A dataset's manifest, pinned by the plan; its signature was checked by the releaser."""

@@ -142,6 +142,8 @@ def _obey(tasks: Tasks, command: frames.Command) -> None:
             tasks.evaluate(command)
         case frames.Train():
             tasks.train(command)
+        case frames.TestEvaluator():
+            tasks.test_evaluator(command)
         case _:
             raise ChannelViolation(
                 place="broker", expected="a command of a train enclave", actual="another"

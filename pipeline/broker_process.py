@@ -93,13 +93,17 @@ class Reach:
 class RunObjects:
     """The objects that one run's enclave may ask for and write: those of its plan."""
 
-    def __init__(self, reach: Reach, plan: Plan) -> None:
+    def __init__(self, reach: Reach, plan: Plan, evaluator: bytes = b"") -> None:
         self._reach = reach
+        self._evaluator = evaluator
         self._plan = plan
         self._layout = layout.RunLayout(plan.outputs, plan.run)
 
     def fetch(self, request: frames.Fetch) -> Iterator[Buffer]:
         """See ``enclave.broker.Objects.fetch``."""
+        if request.kind == "evaluator" and self._evaluator:
+            yield self._evaluator
+            return
         purpose, uri = self._locate(request)
         bucket, key = self._reach.bucket(purpose, uri)
         yield from bucket.stream(key, chunk_bytes=1 << 20)
@@ -242,7 +246,7 @@ class BrokerProcess:
             threads=plan.spec["spec"]["enclave"]["threads"],
             run=plan.run,
             limits=plan.limits,
-            objects=RunObjects(self._need_reach(), plan),
+            objects=RunObjects(self._need_reach(), plan, request.evaluator),
             notify=self._record,
         )
         evidence = msgspec.json.encode(self._enclave.evidence)

@@ -6,7 +6,7 @@ import logging
 
 import typer
 
-from pipeline import cli_inspect, cli_runs, cli_setup
+from pipeline import cli_evaluator, cli_inspect, cli_runs, cli_setup
 
 app = typer.Typer(
     name="strongroom",
@@ -17,6 +17,7 @@ app = typer.Typer(
 )
 for part in (cli_setup, cli_runs, cli_inspect):
     app.add_typer(part.app)
+app.add_typer(cli_evaluator.app, name="evaluator")
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -87,7 +87,7 @@ def run(loaded: LoadedRun, run_id: str, watcher: Watcher) -> Outcome:
         plan = build_plan(spec, facts, run_id)
         session = RunSession(plan, manifests, connections)
         watcher.stage("admit")
-        _admit(loaded, plan, session)
+        admit(loaded, plan, session)
         session.publish_plan(Path(spec.spec.evaluator.source).read_bytes())
         return _execute(session)
 
@@ -212,7 +212,7 @@ def _unused(run_id: str, spec: RunSpec, connections: Connections) -> None:
         raise RunExists(place=plan)
 
 
-def _admit(loaded: LoadedRun, plan: Plan, session: RunSession) -> None:
+def admit(loaded: LoadedRun, plan: Plan, session: RunSession) -> None:
     """Ask the policy; log its decision; raise its denials with their lines in the run file."""
     decision = evaluate(Path(loaded.spec.spec.policy.bundle), plan.to_dict())
     if not decision.allowed:
@@ -290,11 +290,16 @@ def manifest_of(envelope: bytes, place: str) -> DatasetManifest:
 
 @contextmanager
 def connected(
-    spec: RunSpec, run_id: str, watcher: Watcher, log_as: str = ""
+    spec: RunSpec,
+    run_id: str,
+    watcher: Watcher,
+    log_as: str = "",
+    without: Collection[str] = (),
 ) -> Iterator[Connections]:
     """The processes behind a run, for as long as they are needed.
 
-    ``log_as`` is the id under which events are logged, where it is not the run's.
+    ``log_as`` is the id under which events are logged, where it is not the run's; ``without`` are
+    purposes that the brokers get no lease for.
     """
     run = spec.spec
     if run.identity is None:
@@ -313,7 +318,7 @@ def connected(
                 credentials_file=str(run.identity.credentials),
                 oidc_role=run.identity.oidc_role,
             ),
-            leases=plan_leases(run, layout),
+            leases=tuple(ref for ref in plan_leases(run, layout) if ref.purpose not in without),
         ),
         releaser=ReleaserClient(Path(run.keys.releaser.removeprefix("unix://"))),
         watcher=watcher,

@@ -31,6 +31,7 @@ STAGES = {
     "admit": "Ask the policy",
     "enclave": "Start the enclave",
     "release": "Release the keys to it",
+    "trial": "Sample completions of the base model and score them",
     "open": "Open the datasets",
     "verify": "Verify every segment and record",
     "evaluate_before": "Score the held-out rows before training",

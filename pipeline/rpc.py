@@ -79,11 +79,15 @@ class Replace(_Message, frozen=True, tag="replace"):
 
 
 class StartEnclave(_Message, frozen=True, tag="start_enclave"):
-    """Start an enclave on a plan; the reply holds its evidence."""
+    """Start an enclave on a plan; the reply holds its evidence.
+
+    ``evaluator`` is the evaluator's source where it does not lie in the run's folder.
+    """
 
     plan: bytes
     nonce: str
     assurance: Assurance
+    evaluator: bytes = b""
 
 
 class GiveKeys(_Message, frozen=True, tag="give_keys"):

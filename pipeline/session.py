@@ -73,13 +73,18 @@ class RunSession:
             raise RunExists(place=self.layout.plan)
         broker.create(self.layout.evaluator, "run-create", evaluator)
 
-    def start_enclave(self) -> Evidence:
-        """Start the enclave on the plan and log what it says of itself."""
+    def start_enclave(self, evaluator: bytes = b"") -> Evidence:
+        """Start the enclave on the plan and log what it says of itself.
+
+        ``evaluator`` is the evaluator's source where it does not lie in the run's folder.
+        """
         self._enter("enclave")
         nonce = self._connections.releaser.challenge()
         assurance = self.plan.spec["spec"]["enclave"]["assurance"]
         reply = self._connections.data.ask(
-            rpc.StartEnclave(plan=self.plan.to_json(), nonce=nonce, assurance=assurance)
+            rpc.StartEnclave(
+                plan=self.plan.to_json(), nonce=nonce, assurance=assurance, evaluator=evaluator
+            )
         )
         evidence = decode_evidence(reply.data)
         self.journal.record(
@@ -94,8 +99,11 @@ class RunSession:
         )
         return evidence
 
-    def release_keys(self, evidence: Evidence) -> None:
-        """Get the keys from the releaser and hand them in; log the release or the refusal."""
+    def release_keys(self, evidence: Evidence, *, keep: bool = True) -> None:
+        """Get the keys from the releaser and hand them in; log the release or the refusal.
+
+        Without ``keep`` a new output keyset is not written: nothing will be sealed under it.
+        """
         self._enter("release")
         broker = self._connections.data
         stored = broker.read(self.layout.keys, "run-read")
@@ -114,7 +122,7 @@ class RunSession:
             denied = events.KeyDenied(plan=self.plan.digest, evidence=digest, reasons=reasons)
             self.journal.record("releaser", denied)
             raise
-        if outputs is None:
+        if outputs is None and keep:
             # Before anything is sealed under it: else a crash would leave unreadable outputs.
             broker.create(self.layout.keys, "run-create", canonical(released.keyset))
         keysets = {

@@ -37,7 +37,19 @@ def score_rollouts(
 
     Raises :class:`EvaluatorMisbehaved` for a wrong number of scores or one that is not finite.
     """
-    jobs = [
+    jobs = scoring_jobs(indices, rows, rollouts)
+    scores = evaluator.score(jobs)
+    if len(scores) != len(jobs):
+        raise EvaluatorMisbehaved(expected=f"{len(jobs)} scores", actual=str(len(scores)))
+    for score in scores:
+        if not all(math.isfinite(value) for value in (score.score, *score.metrics.values())):
+            raise EvaluatorMisbehaved(expected="finite numbers", actual="NaN or infinity")
+    return scores
+
+
+def scoring_jobs(indices: Sequence[int], rows: Sequence[Row], rollouts: Rollouts) -> list[Job]:
+    """What an evaluator is asked about each completion; arguments as in ``score_rollouts``."""
+    return [
         Job(
             messages=[
                 *rows[b // rollouts.samples].chat(),
@@ -52,13 +64,6 @@ def score_rollouts(
         )
         for b, text in enumerate(rollouts.texts)
     ]
-    scores = evaluator.score(jobs)
-    if len(scores) != len(jobs):
-        raise EvaluatorMisbehaved(expected=f"{len(jobs)} scores", actual=str(len(scores)))
-    for score in scores:
-        if not all(math.isfinite(value) for value in (score.score, *score.metrics.values())):
-            raise EvaluatorMisbehaved(expected="finite numbers", actual="NaN or infinity")
-    return scores
 
 
 def scored_rollouts(

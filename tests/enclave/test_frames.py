@@ -41,6 +41,7 @@ SAMPLES: dict[Any, Any] = {
     frames.FetchKind: "shard",
     frames.SealedEntry: ENTRY,
     dict[str, float]: {"loss": 0.25},
+    tuple[int, ...]: (1, 2),
 }
 
 
@@ -162,5 +163,9 @@ def test_capacity_covers_each_record_at_its_largest():
     )
     failure = 6 * frames.PLACE_BITS + math.log2(2 * len(all_codes()) * len(DETAILS))
     assert frames.capacity_bits(quiet) > failure
+    # Code, word, line and completion of each fault; the bars of the histogram.
+    fault = math.log2(len(all_codes()) * len(DETAILS) * 2**20 * frames.TRIAL_COMPLETIONS)
+    bars = frames.TRIAL_BINS * math.log2(frames.TRIAL_COMPLETIONS)
+    assert frames.capacity_bits(quiet) > failure + frames.TRIAL_FAULT_LIMIT * fault + bars
     assert len(DETAILS) < 2**frames.WORD_BITS
     assert len(all_codes()) < 2**frames.CODE_BITS

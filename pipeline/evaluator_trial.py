@@ -1,0 +1,148 @@
+"""``strongroom evaluator test``: the evaluator on sealed rows, in an enclave, before any spend.
+
+Everything is as in a run, up to the keys: the plan is made and admitted, an enclave starts on it,
+the releaser checks its evidence. Then the enclave samples completions from the base model and has
+them scored. The data broker gets no lease that could write, so that nothing can be left under the
+outputs; what happened is in the audit log, under an id of its own.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from audit import event_types as events
+from crypto.manifest import DatasetManifest
+from enclave import frames
+from errors import StrongroomError
+from pipeline import rpc
+from pipeline.collect import collect_facts
+from pipeline.controller import admit, connected, new_run_id
+from pipeline.evaluator_errors import TrialTooLarge
+from pipeline.plan import Plan, build_plan
+from pipeline.runfile import LoadedRun
+from pipeline.session import RunSession, Watcher
+
+WRITES = ("run-create",)
+"""Purposes that a trial's broker gets no lease for."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One failed call. ``place`` is the shard and line of its row; ``line`` is the evaluator's."""
+
+    place: str
+    row: int
+    sample: int
+    code: str
+    detail: str
+    line: int
+
+
+@dataclass
+class Tested:
+    """What a trial found."""
+
+    run: str
+    plan: Plan
+    samples: int
+    rows: int = 0
+    completions: int = 0
+    failures: int = 0
+    values: dict[str, float] = field(default_factory=dict)
+    histogram: tuple[int, ...] = ()
+    faults: list[Fault] = field(default_factory=list)
+
+    @property
+    def untried(self) -> int:
+        """Completions that nobody asked for any more, since the evaluator had ended."""
+        return self.rows * self.samples - self.completions - self.failures
+
+    def bars(self) -> list[tuple[float, float, int]]:
+        """The histogram with the ends of each bar."""
+        low, high = self.values.get("score_min", 0.0), self.values.get("score_max", 0.0)
+        width = (high - low) / frames.TRIAL_BINS
+        if not width:
+            return [(low, high, self.completions)] if self.completions else []
+        return [
+            (low + width * index, low + width * (index + 1), count)
+            for index, count in enumerate(self.histogram)
+        ]
+
+
+def try_evaluator(loaded: LoadedRun, rows: int, samples: int, watcher: Watcher) -> Tested:
+    """Try the run file's evaluator on ``samples`` completions of each of ``rows`` rows.
+
+    Raises whatever planning, admission, key release and loading the evaluator raise; a call that
+    fails is a ``Fault`` and raises nothing.
+    """
+    if rows * samples > frames.TRIAL_COMPLETIONS:
+        raise TrialTooLarge(
+            expected=f"at most {frames.TRIAL_COMPLETIONS}", actual=f"{rows * samples}"
+        )
+    spec = loaded.spec
+    run_id = new_run_id(f"{spec.metadata.name[:40]}-trial")
+    with connected(spec, run_id, watcher, without=WRITES) as connections:
+        watcher.stage("plan")
+        facts, manifests = collect_facts(spec, connections)
+        session = RunSession(build_plan(spec, facts, run_id), manifests, connections)
+        watcher.stage("admit")
+        admit(loaded, session.plan, session)
+        tested = Tested(run_id, session.plan, samples)
+        try:
+            evidence = session.start_enclave(Path(spec.spec.evaluator.source).read_bytes())
+            session.release_keys(evidence, keep=False)
+            watcher.stage("trial")
+            hearing = _Hearing(tested, manifests["train"][1], watcher)
+            connections.on_record = hearing.heard
+            command = frames.TestEvaluator(rows=rows, samples=samples)
+            connections.data.ask(rpc.Run(command=command))
+            connections.data.ask(rpc.StopEnclave())
+        except StrongroomError as error:
+            session.fail(error)
+            raise
+        session.journal.record("enclave", _event(tested))
+    return tested
+
+
+class _Hearing:
+    """Takes what the enclave says of a trial."""
+
+    def __init__(self, tested: Tested, train: DatasetManifest, watcher: Watcher) -> None:
+        self._tested = tested
+        self._train = train
+        self._watcher = watcher
+
+    def heard(self, notice: rpc.Notice) -> None:
+        data: dict[str, Any] = notice.data
+        match notice.kind:
+            case "progress":
+                self._watcher.progress(data["activity"], data["done"], data["total"])
+            case "evaluator_fault":
+                uri = self._tested.plan.data.train.uri
+                self._tested.faults.append(Fault(f"{uri}{self._place(data['row'])}", **data))
+            case "evaluator_tested":
+                for name, value in data.items():
+                    setattr(self._tested, name, value)
+
+    def _place(self, row: int) -> str:
+        """A row's shard and line, from how many rows each shard holds."""
+        for shard in self._train.shards:
+            if row < shard.records:
+                return f"{shard.object}:{row + 1}"
+            row -= shard.records
+        return ""
+
+
+def _event(tested: Tested) -> events.EvaluatorTested:
+    return events.EvaluatorTested(
+        plan=tested.plan.digest,
+        evaluator=tested.plan.evaluator.sha256,
+        rows=tested.rows,
+        completions=tested.completions,
+        failures=tested.failures,
+        faults=dict(sorted(Counter(fault.code for fault in tested.faults).items())),
+        values=tested.values,
+    )
