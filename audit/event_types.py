@@ -217,7 +217,8 @@ class EvaluationFinished(_Data, frozen=True, tag="evaluation.finished"):
 class EvaluatorTested(_Data, frozen=True, tag="evaluator.tested"):
     """The evaluator was tried on completions of the base model; nothing was trained or written.
 
-    ``failures`` are completions without a score, ``faults`` the calls that failed, by code."""
+    ``failures`` are completions without a score; ``faults`` are the failed calls that were told
+    one by one, by code."""
 
     plan: Digest
     evaluator: Digest

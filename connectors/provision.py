@@ -8,7 +8,7 @@ identity   at OpenBao                   at the buckets (by its OIDC token)
 broker     its OIDC token               ``strongroom``: read acme-data, create under runs/;
                                         ``strongroom-audit``: read, create under strongroom/
 owner      its OIDC token               ``strongroom-owner``: read and create under
-                                        datasets/ and models/
+                                        datasets/, evaluators/ and models/
 releaser   wrap, unwrap, sign, verify   nothing
 admin      keys, AppRoles, OIDC roles   nothing
 ========== ============================ ===================================================
@@ -43,6 +43,9 @@ READY_KEY = "stack/ready"
 ROLES = {"broker": "strongroom", "audit": "strongroom-audit", "owner": "strongroom-owner"}
 """Bucket roles by what they are for."""
 
+OWNERS_FOLDERS = ("datasets/", "evaluators/", "models/")
+"""Where the data's owner reads and creates."""
+
 ROLE_ENTITIES = {"broker": "broker", "audit": "broker", "owner": "owner"}
 """Which identity may assume each role."""
 
@@ -65,9 +68,7 @@ def bucket_policies() -> dict[str, dict[str, object]]:
     return {
         ROLES["broker"]: _policy(DATA_BUCKET, read=("",), create=("runs/",)),
         ROLES["audit"]: _policy(AUDIT_BUCKET, read=("strongroom/",), create=("strongroom/",)),
-        ROLES["owner"]: _policy(
-            DATA_BUCKET, read=("datasets/", "models/"), create=("datasets/", "models/")
-        ),
+        ROLES["owner"]: _policy(DATA_BUCKET, read=OWNERS_FOLDERS, create=OWNERS_FOLDERS),
     }
 
 

@@ -35,6 +35,7 @@ from crypto.keyset import MAX_KEY_ID
 
 VERSION = 1
 DATASET_TYPE = "application/vnd.strongroom.dataset+json"
+SOURCE_FORMAT = "python"
 CHECKPOINT_TYPE = "application/vnd.strongroom.checkpoint+json"
 
 MAX_INTEGER = (1 << 53) - 1
@@ -100,12 +101,16 @@ class SealedObject(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
 
 class DatasetManifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A dataset: an ordered set of shards under one keyset."""
+    """A dataset: an ordered set of shards under one keyset.
+
+    An evaluator is sealed in the same way, as one shard with one record, its source: format
+    ``python``. Neither can stand for the other: each has its own ``decode_`` function.
+    """
 
     version: Literal[1] = 1
     kind: Literal["dataset"] = "dataset"
     name: Name
-    format: Literal["jsonl+zstd"] = "jsonl+zstd"
+    format: Literal["jsonl+zstd", "python"] = "jsonl+zstd"
     records: Count
     keyset: WrappedKeyset
     shards: Annotated[tuple[Shard, ...], Meta(min_length=1)]
@@ -168,14 +173,30 @@ def encode(manifest: DatasetManifest | CheckpointManifest) -> bytes:
     except NotCanonical as error:
         raise ManifestMalformed(actual=str(error)) from None
     if isinstance(manifest, DatasetManifest):
-        decode_dataset(payload, manifest.name)
+        decode_sealed(payload, manifest.name)
     else:
         decode_checkpoint(payload, manifest.run)
     return payload
 
 
 def decode_dataset(payload: bytes, place: str) -> DatasetManifest:
-    """The dataset manifest in a verified payload.
+    """The manifest of a dataset of rows in a verified payload. Raises like ``decode_sealed``."""
+    manifest = decode_sealed(payload, place)
+    if manifest.format == SOURCE_FORMAT:
+        raise ManifestKindWrong(place=place, expected="a dataset", actual="an evaluator")
+    return manifest
+
+
+def decode_evaluator(payload: bytes, place: str) -> DatasetManifest:
+    """The manifest of a sealed evaluator in a verified payload. Raises like ``decode_sealed``."""
+    manifest = decode_sealed(payload, place)
+    if manifest.format != SOURCE_FORMAT:
+        raise ManifestKindWrong(place=place, expected="an evaluator", actual="a dataset")
+    return manifest
+
+
+def decode_sealed(payload: bytes, place: str) -> DatasetManifest:
+    """The manifest of a dataset or an evaluator in a verified payload.
 
     ``place`` names the manifest in errors. Raises ``ManifestMalformed``,
     ``ManifestVersionUnknown``, ``ManifestKindWrong``, ``ManifestNotCanonical`` and
@@ -193,6 +214,9 @@ def decode_dataset(payload: bytes, place: str) -> DatasetManifest:
     total = sum(shard.records for shard in manifest.shards)
     _require(manifest.records == total, place, f"{total} records", f"{manifest.records}")
     _require_distinct([shard.header for shard in manifest.shards], place)
+    if manifest.format == SOURCE_FORMAT:
+        one = len(manifest.shards) == 1 == total
+        _require(one, place, "one source in one shard", f"{len(manifest.shards)} shards")
     return manifest
 
 

@@ -162,8 +162,9 @@ class _Evaluate:
 
     def loaded(self) -> Loaded:
         code = getattr(self.function, "__code__", None)
-        own = code is not None and code.co_filename == FILE
-        return Loaded(code.co_firstlineno if own else 0, self.by_group)
+        if code is None or code.co_filename != FILE:
+            return Loaded(0, self.by_group)
+        return Loaded(code.co_firstlineno, self.by_group)
 
 
 def _serve(stream: _Stream) -> NoReturn:

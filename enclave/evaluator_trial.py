@@ -19,19 +19,20 @@ from enclave.errors import EvaluatorError
 from enclave.evaluator import EvaluatorProcess
 from enclave.words import DETAILS
 from trainer.config import TrainingConfig
+from trainer.conversations import Conversations
 from trainer.engines import build_engine
 from trainer.evaluators import Job, Score
 from trainer.lora import Policy
 from trainer.metrics import mean_metrics
-from trainer.prompts import encode_prompt
-from trainer.rows import Row, Rows
+from trainer.rows import Rows
 from trainer.schedule import row_indices
 from trainer.scoring import scoring_jobs
 
 
 def trial_rows(config: TrainingConfig, rows: int, n_rows: int) -> list[int]:
-    """Indices of the first ``rows`` rows that a run of ``config`` samples from."""
-    return row_indices(0, min(rows, n_rows), n_rows, config.seed)
+    """Indices of the first ``rows`` rows that a run of ``config`` samples from, each once."""
+    count = min(rows, n_rows, config.steps * config.prompts_per_step)
+    return row_indices(0, count, n_rows, config.seed)
 
 
 def trial(
@@ -47,7 +48,7 @@ def trial(
     The last one is the summary. A hanging or crashing evaluator ends the trial early.
     """
     found = _Findings()
-    for chunk in _completions(policy, rows, indices, samples, config):
+    for chunk in _completions(policy, rows, indices, samples, evaluator, config):
         for group in chunk:
             yield from found.score(evaluator, group)
         done = found.done // samples
@@ -63,21 +64,18 @@ def _completions(
     rows: Rows,
     indices: Sequence[int],
     samples: int,
+    evaluator: EvaluatorProcess,
     config: TrainingConfig,
 ) -> Iterator[list[list[Job]]]:
-    """The groups of jobs of each step's rows."""
+    """The groups of jobs of each step's rows. Raises what an environment raises."""
     engine = build_engine(config.engine, policy)
+    conversations = Conversations(policy, engine, evaluator, config)
     generator = torch.Generator().manual_seed(config.seed)
     for start in range(0, len(indices), config.prompts_per_step):
         chosen = indices[start : start + config.prompts_per_step]
-        chunk: list[Row] = [rows[index] for index in chosen]
         with policy.reference():
-            rollouts = engine.generate(
-                [encode_prompt(policy, row) for row in chunk],
-                samples,
-                config.sampling.max_tokens,
-                config.sampling.temperature,
-                generator,
+            chunk, rollouts = conversations.hold(
+                [rows[index] for index in chosen], samples, config.sampling.temperature, generator
             )
         jobs = scoring_jobs(chosen, chunk, rollouts)
         yield [jobs[first : first + samples] for first in range(0, len(jobs), samples)]

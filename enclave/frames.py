@@ -24,7 +24,7 @@ Dataset = Literal["train", "held_out"]
 Phase = Literal["before", "during", "after"]
 Activity = Literal["model", "warm_up", "verify", "load", "evaluate", "train", "trial"]
 Artifact = Literal["adapter", "state", "rollouts", "shard"]
-FetchKind = Literal["model", "evaluator", "manifest", "shard", "artifact"]
+FetchKind = Literal["model", "evaluator", "evaluator_manifest", "manifest", "shard", "artifact"]
 
 SIGNIFICANT_DIGITS = 4
 #: Numbers leave as 0 or ±d.ddd·10^e with e in this range; the gate refuses others.
@@ -121,6 +121,12 @@ class SealShards(_Frame, frozen=True, tag="seal_shards"):
     records_per_shard: int
 
 
+class SealEvaluator(_Frame, frozen=True, tag="seal_evaluator"):
+    """To a ``seal`` enclave: turn its one source file into a sealed evaluator."""
+
+    name: str
+
+
 class View(_Frame, frozen=True, tag="view"):
     """To a ``view`` enclave: open one sealed object and print it to the inherited terminal."""
 
@@ -129,7 +135,18 @@ class View(_Frame, frozen=True, tag="view"):
     commitment: str
 
 
-Command = Keys | Verify | Evaluate | Train | TestEvaluator | Stop | Start | SealShards | View
+Command = (
+    Keys
+    | Verify
+    | Evaluate
+    | Train
+    | TestEvaluator
+    | Stop
+    | Start
+    | SealShards
+    | SealEvaluator
+    | View
+)
 
 
 # ---- records: enclave -> broker ----------------------------------------------------------------
@@ -362,6 +379,7 @@ def fetch_indices(limits: Limits) -> dict[FetchKind, int]:
     return {
         "model": limits.fetches,
         "evaluator": 1,
+        "evaluator_manifest": 1,
         "manifest": 1,
         "shard": limits.shards,
         "artifact": limits.steps + 1,

@@ -33,6 +33,7 @@ _SIGNATURE = re.compile(r"[A-Za-z0-9+/]{86}==")
 _FETCH_FIELDS: dict[frames.FetchKind, tuple[str, ...]] = {
     "model": ("index",),
     "evaluator": (),
+    "evaluator_manifest": (),
     "manifest": ("dataset",),
     "shard": ("dataset", "index"),
     "artifact": ("index", "artifact"),

@@ -29,6 +29,12 @@ class Model(msgspec.Struct, frozen=True):
     files: tuple[ModelFile, ...]
 
 
+class DatasetRef(msgspec.Struct, frozen=True):
+    """One sealed dataset, or a sealed evaluator."""
+
+    manifest_sha256: str
+
+
 class Evaluator(msgspec.Struct, frozen=True):
     """The customer's scoring code."""
 
@@ -37,12 +43,7 @@ class Evaluator(msgspec.Struct, frozen=True):
     timeout_s: float
     score_range: tuple[float, float] | None
     concurrency: int
-
-
-class DatasetRef(msgspec.Struct, frozen=True):
-    """One sealed dataset."""
-
-    manifest_sha256: str
+    sealed: DatasetRef | None
 
 
 class Data(msgspec.Struct, frozen=True):

@@ -28,6 +28,7 @@ from enclave.measurement import measure
 from enclave.probes import probe
 from enclave.secret_memory import SecretMemory
 from enclave.shards import Position, records
+from enclave.source_sealer import seal_source
 from errors import StrongroomError
 from trainer.chat import FaultCode, RecordFault
 from trainer.rows import decode_row
@@ -70,17 +71,27 @@ def main(fd: int, assurance: Assurance, arguments: Sequence[str]) -> None:
         warnings=seen.warnings,
     )
     command = channel.recv_record(COMMANDS)
-    if not isinstance(command, frames.SealShards):
-        raise ChannelViolation(place="parent", expected="seal_shards", actual="another command")
+    if not isinstance(command, frames.SealShards | frames.SealEvaluator):
+        raise ChannelViolation(place="parent", expected="a sealer's", actual="another command")
     try:
-        counts = [_check(channel, index, source) for index, source in enumerate(sources)]
-        if any(bad for _good, bad in counts):
-            raise RecordsRejected(actual=str(sum(bad for _good, bad in counts)))
-        _seal(channel, command, sources, sum(good for good, _bad in counts), attested.keysets)
+        if isinstance(command, frames.SealEvaluator):
+            seal_source(channel, command.name, sources[0], attested.keysets["dataset"])
+        else:
+            _seal_rows(channel, command, sources, attested.keysets["dataset"])
     except StrongroomError as error:
-        channel.send_record(frames.Failure(code=error.code))
+        line, column = getattr(error, "line", None), getattr(error, "column", None)
+        channel.send_record(frames.Failure(code=error.code, line=line or -1, column=column or -1))
         return
     channel.send_record(frames.Done())
+
+
+def _seal_rows(
+    channel: Channel, command: frames.SealShards, sources: Sequence[int], keyset: Keyset
+) -> None:
+    counts = [_check(channel, index, source) for index, source in enumerate(sources)]
+    if any(bad for _good, bad in counts):
+        raise RecordsRejected(actual=str(sum(bad for _good, bad in counts)))
+    _seal(channel, command, sources, sum(good for good, _bad in counts), keyset)
 
 
 class _File:
@@ -154,9 +165,8 @@ def _seal(
     command: frames.SealShards,
     sources: Sequence[int],
     total: int,
-    keysets: dict[str, Keyset],
+    keyset: Keyset,
 ) -> None:
-    keyset = keysets["dataset"]
     rows = _good(sources)
     count = 0
     shard = 0

@@ -34,6 +34,7 @@ from enclave.checkpoints import checkpoint_manifest
 from enclave.evaluator import EvaluatorProcess
 from enclave.evaluator_trial import trial, trial_rows
 from enclave.orders import Orders
+from enclave.sealed_evaluator import evaluator_source
 from enclave.shards import Position, open_shard
 from trainer.chat import FaultCode, RecordFault
 from trainer.checkpoint import Checkpoint, load_adapter, resumed_state
@@ -108,9 +109,8 @@ class Tasks:
         self.where = Where()
         self._fetcher = Fetcher(channel)
         self._outputs: StreamingKey = attested.keysets[OUTPUTS].streaming()
-        source = self._fetcher.whole(frames.Fetch(kind="evaluator"), orders.evaluator.sha256)
         evaluator.load(
-            bytes(source),
+            evaluator_source(self._fetcher.whole, orders.evaluator, attested.keysets),
             orders.evaluator.metrics,
             timeout_s=orders.evaluator.timeout_s,
             environment=config.sampling.max_turns > 1,
@@ -242,7 +242,7 @@ class Tasks:
         if not 0 < command.rows * command.samples <= frames.TRIAL_COMPLETIONS:
             raise ChannelViolation(place="broker", expected="a trial within the limit")
         indices = trial_rows(self._config, command.rows, self._manifests["train"].records)
-        rows = self._load("train", indices)
+        rows = self._load("train")
         for record in trial(
             self._policy, rows, indices, command.samples, self._scorer, self._config
         ):

@@ -23,6 +23,7 @@ from connectors.identity import OpenBaoIdentity
 from connectors.leases import LONGEST_TTL_S, Lease, Scope, WebIdentityLeaser
 from connectors.uri import parse
 from crypto.digests import Sha256, sha256
+from crypto.manifest import shard_name
 from enclave import frames, syscalls
 from enclave.broker import EnclaveHandle
 from enclave.channel import Channel
@@ -136,12 +137,16 @@ class RunObjects:
         match request.kind:
             case "model" if request.index < len(plan.model.files):
                 return "data-read", plan.model.uri + plan.model.files[request.index].name
-            case "evaluator":
+            case "evaluator" if plan.evaluator.sealed is None:
                 return "run-read", self._layout.evaluator
+            case "evaluator" if plan.evaluator.sealed is not None:
+                return "data-read", plan.evaluator.sealed.uri + shard_name(0)
+            case "evaluator_manifest" if plan.evaluator.sealed is not None:
+                return "data-read", plan.evaluator.sealed.uri + "manifest.json"
             case "manifest":
                 return "data-read", dataset.uri + "manifest.json"
             case "shard" if request.index < dataset.shards:
-                return "data-read", f"{dataset.uri}shard-{request.index:05d}.sealed"
+                return "data-read", dataset.uri + shard_name(request.index)
             case "artifact" if request.artifact in OBJECT_NAMES:
                 folder = self._layout.checkpoint(request.index)
                 return "run-read", folder + OBJECT_NAMES[request.artifact]

@@ -1,4 +1,4 @@
-"""``strongroom evaluator …``: try an evaluator before a run spends anything on it."""
+"""``strongroom evaluator …``: try an evaluator before a run, and seal one."""
 
 from __future__ import annotations
 
@@ -10,31 +10,29 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from connectors.errors import BucketMissing
+from connectors.uri import parse
 from pipeline import embedded
+from pipeline.cli_options import STATE, Json, Params, RunFile, State, read_run_file, watching
 from pipeline.console import out, print_json, reporting
 
-app = typer.Typer(no_args_is_help=True, help="Evaluators: try one before a run.")
+app = typer.Typer(no_args_is_help=True, help="Evaluators: try one before a run, and seal one.")
 
 BAR_WIDTH = 40
 
 
 @app.command("test")
 def try_out(
-    run_file: Annotated[Path, typer.Argument(help="The run file (YAML).")],
+    run_file: RunFile,
     rows: Annotated[int, typer.Option(min=1, help="Rows of the training data.")] = 16,
     samples: Annotated[
         int, typer.Option(min=0, help="Completions of each row; default: as in training.")
     ] = 0,
-    params: Annotated[
-        list[str] | None, typer.Option("--param", help="name=value for ${params.name}.")
-    ] = None,
-    state: Annotated[
-        Path, typer.Option(envvar="STRONGROOM_STATE", help="Folder of the embedded stack.")
-    ] = embedded.DEFAULT_STATE,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    params: Params = None,
+    state: State = STATE,
+    as_json: Json = False,
 ) -> None:
     """Score completions of the base model on sealed rows, in an enclave; writes no output."""
-    from pipeline.cli import read_run_file, watching
     from pipeline.evaluator_trial import try_evaluator
 
     with reporting(as_json):
@@ -48,6 +46,47 @@ def try_out(
             show(tested, out)
         if tested.failures or tested.untried:
             raise SystemExit(1)
+
+
+@app.command("seal")
+def seal_evaluator(
+    source: Annotated[Path, typer.Argument(help="The evaluator: one Python file.")],
+    uri: Annotated[str, typer.Argument(help="Prefix of the sealed evaluator; ends with /.")],
+    key: Annotated[str, typer.Option(help="Key that wraps its keyset.")],
+    name: Annotated[str, typer.Option(help="Its name; default: from the URI.")] = "",
+    state: State = STATE,
+    as_json: Json = False,
+) -> None:
+    """Seal an evaluator, so that only enclaves ever see the reward code."""
+    from pipeline.cli_setup import dataset_name
+    from pipeline.evaluator_errors import EvaluatorFileMissing
+    from pipeline.releaser_socket import ReleaserClient
+    from pipeline.sealing import describe, seal
+
+    with reporting(as_json):
+        if not source.is_file():
+            raise EvaluatorFileMissing(place=str(source))
+        stack = embedded.load(state)
+        target = parse(uri)
+        if target.bucket != stack.info.data_bucket:
+            raise BucketMissing(place=uri, expected=f"s3://{stack.info.data_bucket}/…")
+        sealed = seal(
+            source,
+            target,
+            stack.owner_bucket(target.key),
+            ReleaserClient(stack.releaser_socket),
+            kms=key,
+            name=name or dataset_name(target.key),
+            records_per_shard=1,
+            is_evaluator=True,
+        )
+        if as_json:
+            print_json(describe(sealed))
+        else:
+            out.print(
+                f"sealed {source.name} at {sealed.uri}\nmanifest {sealed.manifest_sha256}\n"
+                f"signed by {sealed.signer}"
+            )
 
 
 def document(tested: Any) -> dict[str, Any]:
@@ -84,7 +123,7 @@ def show(tested: Any, console: Console) -> None:
     asked = tested.rows * tested.samples
     console.print(
         f"\n[bold]{escape(tested.plan.evaluator.name)}[/] on {tested.rows} rows × "
-        f"{tested.samples} completions of the base model  [dim]{tested.run}[/]"
+        f"{tested.samples} completions of the base model"
     )
     grid = Table.grid(padding=(0, 3))
     for name, text in _facts(tested, asked):
@@ -123,6 +162,7 @@ def _facts(tested: Any, asked: int) -> list[tuple[str, str]]:
                 f"longest {1000 * values['seconds_max']:.3g} ms",
             )
         )
+    facts.append(("logged as", f"[dim]{tested.run}[/]"))
     own = {name: value for name, value in values.items() if name.startswith("evaluator_")}
     facts += [(escape(name.removeprefix("evaluator_")), f"{v:g}") for name, v in own.items()]
     return facts
@@ -144,20 +184,24 @@ def _histogram(tested: Any) -> Table:
 
 
 def _faults(tested: Any) -> Table:
+    """One line for each row and kind of failure; JSON has one for each call."""
     from errors import all_codes
 
     table = Table(box=None, title="Calls that failed", title_justify="left", title_style="bold red")
-    for name in ("row", "sealed row", "completion", "code", "evaluator line", "what"):
+    for name in ("row", "sealed row", "completions", "code", "line", "what"):
         table.add_column(name, overflow="fold")
+    calls: dict[tuple[Any, ...], list[str]] = {}
     for fault in tested.faults:
-        what = fault.detail or all_codes()[fault.code].title
+        key = (fault.row, fault.place, fault.code, fault.line, fault.detail)
+        calls.setdefault(key, []).append(str(fault.sample) if fault.sample >= 0 else "all")
+    for (row, place, code, line, detail), samples in calls.items():
         table.add_row(
-            str(fault.row),
-            escape(fault.place),
-            str(fault.sample) if fault.sample >= 0 else "all",
-            f"[red]{fault.code}[/]",
-            str(fault.line) if fault.line > 0 else "–",
-            what,
+            str(row),
+            escape(place.rpartition("/")[2]),
+            " ".join(samples),
+            f"[red]{code}[/]",
+            str(line) if line > 0 else "–",
+            all_codes()[code].title + (f": {detail}" if detail else ""),
         )
     return table
 

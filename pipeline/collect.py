@@ -8,6 +8,7 @@ claims; whether that key is one of the customer's is the policy's decision, and 
 from __future__ import annotations
 
 import platform
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -15,7 +16,7 @@ import msgspec
 from crypto.digests import sha256
 from crypto.dsse import KeyRef, open_envelope
 from crypto.errors import EnvelopeMalformed
-from crypto.manifest import DATASET_TYPE, DatasetManifest, decode_dataset
+from crypto.manifest import DATASET_TYPE, DatasetManifest, decode_dataset, decode_evaluator
 from crypto.pinned import check_size
 from enclave import frames, measurement
 from errors import ErrorList, StrongroomError
@@ -33,7 +34,7 @@ from pipeline.facts import (
 from pipeline.model_list import MODEL_LIST, decode_model_list
 from pipeline.process_errors import FactMissing
 from pipeline.run_objects import checkpoint_steps
-from pipeline.spec import RunSpec
+from pipeline.spec import RunSpec, TrainingRun
 from policies.gate import read_bundle
 from trainer.errors import EngineMissing
 from trainer.metric_names import STEP_METRICS
@@ -56,14 +57,19 @@ def collect_facts(
 ) -> tuple[Facts, dict[str, tuple[bytes, DatasetManifest]]]:
     """Everything that ``build_plan`` needs, and the manifests by dataset with their envelopes.
 
-    Raises every problem found as one ``ErrorList``.
+    A sealed evaluator's manifest stands among them as ``evaluator``. Raises every problem found as
+    one ``ErrorList``.
     """
     run = spec.spec
     errors: list[StrongroomError] = []
     found: dict[str, tuple[bytes, DatasetFacts]] = {}
-    for name, uri in (("train", run.data.train), ("held_out", run.data.held_out)):
+    inputs = {"train": run.data.train, "held_out": run.data.held_out}
+    if run.evaluator.sealed is not None:
+        inputs["evaluator"] = run.evaluator.sealed
+    for name, uri in inputs.items():
         try:
-            found[name] = _dataset(connections, uri)
+            decode = decode_evaluator if name == "evaluator" else decode_dataset
+            found[name] = _dataset(connections, uri, decode)
         except StrongroomError as error:
             errors.append(error)
     model = ModelFacts(files=())
@@ -89,15 +95,14 @@ def collect_facts(
     if errors:
         raise errors[0] if len(errors) == 1 else ErrorList(errors)
     manifests = {name: (envelope, facts.manifest) for name, (envelope, facts) in found.items()}
-    limits = run_limits(spec, [manifest for _, manifest in manifests.values()], len(model.files))
-    source = Path(run.evaluator.source)
-    code = source.read_bytes()
+    datasets = [manifest for name, (_, manifest) in manifests.items() if name != "evaluator"]
+    limits = run_limits(spec, datasets, len(model.files))
     bundle = read_bundle(Path(run.policy.bundle))
     facts = Facts(
         train=found["train"][1],
         held_out=found["held_out"][1],
         model=model,
-        evaluator=EvaluatorFacts(name=source.name, sha256=sha256(code), size_bytes=len(code)),
+        evaluator=_evaluator(run, found.get("evaluator")),
         code=installed,
         policy=PolicyFacts(digest=bundle.digest, rules=bundle.rule_ids),
         data_bucket=buckets["data"],
@@ -126,9 +131,14 @@ def run_limits(spec: RunSpec, manifests: list[DatasetManifest], model_files: int
         evaluations=evaluations,
         shards=shards,
         records=max(manifest.records for manifest in manifests),
-        # Model files, evaluator, two manifests; a checkpoint to resume from, two others' adapters
-        # to score; each shard verified, loaded, and loaded again for each further evaluation.
-        fetches=model_files + 3 + 2 + 2 + (3 + evaluations) * shards,
+        # Model files, evaluator, two or three manifests; a checkpoint to resume from, two others'
+        # adapters to score; each shard verified, loaded, and loaded for each further evaluation.
+        fetches=model_files
+        + 3
+        + (run.evaluator.sealed is not None)
+        + 2
+        + 2
+        + (3 + evaluations) * shards,
         step_metrics=(*sorted(STEP_METRICS), *own),
         evaluation_metrics=("score_mean", *own),
         output_bytes=checkpoints * CHECKPOINT_BYTES,
@@ -149,11 +159,29 @@ def code_facts() -> CodeFacts:
     )
 
 
-def _dataset(connections: Connections, uri: str) -> tuple[bytes, DatasetFacts]:
+def _evaluator(run: TrainingRun, sealed: tuple[bytes, DatasetFacts] | None) -> EvaluatorFacts:
+    if run.evaluator.source is not None:
+        code = run.evaluator.source.read_bytes()
+        name = run.evaluator.source.name
+        return EvaluatorFacts(name=name, sha256=sha256(code), size_bytes=len(code))
+    if sealed is None:
+        raise FactMissing(place="spec.evaluator", expected="source or sealed")
+    facts = sealed[1]
+    return EvaluatorFacts(
+        name=facts.manifest.name,
+        sha256=facts.manifest_sha256,
+        size_bytes=facts.manifest.shards[0].plaintext_bytes,
+        sealed=facts,
+    )
+
+
+def _dataset(
+    connections: Connections, uri: str, decode: Callable[[bytes, str], DatasetManifest]
+) -> tuple[bytes, DatasetFacts]:
     place = f"{uri}manifest.json"
     stored = connections.data.read(place, PURPOSE)
     if stored is None:
-        raise FactMissing(place=place, expected="a signed dataset manifest")
+        raise FactMissing(place=place, expected="a signed manifest")
     envelope = stored[0]
     try:
         claims = msgspec.json.decode(envelope, type=_Claims)
@@ -161,7 +189,7 @@ def _dataset(connections: Connections, uri: str) -> tuple[bytes, DatasetFacts]:
         raise EnvelopeMalformed(place=place) from None
     claimed = [KeyRef(claim.keyid) for claim in claims.signatures]
     payload, signer = open_envelope(envelope, DATASET_TYPE, claimed, place=place)
-    manifest = decode_dataset(payload, place)
+    manifest = decode(payload, place)
     sizes = connections.data.sizes(uri, PURPOSE)
     errors: list[StrongroomError] = []
     for shard in manifest.shards:

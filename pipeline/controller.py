@@ -18,7 +18,7 @@ from typing import Literal
 from audit import event_types as events
 from crypto.digests import sha256
 from crypto.dsse import KeyRef, open_envelope
-from crypto.manifest import DATASET_TYPE, DatasetManifest, decode_dataset
+from crypto.manifest import DATASET_TYPE, DatasetManifest, decode_sealed
 from errors import StrongroomError
 from pipeline import rpc
 from pipeline.collect import collect_facts
@@ -88,7 +88,8 @@ def run(loaded: LoadedRun, run_id: str, watcher: Watcher) -> Outcome:
         session = RunSession(plan, manifests, connections)
         watcher.stage("admit")
         admit(loaded, plan, session)
-        session.publish_plan(Path(spec.spec.evaluator.source).read_bytes())
+        source = spec.spec.evaluator.source
+        session.publish_plan(None if source is None else source.read_bytes())
         return _execute(session)
 
 
@@ -177,9 +178,12 @@ def _stored_plan(
     if stored is None:
         raise RunUnknown(place=layout.plan)
     plan = Plan.from_json(stored[0])
+    refs = {"train": plan.data.train, "held_out": plan.data.held_out}
+    if plan.evaluator.sealed is not None:
+        refs["evaluator"] = plan.evaluator.sealed
     manifests = {
         name: _stored_manifest(connections, ref.uri, ref.manifest_sha256)
-        for name, ref in (("train", plan.data.train), ("held_out", plan.data.held_out))
+        for name, ref in refs.items()
     }
     return plan, manifests
 
@@ -256,9 +260,11 @@ def _restore_evaluator(
     spec: RunSpec, plan: Plan, layout: RunLayout, connections: Connections
 ) -> None:
     """A run that was killed right after its plan was written has no evaluator beside it yet."""
+    source = spec.spec.evaluator.source
+    if source is None:
+        return
     if connections.data.read(layout.evaluator, "run-read") is not None:
         return
-    source = Path(spec.spec.evaluator.source)
     code = source.read_bytes() if source.is_file() else b""
     if sha256(code) != plan.evaluator.sha256:
         raise FactMissing(place=str(source), expected=plan.evaluator.sha256, actual=sha256(code))
@@ -285,7 +291,7 @@ def manifest_of(envelope: bytes, place: str) -> DatasetManifest:
 
     claimed = [KeyRef(str(item["keyid"])) for item in msgspec.json.decode(envelope)["signatures"]]
     payload, _signer = open_envelope(envelope, DATASET_TYPE, claimed, place=place)
-    return decode_dataset(payload, place)
+    return decode_sealed(payload, place)
 
 
 @contextmanager

@@ -6,6 +6,16 @@ from errors import Exit, Fault
 from pipeline.process_errors import ProcessError
 
 
+class EvaluatorFileMissing(ProcessError):
+    """The evaluator to seal is not there."""
+
+    code = "SR-SEAL-010"
+    title = "there is no evaluator to seal"
+    fault = Fault.INPUT
+    exit_code = Exit.BAD_INPUT
+    remedy = "Name one Python file."
+
+
 class TrialTooLarge(ProcessError):
     """More completions than the records of a trial can tell of."""
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from audit import event_types as events
@@ -19,11 +18,12 @@ from enclave import frames
 from errors import StrongroomError
 from pipeline import rpc
 from pipeline.collect import collect_facts
+from pipeline.connections import Watcher
 from pipeline.controller import admit, connected, new_run_id
 from pipeline.evaluator_errors import TrialTooLarge
 from pipeline.plan import Plan, build_plan
 from pipeline.runfile import LoadedRun
-from pipeline.session import RunSession, Watcher
+from pipeline.session import RunSession
 
 WRITES = ("run-create",)
 """Purposes that a trial's broker gets no lease for."""
@@ -92,8 +92,10 @@ def try_evaluator(loaded: LoadedRun, rows: int, samples: int, watcher: Watcher) 
         admit(loaded, session.plan, session)
         tested = Tested(run_id, session.plan, samples)
         try:
-            evidence = session.start_enclave(Path(spec.spec.evaluator.source).read_bytes())
+            source = spec.spec.evaluator.source
+            evidence = session.start_enclave(b"" if source is None else source.read_bytes())
             session.release_keys(evidence, keep=False)
+            _verify(session)
             watcher.stage("trial")
             hearing = _Hearing(tested, manifests["train"][1], watcher)
             connections.on_record = hearing.heard
@@ -107,11 +109,20 @@ def try_evaluator(loaded: LoadedRun, rows: int, samples: int, watcher: Watcher) 
     return tested
 
 
+def _verify(session: RunSession) -> None:
+    """The training rows, as a run verifies them: all that are bad are told before any is used."""
+    handles = [handle for handle in session.open_datasets() if handle.dataset == "train"]
+    bad = sum(session.verify_shard(handle).bad_records for handle in handles)
+    if bad:
+        raise session.rejected(bad)
+
+
 class _Hearing:
     """Takes what the enclave says of a trial."""
 
     def __init__(self, tested: Tested, train: DatasetManifest, watcher: Watcher) -> None:
         self._tested = tested
+        self._uri = tested.plan.data.train.uri
         self._train = train
         self._watcher = watcher
 
@@ -121,8 +132,8 @@ class _Hearing:
             case "progress":
                 self._watcher.progress(data["activity"], data["done"], data["total"])
             case "evaluator_fault":
-                uri = self._tested.plan.data.train.uri
-                self._tested.faults.append(Fault(f"{uri}{self._place(data['row'])}", **data))
+                place = f"{self._uri}{self._place(data['row'])}"
+                self._tested.faults.append(Fault(place, **data))
             case "evaluator_tested":
                 for name, value in data.items():
                     setattr(self._tested, name, value)

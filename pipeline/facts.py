@@ -40,11 +40,14 @@ class ModelFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
 
 class EvaluatorFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The evaluator's source file."""
+    """The evaluator: a source file, or a sealed one by its manifest."""
 
     name: str
     sha256: Sha256
+    """Of the source, or of the sealed one's signed envelope."""
     size_bytes: int
+    """Of the source."""
+    sealed: DatasetFacts | None = None
 
 
 class CodeFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -18,7 +18,8 @@ FACTS_PURPOSES = ("facts-read", "run-read", "audit-append")
 
 def plan_leases(run: TrainingRun, layout: RunLayout) -> tuple[LeaseRef, ...]:
     """Every lease of the run, in the order in which they are first used."""
-    inputs = (run.data.train, run.data.held_out, run.model.base)
+    sealed = () if run.evaluator.sealed is None else (run.evaluator.sealed,)
+    inputs = (run.data.train, run.data.held_out, run.model.base, *sealed)
     return (
         *_leases(run, "facts-read", read=inputs),
         *_leases(run, "data-read", read=inputs),

@@ -140,13 +140,17 @@ def build_plan(spec: RunSpec, facts: Facts, run_id: str) -> Plan:
             timeout_s=run.evaluator.timeout_s,
             score_range=run.evaluator.score_range,
             concurrency=run.evaluator.concurrency,
+            sealed=_sealed_evaluator(run, facts),
         ),
         code=facts.code,
         policy=msgspec.structs.replace(facts.policy, rules=tuple(sorted(facts.policy.rules))),
         objects=Objects(
             reads=_reads(run, facts, files),
             writes=Writes(
-                prefixes=(layout.folder, run.audit), objects=run_objects(layout, run.training)
+                prefixes=(layout.folder, run.audit),
+                objects=run_objects(
+                    layout, run.training, sealed_evaluator=facts.evaluator.sealed is not None
+                ),
             ),
         ),
         leases=plan_leases(run, layout),
@@ -177,9 +181,18 @@ def _dataset(uri: str, facts: DatasetFacts) -> DatasetRef:
     )
 
 
+def _sealed_evaluator(run: TrainingRun, facts: Facts) -> DatasetRef | None:
+    if run.evaluator.sealed is None or facts.evaluator.sealed is None:
+        return None
+    return _dataset(run.evaluator.sealed, facts.evaluator.sealed)
+
+
 def _reads(run: TrainingRun, facts: Facts, files: tuple[ModelFile, ...]) -> tuple[ObjectRef, ...]:
     found = {run.model.base + file.name: file.size_bytes for file in files}
-    for uri, dataset in ((run.data.train, facts.train), (run.data.held_out, facts.held_out)):
+    sealed = [(run.data.train, facts.train), (run.data.held_out, facts.held_out)]
+    if run.evaluator.sealed is not None and facts.evaluator.sealed is not None:
+        sealed.append((run.evaluator.sealed, facts.evaluator.sealed))
+    for uri, dataset in sealed:
         found[uri + MANIFEST] = dataset.manifest_bytes
         found |= {uri + shard.object: shard.size_bytes for shard in dataset.manifest.shards}
     return tuple(ObjectRef(uri=uri, size_bytes=found[uri]) for uri in sorted(found))
@@ -200,17 +213,21 @@ def _check_facts(run: TrainingRun, facts: Facts) -> None:
     safe = all(_FILE.fullmatch(name) for name in names)
     require(safe, "spec.model.base", "plain file names", "a name that leaves the prefix")
     require(len(set(names)) == len(names), "spec.model.base", "each file once", "a repeated name")
-    require(
-        facts.evaluator.name == run.evaluator.source.name,
-        "spec.evaluator.source",
-        run.evaluator.source.name,
-        facts.evaluator.name[:80],
-    )
+    evaluator = facts.evaluator
+    if run.evaluator.source is not None:
+        name = run.evaluator.source.name
+        same = evaluator.name == name and evaluator.sealed is None
+        require(same, "spec.evaluator.source", name, evaluator.name[:80])
+    else:
+        sealed = evaluator.sealed is not None
+        require(sealed, "spec.evaluator.sealed", "a sealed evaluator", "a source file")
+    keysets = {"train": facts.train.manifest.keyset, "held_out": facts.held_out.manifest.keyset}
     for field, dataset in (("train", facts.train), ("held_out", facts.held_out)):
         require(dataset.manifest.records > 0, f"spec.data.{field}", "at least one record", "none")
-        kms = dataset.manifest.keyset.kms
-        require(
-            kms == run.keys.data, "spec.keys.data", f"{kms}, which seals {field}", run.keys.data
-        )
+    if evaluator.sealed is not None:
+        keysets["the evaluator"] = evaluator.sealed.manifest.keyset
+    for what, keyset in keysets.items():
+        kms = keyset.kms
+        require(kms == run.keys.data, "spec.keys.data", f"{kms}, which seals {what}", run.keys.data)
     if errors:
         raise ErrorList(errors)

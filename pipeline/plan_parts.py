@@ -43,7 +43,10 @@ class ModelRef(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
 
 class EvaluatorRef(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The evaluator, pinned, with the metric names that it may report."""
+    """The evaluator, pinned, with the metric names that it may report.
+
+    ``sha256`` is that of its source, or of the signed manifest when it is ``sealed``.
+    """
 
     name: str
     sha256: Sha256
@@ -52,6 +55,7 @@ class EvaluatorRef(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     timeout_s: int
     score_range: tuple[float, float] | None
     concurrency: int
+    sealed: DatasetRef | None
 
 
 class ObjectRef(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -14,7 +14,7 @@ from rich.table import Table
 from connectors.scopes import Scope, session_policy
 from pipeline.lease_plan import FACTS_PURPOSES
 from pipeline.plan import Plan
-from pipeline.plan_parts import LeaseRef
+from pipeline.plan_parts import DatasetRef, LeaseRef
 from policies.gate import Decision
 
 
@@ -88,8 +88,9 @@ def _inputs(plan: Plan) -> Table:
             escape(dataset.name),
             f"{dataset.records:,}",
             size_text(dataset.ciphertext_bytes),
-            f"manifest {dataset.manifest_sha256}, signed by {escape(dataset.signer)}",
+            _signed(dataset),
         )
+    sealed = plan.evaluator.sealed
     model_bytes = sum(file.size_bytes for file in plan.model.files)
     table.add_row("model", escape(plan.model.uri), "", size_text(model_bytes), plan.model.digest)
     table.add_row(
@@ -97,11 +98,15 @@ def _inputs(plan: Plan) -> Table:
         escape(plan.evaluator.name),
         "",
         size_text(plan.evaluator.size_bytes),
-        plan.evaluator.sha256,
+        plan.evaluator.sha256 if sealed is None else _signed(sealed),
     )
     packages = f"Python {plan.code.python}, {len(plan.code.packages)} packages"
     table.add_row("code", escape(packages), "", "", escape(plan.code.measurement))
     return table
+
+
+def _signed(dataset: DatasetRef) -> str:
+    return f"manifest {dataset.manifest_sha256}, signed by {escape(dataset.signer)}"
 
 
 def _reads(plan: Plan) -> Table:

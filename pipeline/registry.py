@@ -26,7 +26,7 @@ def remember(state: Path, run: str, spec: RunSpec, run_file: Path) -> bytes | No
         "run_file": str(run_file.absolute()),
         "spec": spec.normalised(),
         "paths": {
-            "evaluator": str(spec.spec.evaluator.source),
+            "evaluator": str(spec.spec.evaluator.source or ""),
             "policy": str(spec.spec.policy.bundle),
             "credentials": str(spec.spec.identity.credentials) if spec.spec.identity else "",
             "releaser": spec.spec.keys.releaser or "",
@@ -50,7 +50,8 @@ def recall(state: Path, run: str) -> RunSpec:
     except FileNotFoundError:
         raise RunUnknown(place=run, expected=f"a run in {state}") from None
     spec = data["spec"]
-    spec["spec"]["evaluator"]["source"] = data["paths"]["evaluator"]
+    if data["paths"]["evaluator"]:
+        spec["spec"]["evaluator"]["source"] = data["paths"]["evaluator"]
     spec["spec"]["policy"]["bundle"] = data["paths"]["policy"]
     if spec["spec"].get("identity"):
         spec["spec"]["identity"]["credentials"] = data["paths"]["credentials"]

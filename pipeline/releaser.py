@@ -27,7 +27,14 @@ from connectors.kms import Kms, open_kms
 from crypto.digests import Sha256, sha256
 from crypto.dsse import KeyRef, key_ref, open_envelope, pae
 from crypto.keyset import Keyset
-from crypto.manifest import DATASET_TYPE, DatasetManifest, WrappedKeyset, decode_dataset
+from crypto.manifest import (
+    DATASET_TYPE,
+    DatasetManifest,
+    WrappedKeyset,
+    decode_dataset,
+    decode_evaluator,
+    decode_sealed,
+)
 from crypto.pinned import check_keyset
 from crypto.release import seal_keys
 from enclave.attest import seal_order, view_order
@@ -51,6 +58,7 @@ NONCE_LIFETIME_S = 600.0
 MAX_OPEN_NONCES = 1024
 OUTPUTS = "outputs"
 DATASET = "dataset"
+EVALUATOR = "evaluator"
 
 
 class ReleaserConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -129,7 +137,10 @@ class Releaser:
         wanted = plan.spec["spec"]["enclave"]["assurance"]
         evidence = self._trusted(request.evidence, "train", sha256(request.plan), wanted)
         keysets: dict[str, Keyset] = {}
-        for name, dataset in (("train", plan.data.train), ("held_out", plan.data.held_out)):
+        pinned = {"train": plan.data.train, "held_out": plan.data.held_out}
+        if plan.evaluator.sealed is not None:
+            pinned[EVALUATOR] = plan.evaluator.sealed
+        for name, dataset in pinned.items():
             envelope = request.manifests.get(name, b"")
             if sha256(envelope) != dataset.manifest_sha256:
                 raise ReleaseDenied(
@@ -143,7 +154,8 @@ class Releaser:
                 [KeyRef(signer) for signer in self._config.signers],
                 place=f"{dataset.uri}manifest.json",
             )
-            manifest = decode_dataset(payload, dataset.uri)
+            decode = decode_evaluator if name == EVALUATOR else decode_dataset
+            manifest = decode(payload, dataset.uri)
             keyset = manifest.keyset
             if keyset.context != _dataset_context(manifest):
                 raise ReleaseDenied(place=dataset.uri, expected="the keyset of this dataset")
@@ -188,7 +200,7 @@ class Releaser:
         return rpc.Signed(signature=key.sign(request.note), signer=key_ref(key.public_key()))
 
     def _sign_manifest(self, request: rpc.SignManifest) -> rpc.Signed:
-        manifest = decode_dataset(request.payload, "manifest to sign")
+        manifest = decode_sealed(request.payload, "manifest to sign")
         if manifest.keyset.context != _dataset_context(manifest):
             raise SignRefused(place=manifest.name, expected="the keyset of this dataset")
         key = self._open_key(self._config.manifest_signer)

@@ -18,7 +18,7 @@ class Challenge(_Message, frozen=True, tag="challenge"):
 
 
 class ReleaseRun(_Message, frozen=True, tag="release_run"):
-    """Ask for a run's keys: both datasets' keysets and the output keyset.
+    """Ask for a run's keys: both datasets' keysets, a sealed evaluator's, the output keyset.
 
     ``outputs`` is the wrapped output keyset of a run that is resumed; a new one is made for
     ``None``.

@@ -28,9 +28,16 @@ def checkpoint_steps(training: TrainingConfig) -> tuple[int, ...]:
     return tuple(sorted({*range(every, last + 1, every), last}))
 
 
-def run_objects(layout: RunLayout, training: TrainingConfig) -> tuple[str, ...]:
-    """Every object with a fixed name, as full URIs, sorted. Report files come beside them."""
-    fixed = [layout.plan, layout.keys, layout.evaluator, layout.result]
+def run_objects(
+    layout: RunLayout, training: TrainingConfig, *, sealed_evaluator: bool = False
+) -> tuple[str, ...]:
+    """Every object with a fixed name, as full URIs, sorted. Report files come beside them.
+
+    A sealed evaluator stays where it is; the source of another one is kept beside the plan.
+    """
+    fixed = [layout.plan, layout.keys, layout.result]
+    if not sealed_evaluator:
+        fixed.append(layout.evaluator)
     for step in checkpoint_steps(training):
         fixed.extend(layout.checkpoint(step) + name for name in CHECKPOINT_OBJECTS)
     return tuple(sorted(fixed))

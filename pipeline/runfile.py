@@ -181,7 +181,9 @@ def _missing_files(source: Source, spec: RunSpec) -> list[StrongroomError]:
 
     found: list[StrongroomError] = []
     evaluator, bundle = spec.spec.evaluator.source, spec.spec.policy.bundle
-    if not evaluator.is_file():
+    if evaluator is None:
+        pass
+    elif not evaluator.is_file():
         where = place("evaluator", "source")
         found.append(FileMissing(place=where, expected="a Python file", actual="none"))
     elif evaluator.stat().st_size > MAX_EVALUATOR_BYTES:

@@ -68,14 +68,16 @@ def seal(
     name: str,
     records_per_shard: int,
     progress: Callable[[int], None] = lambda _records: None,
+    is_evaluator: bool = False,
 ) -> Sealed:
     """Seal the rows of ``source`` (a JSONL or Parquet file, or a folder of them) into ``target``.
 
-    Raises ``ErrorList`` with every bad record by file and line; nothing is written then.
+    With ``is_evaluator``, ``source`` is one Python file instead, sealed as it is. Raises
+    ``ErrorList`` with every bad record by file and line; nothing is written then.
     """
     if not _NAME.fullmatch(name):
         raise DatasetNameInvalid(place="name", actual=f"{name[:80]!r}")
-    files = source_files(source)
+    files = [source] if is_evaluator else source_files(source)
     missing = [file for file in files if not file.is_file()] if files else [source]
     if missing:
         raise SourceMissing(place=str(missing[0]), expected="a .jsonl, .jsonl.zst or .parquet file")
@@ -96,7 +98,11 @@ def seal(
             raise ChannelViolation(place="sealer", expected="evidence")
         released = releaser.release_seal(record.evidence, name, kms)
         channel.send_record(frames.Keys(sealed=released.sealed))
-        channel.send_record(frames.SealShards(dataset=name, records_per_shard=records_per_shard))
+        channel.send_record(
+            frames.SealEvaluator(name=name)
+            if is_evaluator
+            else frames.SealShards(dataset=name, records_per_shard=records_per_shard)
+        )
         shards = _receive(channel, files, target, bucket, progress)
     except ChannelBroken:
         raise EnclaveKilled(place="sealer", actual=_ending(process)) from None
@@ -108,6 +114,7 @@ def seal(
         raise SourceMissing(place=str(source), expected="at least one row")
     manifest = DatasetManifest(
         name=name,
+        format="python" if is_evaluator else "jsonl+zstd",
         records=sum(shard.records for shard in shards),
         keyset=released.keyset,
         shards=tuple(shards),
@@ -175,7 +182,8 @@ def _receive(
                 if failure is RecordsRejected:
                     more = " or more" if len(bad) == frames.BAD_RECORD_LIMIT else ""
                     raise ErrorList([*bad, RecordsRejected(actual=f"{len(bad)}{more}")])
-                raise failure(place=str(files[0]))
+                numbers = [str(n) for n in (record.line, record.column) if n > 0]
+                raise failure(place=":".join([str(files[0]), *numbers]))
             case frames.Done():
                 return shards
             case _:

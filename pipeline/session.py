@@ -34,6 +34,8 @@ from trainer.config import TrainingConfig
 from trainer.course import ALARMS
 
 MAX_LISTED = 100
+EVALUATOR = "evaluator"
+"""A sealed evaluator among manifests and keysets; it is no dataset, and no stage opens it."""
 
 
 class RunSession:
@@ -47,7 +49,8 @@ class RunSession:
     ) -> None:
         self.plan = plan
         self.layout = RunLayout(plan.outputs, plan.run)
-        self.manifests = manifests
+        self.manifests = {k: v for k, v in manifests.items() if k != EVALUATOR}
+        self._manifests = manifests
         self.failure: StrongroomError | None = None
         self.interrupted = False
         self.stage = "start"
@@ -66,12 +69,16 @@ class RunSession:
 
     # ---- before the pipeline ---------------------------------------------------------------
 
-    def publish_plan(self, evaluator: bytes) -> None:
-        """Claim the run's id by creating its plan, then store the evaluator beside it."""
+    def publish_plan(self, evaluator: bytes | None) -> None:
+        """Claim the run's id by creating its plan, then store the evaluator beside it.
+
+        ``None`` for a sealed one, which stays where it is.
+        """
         broker = self._connections.data
         if not broker.create(self.layout.plan, "run-create", self.plan.to_json()):
             raise RunExists(place=self.layout.plan)
-        broker.create(self.layout.evaluator, "run-create", evaluator)
+        if evaluator is not None:
+            broker.create(self.layout.evaluator, "run-create", evaluator)
 
     def start_enclave(self, evaluator: bytes = b"") -> Evidence:
         """Start the enclave on the plan and log what it says of itself.
@@ -113,7 +120,7 @@ class RunSession:
             released = self._connections.releaser.release_run(
                 self.plan.to_json(),
                 msgspec.json.encode(evidence),
-                {name: envelope for name, (envelope, _) in self.manifests.items()},
+                {name: envelope for name, (envelope, _) in self._manifests.items()},
                 outputs,
             )
         except StrongroomError as error:
@@ -130,6 +137,8 @@ class RunSession:
             "held_out": self.plan.data.held_out.keyset,
             "outputs": released.keyset,
         }
+        if self.plan.evaluator.sealed is not None:
+            keysets[EVALUATOR] = self.plan.evaluator.sealed.keyset
         self.journal.record(
             "releaser",
             events.KeyReleased(
@@ -193,7 +202,7 @@ class RunSession:
         """Train, checkpoint by checkpoint, if every record of every shard was good."""
         bad = sum(receipt.bad_records for receipt in receipts)
         if bad:
-            raise self._rejected(bad)
+            raise self.rejected(bad)
         if "before" not in self.course.evaluations:
             self._enter("evaluate_before")
             self._command(frames.Evaluate(phase="before", step=0))
@@ -202,7 +211,7 @@ class RunSession:
             while self.course.finished is None:
                 self._segment()
         except RecordsRejected:
-            raise self._rejected(len(self._bad)) from None
+            raise self.rejected(len(self._bad)) from None
         chosen = self._chosen()
         return edges.TrainedHandle(run=self.plan.run, step=chosen.step, adapter=chosen.adapter)
 
@@ -367,7 +376,8 @@ class RunSession:
         self.journal.record(actor, event)
         self.course.hear(event)
 
-    def _rejected(self, count: int) -> StrongroomError:
+    def rejected(self, count: int) -> StrongroomError:
+        """The error for ``count`` bad records, with those that were told one by one."""
         listed: list[StrongroomError] = list(self._bad[:MAX_LISTED])
         self.journal.record("enclave")
         return ErrorList([*listed, RecordsRejected(actual=f"{count}")])

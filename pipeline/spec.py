@@ -95,9 +95,16 @@ class Model(_Part):
 class Evaluator(_Part):
     """The reward function, run inside the enclave."""
 
-    source: LocalPath = Field(
+    source: LocalPath | None = Field(
+        default=None,
         description="Path of one Python file, at most 1 MiB, relative to the run file. Its SHA-256 "
-        "becomes part of the plan. Required."
+        "becomes part of the plan. Either this or sealed is required.",
+    )
+    sealed: ObjectPrefix | None = Field(
+        default=None,
+        description="Prefix of an evaluator that was sealed with `strongroom evaluator seal`; ends "
+        "with '/'. It is opened in the enclave and nowhere else. Either this or source is "
+        "required.",
     )
     metrics: tuple[MetricName, ...] = Field(
         default=(),

@@ -44,6 +44,7 @@ _PREFIXES: tuple[Path, ...] = (
     ("data", "train"),
     ("data", "held_out"),
     ("model", "base"),
+    ("evaluator", "sealed"),
     ("outputs",),
     ("audit",),
 )
@@ -145,6 +146,16 @@ def metrics_are_given_once(spec: object) -> Iterator[Problem]:
             )
 
 
+def evaluator_is_given_once(spec: object) -> Iterator[Problem]:
+    """The reward code is a file beside the run file, or sealed in a bucket."""
+    evaluator = _get(spec, "evaluator")
+    if isinstance(evaluator, dict):
+        given = [name for name in ("source", "sealed") if evaluator.get(name) is not None]
+        if len(given) != 1:
+            found = "both" if given else "neither"
+            yield Problem(("spec", "evaluator"), "either source or sealed", found)
+
+
 def score_range_is_ascending(spec: object) -> Iterator[Problem]:
     """A range has room: its first number is below its second."""
     bounds = _items(spec, "evaluator", "range")
@@ -178,6 +189,7 @@ _CHECKS: tuple[Callable[[object], Iterator[Problem]], ...] = (
     audit_key_is_its_own,
     waivers_are_given_once,
     metrics_are_given_once,
+    evaluator_is_given_once,
     score_range_is_ascending,
     seed_is_exact,
     assurance_can_be_had,

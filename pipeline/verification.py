@@ -24,6 +24,7 @@ from crypto.manifest import (
     DatasetManifest,
     decode_checkpoint,
     decode_dataset,
+    decode_evaluator,
 )
 from errors import StrongroomError
 from pipeline.access import ReadAccess, ReadOnlyLog
@@ -100,16 +101,26 @@ class Verification:
         self._try("Plan is the admitted one", uri, check)
 
     def _check_inputs(self, plan: Plan) -> None:
-        self._pinned("Evaluator", self._access.layout.evaluator, plan.evaluator.sha256)
         for dataset in (plan.data.train, plan.data.held_out):
-            manifest = self._dataset(dataset)
-            for shard in manifest.shards if manifest else ():
-                self._pinned("Shards", dataset.uri + shard.object, shard.sha256)
+            self._check_sealed("Shards", dataset, decode_dataset)
+        if plan.evaluator.sealed is None:
+            self._pinned("Evaluator", self._access.layout.evaluator, plan.evaluator.sha256)
+        else:
+            self._check_sealed("Evaluator", plan.evaluator.sealed, decode_evaluator)
         self._pinned("Base model", plan.model.uri + MODEL_LIST, plan.model.digest)
         for file in plan.model.files:
             self._pinned("Base model", plan.model.uri + file.name, file.sha256)
 
-    def _dataset(self, ref: DatasetRef) -> DatasetManifest | None:
+    def _check_sealed(
+        self, name: str, ref: DatasetRef, decode: Callable[[bytes, str], DatasetManifest]
+    ) -> None:
+        manifest = self._dataset(ref, decode)
+        for shard in manifest.shards if manifest else ():
+            self._pinned(name, ref.uri + shard.object, shard.sha256)
+
+    def _dataset(
+        self, ref: DatasetRef, decode: Callable[[bytes, str], DatasetManifest]
+    ) -> DatasetManifest | None:
         uri = ref.uri + "manifest.json"
         found: list[DatasetManifest] = []
 
@@ -119,7 +130,7 @@ class Verification:
                 return f"expected {ref.manifest_sha256}, found {sha256(envelope)}"
             signer = KeyRef(ref.signer)
             payload, _ = open_envelope(envelope, DATASET_TYPE, [signer], place=uri)
-            found.append(decode_dataset(payload, uri))
+            found.append(decode(payload, uri))
             return ""
 
         self._try("Dataset manifests and their signatures", uri, check)

@@ -59,8 +59,13 @@ is_positive(value) if {
 
 is_local(uri) if startswith(uri, "local://")
 
+# The evaluator, where it is a sealed one.
+sealed_evaluator := plan.evaluator.sealed if is_object(plan.evaluator.sealed)
+
+evaluator_uris := {uri | uri := sealed_evaluator.uri}
+
 # Everything that the run reads or writes, by use.
-inputs := {plan.data.train.uri, plan.data.held_out.uri, plan.model.uri}
+inputs := {plan.data.train.uri, plan.data.held_out.uri, plan.model.uri} | evaluator_uris
 
 run_folder := concat("", [plan.outputs, plan.run, "/"])
 

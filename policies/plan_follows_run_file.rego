@@ -9,7 +9,8 @@ pairs := {
 	"spec.data.train": {"plan": lib.plan.data.train.uri, "file": lib.run.data.train},
 	"spec.data.held_out": {"plan": lib.plan.data.held_out.uri, "file": lib.run.data.held_out},
 	"spec.model.base": {"plan": lib.plan.model.uri, "file": lib.run.model.base},
-	"spec.evaluator.source": {"plan": lib.plan.evaluator.name, "file": lib.run.evaluator.source},
+	"spec.evaluator.source": {"plan": source, "file": lib.run.evaluator.source},
+	"spec.evaluator.sealed": {"plan": sealed, "file": lib.run.evaluator.sealed},
 	"spec.outputs": {"plan": lib.plan.outputs, "file": lib.run.outputs},
 	"spec.audit": {"plan": lib.plan.audit, "file": lib.run.audit},
 	"spec.keys.data": {"plan": lib.plan.keys.data, "file": lib.run.keys.data},
@@ -19,6 +20,14 @@ pairs := {
 	"kind": {"plan": lib.plan.spec.kind, "file": "TrainingRun"},
 	"version": {"plan": lib.plan.version, "file": 1},
 }
+
+source := lib.plan.evaluator.name if lib.plan.evaluator.sealed == null
+
+source := null if lib.sealed_evaluator
+
+sealed := null if lib.plan.evaluator.sealed == null
+
+sealed := lib.sealed_evaluator.uri
 
 pass if {
 	every pair in pairs {

@@ -1,4 +1,5 @@
-# Every object that the run reads is named with its size, and is a dataset's or the model's.
+# Every object that the run reads is named with its size, and is a dataset's, the model's or a sealed
+# evaluator's.
 package strongroom.rules.reads_are_inputs
 
 import data.strongroom.lib
@@ -7,6 +8,10 @@ uris := {read.uri | read := lib.plan.objects.reads[_]}
 
 # Manifests and model files by name; shards by their number.
 named contains concat("", [dataset.uri, "manifest.json"]) if some dataset in lib.datasets
+
+named contains concat("", [lib.sealed_evaluator.uri, "manifest.json"])
+
+named contains concat("", [lib.sealed_evaluator.uri, "shard-00000.sealed"])
 
 named contains concat("", [lib.plan.model.uri, file.name]) if some file in lib.plan.model.files
 

@@ -160,11 +160,24 @@ class LiveRun:
         return found
 
 
+def _sealed(name: str, job: Any, text: str) -> str:
+    """The run file with its evaluator sealed and the source's file removed."""
+    source = job.folder / f"{name}_evaluator.py"
+    uri = f"s3://acme-data/evaluators/{name}/"
+    command = [sys.executable, "-m", "pipeline.cli", "evaluator", "seal", str(source), uri]
+    options = ["--key", "vault://transit/feedback", "--state", str(job.stack.state)]
+    subprocess.run([*command, *options], check=True, capture_output=True)
+    source.unlink()
+    return text.replace(f"source: {source.name}", f"sealed: {uri}")
+
+
 def start_run(
     name: str, job: Any, folder: Path, *, train: str, held_out: str, port: int, **options: Any
 ) -> LiveRun:
     """Start ``strongroom run`` on rows of ``job`` with the leaking evaluator.
 
+    ``evaluator_secret`` is a text in the evaluator's source;
+    ``seal_evaluator`` seals that source first and removes its file.
     ``policy`` and ``releaser``: another key owner's, for a run without a sandbox. ``core_files``:
     whether the process and its children may leave core files, as far as they themselves let it.
     """
@@ -178,6 +191,7 @@ def start_run(
         gate=str(gate),
         home=str(Path.home()),
     )
+    code += f"\nREWARD = {options.get('evaluator_secret', '')!r}\n"
     path = job.run_file(
         name,
         train=train,
@@ -186,6 +200,8 @@ def start_run(
         assurance=options.get("assurance", "A1"),
     )
     text = path.read_text().replace("timeout: 10s", "timeout: 100s")
+    if options.get("seal_evaluator"):
+        text = _sealed(name, job, text)
     for variable in ("policy_bundle", "releaser_socket"):
         if variable in options:
             text = text.replace(f"${{stack.{variable}}}", str(options[variable]))

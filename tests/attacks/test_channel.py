@@ -188,6 +188,9 @@ WITHOUT_GATE = [
     "line_of_any_length",
     "verified_size_of_any_length",
     "progress_of_any_length",
+    "fault_row_of_any_length",
+    "histogram_of_any_numbers",
+    "trial_with_undeclared_metric",
     "unsealed_object",
 ]
 

@@ -18,6 +18,8 @@ from crypto.errors import (
 from crypto.manifest import (
     decode_checkpoint,
     decode_dataset,
+    decode_evaluator,
+    decode_sealed,
     encode,
     object_ad,
     shard_ad,
@@ -89,6 +91,32 @@ def test_one_kind_is_not_the_other(dataset, checkpoint):
     assert (caught.value.expected, caught.value.actual) == ("dataset", "checkpoint")
     with pytest.raises(ManifestKindWrong):
         decode_checkpoint(encode(dataset.manifest), PLACE)
+
+
+def sealed_evaluator(dataset):
+    """A manifest of one source: the dataset's with one shard of one record."""
+    shard = msgspec.structs.replace(dataset.manifest.shards[0], records=1)
+    return msgspec.structs.replace(dataset.manifest, format="python", records=1, shards=(shard,))
+
+
+def test_an_evaluator_is_no_dataset_and_a_dataset_no_evaluator(dataset):
+    evaluator = sealed_evaluator(dataset)
+    assert decode_evaluator(encode(evaluator), PLACE) == evaluator
+    for decode, wrong in ((decode_dataset, evaluator), (decode_evaluator, dataset.manifest)):
+        with pytest.raises(ManifestKindWrong) as caught:
+            decode(encode(wrong), PLACE)
+        assert caught.value.place == PLACE
+    for manifest in (evaluator, dataset.manifest):
+        assert decode_sealed(encode(manifest), PLACE) == manifest
+
+
+def test_an_evaluator_is_one_source(dataset):
+    with pytest.raises(ManifestInconsistent):
+        decode_evaluator(bent(dataset.manifest, "format", "python"), PLACE)
+    shard = msgspec.structs.replace(dataset.manifest.shards[0], records=2)
+    two = msgspec.structs.replace(sealed_evaluator(dataset), records=2, shards=(shard,))
+    with pytest.raises(ManifestInconsistent):
+        decode_evaluator(canonical(two), PLACE)
 
 
 HEADER_24 = base64.b64encode(b"\x18" + bytes(39)).decode()

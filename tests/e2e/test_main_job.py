@@ -102,7 +102,7 @@ def test_nothing_outside_the_run_folder_and_the_log_was_written(
     finished: Any, auditor: Any
 ) -> None:
     for bucket, allowed in (
-        ("acme-data", ("datasets/", "models/", "runs/", READY_KEY)),
+        ("acme-data", ("datasets/", "evaluators/", "models/", "runs/", READY_KEY)),
         ("acme-audit", ("strongroom/",)),
     ):
         prefixes = tuple(f"s3://{bucket}/{prefix}" for prefix in allowed)

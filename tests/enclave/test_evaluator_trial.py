@@ -25,6 +25,7 @@ CONFIG = tiny.tiny_config()
 LIMITS = frames.Limits(
     steps=6,
     checkpoints=2,
+    evaluations=0,
     shards=1,
     records=10,
     fetches=5,
@@ -96,6 +97,7 @@ def evaluate(messages, ground_truth, **row):
     faults, _ = tried(policy, source.format(expected=expected))
     assert [fault.detail for fault in faults] == ["ValueError"]
     assert sorted(trial_rows(CONFIG, 99, 10)) == list(range(10))
+    assert len(trial_rows(CONFIG, 99, 1000)) == CONFIG.steps * CONFIG.prompts_per_step
 
 
 SOME_FAIL = """
@@ -114,7 +116,7 @@ def test_every_failing_call_is_told_by_row_code_and_line(policy):
     faults, summary = tried(policy, SOME_FAIL, rows=10, samples=2, score_range=(0.0, 1.0))
     odd = [(row, s, "SR-EVAL-003", "KeyError", 4) for row in range(1, 10, 2) for s in (0, 1)]
     nan = [(4, s, "SR-EVAL-008", "", 2) for s in (0, 1)]
-    far = [(6, s, "SR-EVAL-020", "", 2) for s in (0, 1)]
+    far = [(6, s, "SR-EVAL-014", "", 2) for s in (0, 1)]
     told = [(f.row, f.sample, f.code, f.detail, f.line) for f in faults]
     assert sorted(told) == sorted([*odd, *nan, *far])
     assert (summary.completions, summary.failures) == (6, 14)

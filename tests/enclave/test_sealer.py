@@ -39,6 +39,8 @@ class Sealing:
     shards: list[tuple[frames.ShardSealed, bytes]] = field(default_factory=list)
     bad: list[tuple[int, int, str]] = field(default_factory=list)
     failure: str = ""
+    place: tuple[int, int] = (-1, -1)
+    """Line and column of the failure."""
     done: bool = False
     status: int | None = None
 
@@ -105,7 +107,7 @@ def _listen(channel: Channel, found: Sealing) -> None:
             case frames.BadRecord():
                 found.bad.append((record.shard, record.line, record.fault))
             case frames.Failure():
-                found.failure = record.code
+                found.failure, found.place = record.code, (record.line, record.column)
                 return
             case frames.Done():
                 found.done = True
@@ -253,3 +255,38 @@ def test_a_folders_files_are_taken_by_name(tmp_path, names, expected):
 def test_a_file_is_itself(tmp_path):
     path = tmp_path / "rows.txt"
     assert source_files(path) == [path]
+
+
+EVALUATOR = frames.SealEvaluator(name="feedback.train")
+
+
+def test_an_evaluator_is_sealed_as_it_is(tmp_path):
+    source = tmp_path / "evaluator.py"
+    text = "SECRET = 7\nprint('not run')\nraise SystemExit\n" + "# é\n" * 200_000
+    source.write_text(text)
+    found = drive([source], command=EVALUATOR)
+    assert (found.done, found.status) == (True, 0)
+    ((said, sealed),) = found.shards
+    assert (said.shard, said.records, said.plaintext_bytes) == (0, 1, len(text.encode()))
+    ad = shard_identity("feedback.train", found.keyset.key_id, 0, 1)
+    assert bytes(found.keyset.streaming().open(sealed, ad)) == text.encode()
+    assert b"SECRET" not in sealed
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "place"),
+    [
+        (b"x = 1\ndef evaluate(:\n", "SR-EVAL-001", (2, 14)),
+        (b"x = '\0'", "SR-EVAL-001", (-1, -1)),
+        (b"\xff\xfe", "SR-EVAL-001", None),
+        (b"-" * 500_000 + b"1", "SR-EVAL-001", None),
+        (b"#" * ((1 << 20) + 1), "SR-EVAL-012", (-1, -1)),
+    ],
+)
+def test_a_source_that_cannot_run_is_not_sealed(tmp_path, text, code, place):
+    source = tmp_path / "evaluator.py"
+    source.write_bytes(text)
+    found = drive([source], command=EVALUATOR)
+    assert found.failure == code
+    assert place in (None, found.place)
+    assert found.shards == []

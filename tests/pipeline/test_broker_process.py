@@ -142,6 +142,26 @@ def objects(reach: Any, plan: Plan) -> RunObjects:
     return RunObjects(reach, plan)
 
 
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [("evaluator", "shard-00000.sealed"), ("evaluator_manifest", "manifest.json")],
+)
+def test_an_enclave_gets_a_sealed_evaluator_from_where_it_lies(reach, plan, kind, name):
+    uri = "s3://acme-data/evaluators/x/"
+    sealed = msgspec.structs.replace(plan.data.train, uri=uri)
+    evaluator = msgspec.structs.replace(plan.evaluator, sealed=sealed)
+    objects = RunObjects(reach, msgspec.structs.replace(plan, evaluator=evaluator))
+    reach.put(uri + name, b"sealed")
+    assert b"".join(objects.fetch(frames.Fetch(kind=kind))) == b"sealed"
+    assert reach.asked == [("data-read", uri + name)]
+
+
+def test_an_evaluator_that_is_given_along_is_not_fetched(reach, plan):
+    objects = RunObjects(reach, plan, b"source")
+    assert b"".join(objects.fetch(frames.Fetch(kind="evaluator"))) == b"source"
+    assert reach.asked == []
+
+
 DATASETS = "s3://acme-data/datasets/feedback/"
 MODEL = "s3://acme-data/models/smollm2-135m-instruct/"
 

@@ -6,6 +6,7 @@ What an adversary tries is in ``tests/attacks``; here it does its work, and says
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,17 +21,17 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from audit.note import Checkpoint
 from connectors.keyring import create_local_keyring
 from connectors.kms import Kms, open_kms
-from crypto.digests import Sha256, sha256
+from crypto.digests import Sha256, canonical, sha256
 from crypto.dsse import KeyRef, key_ref, open_envelope, sign_envelope
 from crypto.keyset import Keyset
-from crypto.manifest import DATASET_TYPE, DatasetManifest, WrappedKeyset, encode
+from crypto.manifest import DATASET_TYPE, DatasetManifest, WrappedKeyset, decode_dataset, encode
 from crypto.release import new_private_key, open_keys, public_bytes
 from enclave import probe_names
 from enclave.attest import seal_order, view_order
 from enclave.evidence import Evidence, evidence_digest
 from errors import from_dict
 from pipeline import releaser_rpc as rpc
-from pipeline.facts import PolicyFacts
+from pipeline.facts import EvaluatorFacts, PolicyFacts
 from pipeline.plan import Plan, build_plan
 from pipeline.releaser import MAX_OPEN_NONCES, NONCE_LIFETIME_S, Releaser, ReleaserConfig
 from pipeline.runfile import LoadedRun
@@ -187,6 +188,80 @@ def job(
     plan = build_plan(load_example(example).spec, facts, "feedback-1")
     owner.opened.clear()
     return Job(plan, manifests, keysets)
+
+
+@pytest.fixture
+def sealed_job(
+    owner: Owner, job: Job, load_example: Callable[..., LoadedRun], example: str, sample: ModuleType
+) -> Job:
+    """The same run with a sealed evaluator."""
+    uri = "s3://acme-data/evaluators/feedback/"
+    keyset, wrapped = owner.wrapped(DATA, {"dataset": "evaluators.feedback"})
+    facts, manifests = sample.facts(), {}
+    for name in ("train", "held_out"):
+        ref = getattr(job.plan.data, name)
+        envelope = job.manifests[name]
+        payload, _ = open_envelope(envelope, DATASET_TYPE, [KeyRef(owner.signer)], place=name)
+        pinned = msgspec.structs.replace(
+            getattr(facts, name),
+            manifest=decode_dataset(payload, name),
+            manifest_sha256=ref.manifest_sha256,
+            signer=owner.signer,
+        )
+        facts = msgspec.structs.replace(facts, **{name: pinned})
+    one = sample.dataset("evaluators.feedback", 1)
+    shard = msgspec.structs.replace(one.manifest.shards[0], records=1)
+    manifest = msgspec.structs.replace(
+        one.manifest, keyset=wrapped, format="python", records=1, shards=(shard,)
+    )
+    envelope = sign_envelope(DATASET_TYPE, encode(manifest), owner.signer, owner.key(SIGNER).sign)
+    found = msgspec.structs.replace(
+        one, manifest=manifest, manifest_sha256=sha256(envelope), signer=owner.signer
+    )
+    bundle = read_bundle(owner.bundle)
+    facts = msgspec.structs.replace(
+        facts,
+        policy=PolicyFacts(digest=bundle.digest, rules=bundle.rule_ids),
+        evaluator=EvaluatorFacts(
+            name=manifest.name, sha256=sha256(envelope), size_bytes=1000, sealed=found
+        ),
+    )
+    text = re.sub(r"source: evaluator.py[^\n]*", f"sealed: {uri}", example)
+    plan = build_plan(load_example(text).spec, facts, "feedback-1")
+    manifests = {**job.manifests, "evaluator": envelope}
+    return Job(plan, manifests, {**job.keysets, "evaluator": keyset})
+
+
+def test_a_sealed_evaluator_s_keys_come_with_those_of_the_data(owner, sealed_job):
+    answer, evidence, private = release_run(owner, sealed_job)
+    keysets = opened(answer, evidence, private)
+    assert sorted(keysets) == ["evaluator", "held_out", "outputs", "train"]
+    assert keysets["evaluator"].key == sealed_job.keysets["evaluator"].key
+
+
+@pytest.mark.parametrize("instead", ["train", None])
+def test_a_sealed_evaluator_is_the_plan_s(owner, sealed_job, instead):
+    manifests = dict(sealed_job.manifests)
+    if instead is None:
+        del manifests["evaluator"]
+    else:
+        manifests["evaluator"] = manifests[instead]
+    answer, _, _ = release_run(owner, sealed_job, manifests=manifests)
+    assert isinstance(answer, rpc.Denied)
+    assert [error["code"] for error in answer.errors] == ["SR-RELEASE-002"]
+
+
+def test_rows_do_not_pass_for_a_sealed_evaluator(owner, sealed_job):
+    """Whole, signed and pinned by an admitted plan, and still a dataset."""
+    envelope = sealed_job.manifests["train"]
+    data = sealed_job.plan.to_dict()
+    digest = data["data"]["train"]["manifest_sha256"]
+    data["evaluator"]["sha256"] = data["evaluator"]["sealed"]["manifest_sha256"] = digest
+    plan = Plan.from_json(canonical(data))
+    manifests = {**sealed_job.manifests, "evaluator": envelope}
+    answer, _, _ = release_run(owner, Job(plan, manifests, {}))
+    assert isinstance(answer, rpc.Denied)
+    assert [error["code"] for error in answer.errors] == ["SR-CRYPTO-012"]
 
 
 def release_run(owner: Owner, job: Job, **changes: Any) -> tuple[Any, bytes, X25519PrivateKey]:

@@ -164,6 +164,10 @@ VERIFIED = frames.ShardVerified(
 BAD = frames.BadRecord(dataset="train", shard=0, line=3, fault="not_json")
 PROGRESS = frames.Progress(activity="train", done=1, total=2)
 EVALUATED = frames.Evaluated(phase="before", rows=10, values={"score_mean": 0.5})
+FAULT = frames.EvaluatorFault(row=3, sample=0, code="SR-EVAL-003", detail="ValueError", line=7)
+TESTED = frames.EvaluatorTested(
+    rows=10, completions=40, failures=0, histogram=(4,) * 10, values={"score_mean": 0.5}
+)
 FAILED = frames.Failure(code="SR-EVAL-003", detail="ValueError", row=3, line=7)
 
 
@@ -220,6 +224,19 @@ ATTACKS = {
     "progress_of_any_length": replaced(PROGRESS, total=NUMBER),
     "evaluated_twice": lambda e: twice(e, EVALUATED),
     "evaluated_rows_of_any_length": replaced(EVALUATED, rows=NUMBER),
+    # a trial of an evaluator
+    "fault_row_of_any_length": replaced(FAULT, row=NUMBER),
+    "fault_sample_of_any_length": replaced(FAULT, sample=NUMBER),
+    "fault_line_of_any_length": replaced(FAULT, line=NUMBER),
+    "free_text_as_fault_code": replaced(FAULT, code=SECRET.decode()),
+    "free_text_as_fault_detail": replaced(FAULT, detail="hunter2"),
+    "too_many_faults": lambda e: many(e, 101, FAULT),
+    "tested_twice": lambda e: twice(e, TESTED),
+    "tested_rows_of_any_length": replaced(TESTED, rows=NUMBER),
+    "tested_failures_of_any_length": replaced(TESTED, failures=NUMBER),
+    "histogram_of_any_numbers": replaced(TESTED, histogram=(NUMBER,) * 10),
+    "histogram_of_any_length": replaced(TESTED, histogram=(1,) * 1000),
+    "trial_with_undeclared_metric": replaced(TESTED, values={"my_password_is_hunter2": 1.0}),
     "evidence_twice": lambda e: e.evidence(),
     # failures
     "free_text_as_code": replaced(FAILED, code=SECRET.decode()),
@@ -255,6 +272,7 @@ ATTACKS = {
     "fetch_index_below_zero": lambda e: e.fetch(kind="artifact", index=-1),
     "fetch_index_of_any_length": lambda e: e.fetch(kind="artifact", index=NUMBER),
     "fetch_unplanned_shard": lambda e: e.fetch(kind="shard", index=3),
+    "fetch_evaluator_manifest_of_none": lambda e: e.fetch(kind="evaluator_manifest"),
     "fetch_unplanned_model_file": lambda e: e.fetch(kind="model", index=2),
     "fetch_with_spare_fields": lambda e: e.fetch(kind="evaluator", dataset="held_out"),
     "fetch_artifact_shard": lambda e: e.fetch(kind="artifact", index=1, artifact="shard"),
@@ -287,7 +305,7 @@ def honest(enclave: Enclave) -> None:
     """One of everything, as an honest enclave says it."""
     assert enclave.fetch(kind="evaluator") == b"evaluator"
     assert enclave.fetch(kind="model", index=1) == b"model"
-    for record in (BAD, VERIFIED, PROGRESS, EVALUATED):
+    for record in (BAD, VERIFIED, PROGRESS, EVALUATED, FAULT, TESTED):
         enclave.say(record)
     enclave.step(1, loss=0.1234, reward_mean=-9.999e9)
     enclave.step(2, loss=1.234e-9, reward_mean=0.0)
@@ -295,6 +313,7 @@ def honest(enclave: Enclave) -> None:
     enclave.checkpoint(40)
     many(enclave, 999, BAD)
     many(enclave, 199, PROGRESS)
+    many(enclave, 99, FAULT)
 
 
 CONTROLS = {"honest": honest, "honest_failure": replaced(FAILED)}
