@@ -183,7 +183,7 @@ def test_evaluators_and_viewers_get_the_whole_conversation(tiny, policy):
             jobs.extend(asked)
             return environment.score(asked)
 
-    scores = score_rollouts(Listening(), begun, rollouts)
+    scores = score_rollouts(Listening(), range(len(begun)), begun, rollouts)
     seen = scored_rollouts(1, [0, 1, 2], begun, rollouts, scores)
     for b, job in enumerate(jobs):
         said = [m["content"] for m in job.messages if m["role"] == "assistant"]
