@@ -204,6 +204,15 @@ class RolloutsOpened(_Data, frozen=True, tag="rollouts.opened"):
     sha256: Digest
 
 
+class AdapterExported(_Data, frozen=True, tag="adapter.exported"):
+    """A key holder asked for the adapter in plain, alone or merged into the base model; logged
+    before the key is asked for."""
+
+    step: Count
+    adapter: Digest
+    form: Literal["adapter", "merged"]
+
+
 class EvaluationFinished(_Data, frozen=True, tag="evaluation.finished"):
     """The model was scored on the held-out records: without its adapter, with a checkpoint's while
     training went on, or with the chosen one's."""
@@ -286,6 +295,7 @@ EventData = (
     | TrainingFinished
     | CheckpointWritten
     | RolloutsOpened
+    | AdapterExported
     | EvaluationFinished
     | EvaluatorTested
     | RunPublished
@@ -342,6 +352,7 @@ _SHAPES: dict[type[EventData], Ocsf] = {
     TrainingFinished: Ocsf(6002, 8, "Update"),
     CheckpointWritten: Ocsf(6005, 6, "Create"),
     RolloutsOpened: Ocsf(6005, 1, "Read"),
+    AdapterExported: Ocsf(6005, 1, "Read"),
     EvaluationFinished: Ocsf(6002, 8, "Update"),
     EvaluatorTested: Ocsf(6002, 8, "Update"),
     RunPublished: Ocsf(6005, 6, "Create"),

@@ -30,6 +30,9 @@ SHOWN_FIRST = (
 MAX_CURVES = 4
 
 __all__ = ["ReportData", "from_log"]
+LOOKED = ("rollouts.opened", "adapter.exported")
+"""What a key holder may do with a run when it has long ended."""
+
 
 _T = TypeVar("_T", bound=types.EventData)
 
@@ -68,7 +71,7 @@ def from_log(
         if log is None
         else LogHead(log.origin, log.vkey, log.size, log.root.hex(), log.pending),
         began=events[0].time if events else "",
-        ended=max((event.time for event in events if event.type != "rollouts.opened"), default=""),
+        ended=max((event.time for event in events if event.type not in LOOKED), default=""),
         seconds=completed.seconds if completed else None,
         steps=completed.steps if completed else max((step.step for step in steps), default=0),
         method=_text(_mapping(_mapping(spec, "training"), "method"), "type"),
@@ -99,6 +102,7 @@ def from_log(
         replays=tuple(
             item for item in _timed(entries, types.RunReplayed) if item.data.original == run
         ),
+        exports=_timed(events, types.AdapterExported),
         evaluations=evaluations,
         evaluation_metric=metric,
         held_out_records=held_out,

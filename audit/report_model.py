@@ -104,6 +104,7 @@ class ReportData:
     finished: types.TrainingFinished | None
     replays: tuple[Timed, ...]
     """Repetitions of this run, each logged under an id of its own."""
+    exports: tuple[Timed, ...]
     evaluations: tuple[tuple[str, float], ...]
     evaluation_metric: str
     held_out_records: int

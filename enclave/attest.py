@@ -43,6 +43,11 @@ def view_order(run: str) -> Sha256:
     return digest_of({"order": "view", "run": run})
 
 
+def export_order(run: str) -> Sha256:
+    """What an exporter attests to in place of a plan: whose adapter it will write in plain."""
+    return digest_of({"order": "export", "run": run})
+
+
 def warm_up_primitives() -> None:
     """Touch every primitive once before the lock-down, so that no lazy import happens after it."""
     key = new_private_key()

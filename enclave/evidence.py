@@ -39,7 +39,7 @@ from enclave.errors import (
 )
 from enclave.probe_names import EVALUATOR, MAIN, closed, known, tolerated
 
-Role: TypeAlias = Literal["train", "seal", "view"]
+Role: TypeAlias = Literal["train", "seal", "view", "export"]
 Assurance: TypeAlias = Literal["A0", "A1"]
 Level: TypeAlias = Literal["A0", "A1", "A2", "A3"]
 """What may be asked of an enclave; ``Assurance`` is what one of today's can show."""

@@ -135,6 +135,16 @@ class View(_Frame, frozen=True, tag="view"):
     commitment: str
 
 
+class Export(_Frame, frozen=True, tag="export"):
+    """To an ``export`` enclave: open the sealed adapter that follows, whose plaintext has this
+    digest, and write it, or the base model's files that follow it merged with it."""
+
+    run: str
+    step: int
+    commitment: str
+    adapter: str
+
+
 Command = (
     Keys
     | Verify
@@ -146,6 +156,7 @@ Command = (
     | SealShards
     | SealEvaluator
     | View
+    | Export
 )
 
 

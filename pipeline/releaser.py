@@ -37,7 +37,7 @@ from crypto.manifest import (
 )
 from crypto.pinned import check_keyset
 from crypto.release import seal_keys
-from enclave.attest import seal_order, view_order
+from enclave.attest import export_order, seal_order, view_order
 from enclave.evidence import (
     Assurance,
     Evidence,
@@ -106,7 +106,9 @@ class Releaser:
                 case rpc.ReleaseSeal():
                     return self._release_seal(request)
                 case rpc.ReleaseView():
-                    return self._release_view(request)
+                    return self._release_outputs(request, "view", view_order(request.run))
+                case rpc.ReleaseExport():
+                    return self._release_outputs(request, "export", export_order(request.run))
                 case rpc.SignNote():
                     return self._sign_note(request)
                 case rpc.SignManifest():
@@ -177,8 +179,11 @@ class Releaser:
         keyset = self._unwrap(wrapped, request.kms)
         return self._released(evidence, {"dataset": keyset}, wrapped)
 
-    def _release_view(self, request: rpc.ReleaseView) -> rpc.Released:
-        evidence = self._trusted(request.evidence, "view", view_order(request.run))
+    def _release_outputs(
+        self, request: rpc.ReleaseView | rpc.ReleaseExport, role: Role, order: Sha256
+    ) -> rpc.Released:
+        """A run's output keyset, for an enclave that serves the key's holder."""
+        evidence = self._trusted(request.evidence, role, order)
         if request.outputs.context != {"run": request.run}:
             raise ReleaseDenied(place="keys.json", expected=f"the output keyset of {request.run}")
         keyset = self._unwrap(request.outputs, "keys.json")

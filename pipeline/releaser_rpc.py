@@ -46,6 +46,14 @@ class ReleaseView(_Message, frozen=True, tag="release_view"):
     outputs: WrappedKeyset
 
 
+class ReleaseExport(_Message, frozen=True, tag="release_export"):
+    """Ask for a run's output keyset, to write its adapter in plain."""
+
+    evidence: bytes
+    run: str
+    outputs: WrappedKeyset
+
+
 class SignNote(_Message, frozen=True, tag="sign_note"):
     """Ask for a signature over an audit log's checkpoint."""
 
@@ -65,7 +73,16 @@ class PublicKeys(_Message, frozen=True, tag="public_keys"):
     audit: str
 
 
-Request = Challenge | ReleaseRun | ReleaseSeal | ReleaseView | SignNote | SignManifest | PublicKeys
+Request = (
+    Challenge
+    | ReleaseRun
+    | ReleaseSeal
+    | ReleaseView
+    | ReleaseExport
+    | SignNote
+    | SignManifest
+    | PublicKeys
+)
 
 
 class Nonce(_Message, frozen=True, tag="nonce"):

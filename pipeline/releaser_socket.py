@@ -102,6 +102,11 @@ class ReleaserClient:
         request = rpc.ReleaseView(evidence=evidence, run=run, outputs=outputs)
         return self._ask(request, rpc.Released)
 
+    def release_export(self, evidence: bytes, run: str, outputs: WrappedKeyset) -> rpc.Released:
+        """A run's output keyset, sealed to an exporter."""
+        request = rpc.ReleaseExport(evidence=evidence, run=run, outputs=outputs)
+        return self._ask(request, rpc.Released)
+
     def sign_note(self, kms: str, note: bytes) -> bytes:
         """The audit key's signature over a log checkpoint."""
         return self._ask(rpc.SignNote(kms=kms, note=note), rpc.Signed).signature

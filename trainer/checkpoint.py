@@ -47,7 +47,7 @@ def save(policy: Policy, state: TrainingState, config: TrainingConfig) -> Checkp
         tensors[_EXP_AVG_SQ + name] = state.optimizer.exp_avg_sq[span]
     return Checkpoint(
         step=state.step,
-        adapter=_dump(weights, peft_config(policy)),
+        adapter=_dump(weights, policy.lora.peft()),
         state=_dump(tensors, {**_settings(policy, config), **_position(state)}),
     )
 
@@ -103,17 +103,12 @@ def load_adapter(policy: Policy, adapter: bytes) -> None:
         policy.flat[span] = weights[name].flatten()
 
 
-def peft_config(policy: Policy) -> dict[str, Any]:
-    """PEFT's ``adapter_config.json`` for this policy's adapter."""
-    return {
-        "bias": "none",
-        "lora_alpha": policy.lora.alpha,
-        "lora_dropout": 0.0,
-        "peft_type": "LORA",
-        "r": policy.lora.rank,
-        "target_modules": list(policy.lora.targets),
-        "task_type": "CAUSAL_LM",
-    }
+def read_adapter(adapter: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """A checkpoint's adapter: weights by PEFT's names, and PEFT's configuration.
+
+    Raises :class:`CheckpointInvalid`.
+    """
+    return _parse(adapter, "adapter")
 
 
 def _settings(policy: Policy, config: TrainingConfig) -> dict[str, Any]:

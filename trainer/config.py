@@ -9,7 +9,7 @@ the objects never read a configuration later.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -36,6 +36,18 @@ class LoraConfig(_Config):
         if len(set(self.targets)) != len(self.targets):
             raise ValueError("targets must not repeat a layer name")
         return self
+
+    def peft(self) -> dict[str, Any]:
+        """PEFT's ``adapter_config.json`` for such an adapter."""
+        return {
+            "bias": "none",
+            "lora_alpha": self.alpha,
+            "lora_dropout": 0.0,
+            "peft_type": "LORA",
+            "r": self.rank,
+            "target_modules": list(self.targets),
+            "task_type": "CAUSAL_LM",
+        }
 
 
 class PenalisedMethod(_Config):

@@ -40,7 +40,7 @@ from crypto.keyset import Keyset
 from crypto.manifest import DATASET_TYPE, DatasetManifest, WrappedKeyset, encode
 from crypto.release import new_private_key, open_keys, public_bytes
 from enclave import channel, errors, probe_names
-from enclave.attest import seal_order, view_order
+from enclave.attest import export_order, seal_order, view_order
 from enclave.evidence import Evidence, evidence_digest
 from errors import StrongroomError
 from pipeline import releaser_rpc as rpc
@@ -439,19 +439,40 @@ def test_a_key_that_is_not_the_one_committed_to(applicant):
     assert codes(answer) <= {CommitmentMismatch.code, "SR-CRYPTO-033"}
 
 
-def test_a_viewer_gets_only_the_output_key_of_its_run(applicant):
+OPENERS = {
+    "view": (rpc.ReleaseView, view_order),
+    "export": (rpc.ReleaseExport, export_order),
+}
+
+
+@pytest.mark.parametrize("role", OPENERS)
+def test_who_opens_outputs_gets_only_the_output_key_of_its_run(role, applicant):
     owner, releaser = applicant.owner, applicant.releaser
     outputs = owner.wrap(Keyset.generate(), OUTPUT_KEY, {"run": "feedback-1"})
+    request, order = OPENERS[role]
 
-    def view(run: str, wrapped: WrappedKeyset, attested: str) -> rpc.Answer:
-        evidence = applicant.evidence(b"", role="view", plan_digest=view_order(attested))
-        return releaser.answer(rpc.ReleaseView(evidence=evidence, run=run, outputs=wrapped))
+    def ask(run: str, wrapped: WrappedKeyset, attested: str) -> rpc.Answer:
+        evidence = applicant.evidence(b"", role=role, plan_digest=order(attested))
+        return releaser.answer(request(evidence=evidence, run=run, outputs=wrapped))
 
-    assert isinstance(view("feedback-1", outputs, "feedback-1"), rpc.Released)
-    assert refused(view("salaries-1", outputs, "salaries-1"), ReleaseDenied)
-    assert refused(view("feedback-1", outputs, "salaries-1"), errors.PlanMismatch)
+    assert isinstance(ask("feedback-1", outputs, "feedback-1"), rpc.Released)
+    assert refused(ask("salaries-1", outputs, "salaries-1"), ReleaseDenied)
+    assert refused(ask("feedback-1", outputs, "salaries-1"), errors.PlanMismatch)
     dataset = owner.facts.train.manifest.keyset
-    assert refused(view("feedback-1", dataset, "feedback-1"), ReleaseDenied)
+    assert refused(ask("feedback-1", dataset, "feedback-1"), ReleaseDenied)
+
+
+@pytest.mark.parametrize("role", OPENERS)
+def test_a_viewer_is_no_exporter_and_the_other_way_round(role, applicant):
+    """One writes for a person's eyes, the other weights to a disk: neither passes for the other."""
+    outputs = applicant.owner.wrap(Keyset.generate(), OUTPUT_KEY, {"run": "feedback-1"})
+    (other,) = OPENERS.keys() - {role}
+    request, _order = OPENERS[other]
+    for claimed, kind in ((role, errors.RoleMismatch), (other, errors.PlanMismatch)):
+        own = OPENERS[role][1]("feedback-1")
+        evidence = applicant.evidence(b"", role=claimed, plan_digest=own)
+        asked = request(evidence=evidence, run="feedback-1", outputs=outputs)
+        assert refused(applicant.releaser.answer(asked), kind)
 
 
 def test_a_sealer_gets_only_the_key_of_the_dataset_that_it_attested_to(applicant):

@@ -14,7 +14,7 @@ from crypto.errors import ReleaseRefused
 from crypto.keyset import Keyset
 from crypto.release import new_private_key, public_bytes, seal_keys
 from enclave import frames
-from enclave.attest import attest, seal_order, view_order, warm_up_primitives
+from enclave.attest import attest, export_order, seal_order, view_order, warm_up_primitives
 from enclave.broker import RECORDS
 from enclave.channel import Channel
 from enclave.channel_errors import ChannelBroken, ChannelViolation
@@ -118,9 +118,10 @@ def test_orders_differ_in_everything_they_name():
         seal_order("a", "vault://l"),
         view_order("a"),
         view_order("b"),
+        export_order("a"),
         digest_of({"dataset": "a", "kms": "vault://k"}),
     }
-    assert len(found) == 6
+    assert len(found) == 7
     assert seal_order("a", "vault://k") == seal_order("a", "vault://k")
 
 

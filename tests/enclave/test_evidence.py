@@ -56,7 +56,7 @@ def expectation(**changes: object) -> Expectation:
     return Expectation(**(fields | changes))
 
 
-@pytest.mark.parametrize("role", ["train", "seal", "view"])
+@pytest.mark.parametrize("role", ["train", "seal", "view", "export"])
 def test_good_evidence_passes(role):
     check_evidence(evidence(role=role), expectation(role=role))
 

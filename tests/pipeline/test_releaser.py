@@ -27,7 +27,7 @@ from crypto.keyset import Keyset
 from crypto.manifest import DATASET_TYPE, DatasetManifest, WrappedKeyset, decode_dataset, encode
 from crypto.release import new_private_key, open_keys, public_bytes
 from enclave import probe_names
-from enclave.attest import seal_order, view_order
+from enclave.attest import export_order, seal_order, view_order
 from enclave.evidence import Evidence, evidence_digest
 from errors import from_dict
 from pipeline import releaser_rpc as rpc
@@ -364,6 +364,13 @@ def test_a_key_to_view_with(owner):
     keyset, wrapped = owner.wrapped(OUTPUTS, {"run": "feedback-1"})
     evidence, private = owner.evidence("view", view_order("feedback-1"))
     request = rpc.ReleaseView(evidence=evidence, run="feedback-1", outputs=wrapped)
+    assert opened(owner.ask(request), evidence, private)["outputs"].key == keyset.key
+
+
+def test_a_key_to_export_with(owner):
+    keyset, wrapped = owner.wrapped(OUTPUTS, {"run": "feedback-1"})
+    evidence, private = owner.evidence("export", export_order("feedback-1"))
+    request = rpc.ReleaseExport(evidence=evidence, run="feedback-1", outputs=wrapped)
     assert opened(owner.ask(request), evidence, private)["outputs"].key == keyset.key
 
 

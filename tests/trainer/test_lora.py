@@ -5,7 +5,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from trainer.checkpoint import load_adapter, peft_config, save
+from trainer.checkpoint import load_adapter, save
 from trainer.config import LoraConfig
 from trainer.errors import CheckpointInvalid, CheckpointMismatch, LoraTargetMissing
 from trainer.lora import attach_lora
@@ -20,7 +20,7 @@ def test_plain_peft_loads_the_adapter_and_agrees(tiny, tmp_path):
     config = tiny.tiny_config()
     adapter = save(policy, new_state(policy, config), config).adapter
     (tmp_path / "adapter_model.safetensors").write_bytes(adapter)
-    (tmp_path / "adapter_config.json").write_text(json.dumps(peft_config(policy)))
+    (tmp_path / "adapter_config.json").write_text(json.dumps(policy.lora.peft()))
     base = load_base(tiny.tiny_files(), torch.float32, threads=1).model
     expected = peft.PeftModel.from_pretrained(base, tmp_path)(IDS).logits
     torch.testing.assert_close(policy.base.model(IDS).logits, expected, rtol=1e-6, atol=1e-6)

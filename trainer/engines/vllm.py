@@ -24,7 +24,6 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from trainer.checkpoint import peft_config
 from trainer.config import TrainingConfig, VllmEngine
 from trainer.errors import EngineMissing, EngineNotStarted, EngineUnfit
 from trainer.lora import Policy
@@ -156,7 +155,7 @@ class VllmSampler:
 
     def _put_adapter(self) -> None:
         named = {name: weight.detach() for name, weight in self._policy.named_weights().items()}
-        self._scratch.put(ADAPTER_CONFIG, json.dumps(peft_config(self._policy)).encode())
+        self._scratch.put(ADAPTER_CONFIG, json.dumps(self._policy.lora.peft()).encode())
         self._scratch.put(ADAPTER_WEIGHTS, safetensors.torch.save(named))
 
     def _rollouts(self, prompts: Sequence[Sequence[int]], completions: list[Any]) -> Rollouts:
