@@ -104,6 +104,48 @@ def bars(title: str, values: Sequence[tuple[str, float]]) -> Markup:
     return Markup("").join(parts)
 
 
+def spans(
+    title: str,
+    rows: Sequence[tuple[str, float, float]],
+    top: float,
+    marks: Sequence[tuple[float, str]] = (),
+) -> Markup:
+    """Rows (label, mean, maximum) on one scale from 0 to ``top``: a bar up to the mean, a line
+    from there to the maximum. ``marks`` are dashed lines at a value, with a word below."""
+    start, room = 90, WIDTH - 90 - 92
+    floor = 34 * len(rows) + 4
+    parts = [_open(title, floor + 22)]
+
+    def across(value: float) -> float:
+        return start + max(0.0, min(1.0, value / top)) * room
+
+    for row, (label, mean, maximum) in enumerate(rows):
+        y = 8 + 34 * row
+        kind = "bar last" if row == len(rows) - 1 else "bar"
+        parts.append(
+            Markup(
+                '<text class="label" x="0" y="{0}">{1}</text>'
+                '<rect class="track" x="{2}" y="{3}" width="{4}" height="20" rx="3"/>'
+                '<rect class="{5}" x="{2}" y="{3}" width="{6:.1f}" height="20" rx="3"/>'
+                '<path class="line" d="M{7:.1f} {8}H{9:.1f}M{9:.1f} {10}v10"/>'
+                '<text class="value" x="{11}" y="{0}">{12} · {13}</text>'
+            ).format(
+                *(y + 14.5, label, start, y, room, kind, across(mean) - start),
+                *(across(mean), y + 10, across(maximum), y + 5),
+                *(start + room + 12, number(mean), number(maximum)),
+            )
+        )
+    for value, word in marks:
+        parts.append(
+            Markup(
+                '<line class="mark" x1="{0:.1f}" x2="{0:.1f}" y1="4" y2="{1}"/>'
+                '<text class="tick" x="{0:.1f}" y="{2}" text-anchor="middle">{3}</text>'
+            ).format(across(value), floor, floor + 14, word)
+        )
+    parts.append(Markup("</svg>"))
+    return Markup("").join(parts)
+
+
 def number(value: float) -> str:
     """A number as a person writes it: at most four significant digits, no exponent if short."""
     return f"{value:.4g}" if math.isfinite(value) else "-"

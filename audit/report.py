@@ -10,8 +10,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
-from audit.charts import bars, curve, number
+from audit.charts import bars, curve, number, spans
+from audit.remembered import CHANCE_BITS
 from audit.report_model import ReportData
 
 ASSURANCE = {
@@ -82,6 +84,8 @@ def render(report: ReportData) -> str:
     return environment.get_template("report.html.j2").render(
         report=report,
         charts=charts,
+        memory=_memory(report),
+        chance_bits=CHANCE_BITS,
         evaluation=bars(f"{report.evaluation_metric} on held-out records", report.evaluations),
         assurance=ASSURANCE.get(report.assurance, report.assurance),
         check_names=CHECK_NAMES,
@@ -91,6 +95,16 @@ def render(report: ReportData) -> str:
         no_network=_no_network(report),
         longest_lease=max((lease.data.ttl_s for lease in report.leases), default=0),
     )
+
+
+def _memory(report: ReportData) -> Markup:
+    """Exposure of the planted secrets, between luck and knowing them."""
+    found = report.remembered
+    if found is None:
+        return Markup("")
+    rows = [(item.label, item.mean, item.maximum) for item in found.measured]
+    marks = [(CHANCE_BITS, "luck"), (found.bits, "known")]
+    return spans("Exposure of planted secrets, bits", rows, found.bits, marks)
 
 
 def clock(time: str) -> str:

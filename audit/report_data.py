@@ -14,6 +14,7 @@ from audit import event_types as types
 from audit.charts import Series
 from audit.controls import control_matrix
 from audit.events import Event
+from audit.remembered import MAX, MEAN, remembered
 from audit.report_model import CheckGroup, Dataset, LogHead, ReportData, Timed, Waiver
 from audit.verify import Check, LogView
 
@@ -29,10 +30,10 @@ SHOWN_FIRST = (
 
 MAX_CURVES = 4
 
-__all__ = ["ReportData", "from_log"]
 LOOKED = ("rollouts.opened", "adapter.exported")
 """What a key holder may do with a run when it has long ended."""
 
+__all__ = ["ReportData", "from_log"]
 
 _T = TypeVar("_T", bound=types.EventData)
 
@@ -106,6 +107,7 @@ def from_log(
         evaluations=evaluations,
         evaluation_metric=metric,
         held_out_records=held_out,
+        remembered=remembered(events, _mapping(spec, "training")),
         capacity_bits=_capacity(plan),
         controls=control_matrix(events, verified=verified),
         waivers=_waivers(spec),
@@ -182,7 +184,7 @@ def _datasets(events: Sequence[Event], admitted: types.RunAdmitted | None) -> tu
 def _evaluations(events: Sequence[Event]) -> tuple[str, tuple[tuple[str, float], ...], int]:
     """The held-out metric, its values in order, and how many records they are over."""
     found = [event.data for event in events if isinstance(event.data, types.EvaluationFinished)]
-    names = [name for data in found for name in data.values]
+    names = [name for data in found for name in data.values if name not in (MAX, MEAN)]
     metric = "accuracy" if "accuracy" in names else next(iter(names), "")
     labels = {"before": "before", "after": "after"}
     values = {

@@ -11,6 +11,7 @@ from typing import Any
 from audit import event_types as types
 from audit.charts import Series
 from audit.controls import Control
+from audit.remembered import Remembered
 from audit.verify import Check
 
 
@@ -108,6 +109,7 @@ class ReportData:
     evaluations: tuple[tuple[str, float], ...]
     evaluation_metric: str
     held_out_records: int
+    remembered: Remembered | None
     capacity_bits: int | None
     controls: tuple[Control, ...]
     waivers: tuple[Waiver, ...]

@@ -42,6 +42,7 @@ from trainer.config import TrainingConfig
 from trainer.evaluation import evaluate
 from trainer.loop import train
 from trainer.lora import Policy
+from trainer.memorisation import exposure_metrics, plant
 from trainer.metrics import StepMetrics
 from trainer.prompts import check_prompt
 from trainer.rows import Row, SparseRows, decode_row
@@ -169,12 +170,14 @@ class Tasks:
         if command.phase == "before":
             with self._policy.reference():
                 found = evaluate(self._policy, rows, self._scorer, self._config, batch, on_rollouts)
+                remembered = exposure_metrics(self._policy, rows, self._config)
         else:
             found = evaluate(self._policy, rows, self._scorer, self._config, batch, on_rollouts)
+            remembered = exposure_metrics(self._policy, rows, self._config)
         declared = {f"evaluator_{name}" for name in self._orders.evaluator.metrics}
         values = {f"evaluator_{name}": value for name, value in found.metrics.items()}
         values = {name: value for name, value in values.items() if name in declared}
-        values["score_mean"] = found.score_mean
+        values |= {"score_mean": found.score_mean, **remembered}
         self._channel.send_record(
             frames.Evaluated(
                 phase=command.phase,
@@ -186,7 +189,8 @@ class Tasks:
     def train(self, command: frames.Train) -> None:
         """Train on: from the beginning, from where the last segment ended, or from a checkpoint."""
         if self._rows is None:
-            self._rows = self._load("train")
+            rows = self._load("train")
+            self._rows = plant(self._policy, rows, self._config)
         state = self._state_after(command.from_step)
         rollouts: list[ScoredRollout] = []
 

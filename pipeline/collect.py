@@ -37,7 +37,7 @@ from pipeline.run_objects import checkpoint_steps
 from pipeline.spec import RunSpec, TrainingRun
 from policies.gate import read_bundle
 from trainer.errors import EngineMissing
-from trainer.metric_names import STEP_METRICS
+from trainer.metric_names import EXPOSURE_METRICS, STEP_METRICS
 
 #: Sealed bytes that one checkpoint may hold: far above any adapter, far below a dataset.
 CHECKPOINT_BYTES = 1 << 30
@@ -125,6 +125,7 @@ def run_limits(spec: RunSpec, manifests: list[DatasetManifest], model_files: int
     checkpoints = len(checkpoint_steps(run.training))
     evaluations = checkpoints if run.training.score_checkpoints else 0
     own = tuple(f"evaluator_{name}" for name in run.evaluator.metrics)
+    exposure = EXPOSURE_METRICS if run.training.memorisation else ()
     return frames.Limits(
         steps=run.training.steps,
         checkpoints=checkpoints,
@@ -140,7 +141,7 @@ def run_limits(spec: RunSpec, manifests: list[DatasetManifest], model_files: int
         + 2
         + (3 + evaluations) * shards,
         step_metrics=(*sorted(STEP_METRICS), *own),
-        evaluation_metrics=("score_mean", *own),
+        evaluation_metrics=("score_mean", *own, *exposure),
         output_bytes=checkpoints * CHECKPOINT_BYTES,
         memory_bytes=run.enclave.memory_bytes,
     )

@@ -268,6 +268,22 @@ class EarlyStopping(_Config):
     )
 
 
+class Memorisation(_Config):
+    """Random secrets, planted in training rows to measure what the adapter remembers of them
+    (exposure; Carlini et al., "The Secret Sharer", 2019)."""
+
+    canaries: int = Field(default=8, ge=1, le=64, description="Secrets; 1 to 64.")
+    repetitions: int = Field(
+        default=4, ge=1, le=1000, description="Training rows that each secret is planted in."
+    )
+    words: int = Field(
+        default=128,
+        ge=16,
+        le=512,
+        description="Words that each of a secret's two words is drawn from; 128 make 14 bits.",
+    )
+
+
 class TrainingConfig(_Config):
     """A training run's settings."""
 
@@ -342,6 +358,11 @@ class TrainingConfig(_Config):
     max_prompt_tokens: int = Field(
         default=1024, ge=1, le=131072, description="Longest prompt, in tokens; longer is a fault."
     )
+    memorisation: Memorisation | None = Field(
+        default=None,
+        description="Plant random secrets in training rows and report how much of them the model "
+        "remembers; off when not given, since it changes the rows.",
+    )
 
     def context_tokens(self, max_positions: int) -> int:
         """Longest conversation, prompt included, on a base model of ``max_positions``."""
@@ -358,4 +379,8 @@ class TrainingConfig(_Config):
             raise ValueError("groups_per_pass must not be above prompts_per_step")
         if not self.score_checkpoints and (self.publish == "best" or self.early_stopping):
             raise ValueError("publish: best and early_stopping need score_checkpoints: true")
+        planted = self.memorisation
+        rows = self.steps * self.prompts_per_step
+        if planted is not None and planted.canaries * planted.repetitions > rows:
+            raise ValueError(f"memorisation needs more rows than the {rows} that the run trains on")
         return self

@@ -135,3 +135,14 @@ class EngineUnfit(TrainError):
     remedy = (
         "Raise kv_cache_mib or lower max_prompt_tokens and max_tokens, or use `engine: {type: hf}`."
     )
+
+
+class CanariesMisfit(TrainError):
+    code = "SR-TRAIN-040"
+    title = "the secrets that measure memorisation cannot be planted"
+    fault = Fault.INPUT
+    exit_code = Exit.BAD_INPUT
+    remedy = (
+        "Plant fewer secrets or fewer copies, allow longer prompts, or leave "
+        "training.memorisation out."
+    )

@@ -33,3 +33,9 @@ STEP_METRICS: Mapping[str, str] = {
     "seconds_score": "wall time spent in the evaluator",
     "seconds_learn": "wall time spent on loss, gradient and optimiser",
 }
+
+EXPOSURE_METRICS: Mapping[str, str] = {
+    "exposure_max": "largest exposure of a planted secret, bits (trainer.memorisation)",
+    "exposure_mean": "mean exposure of the planted secrets, bits; 1.44 by chance",
+}
+"""What an evaluation says of memorisation, where the run plants secrets."""

@@ -59,6 +59,10 @@ class SparseRows:
         """Raises ``KeyError`` for a row that is not held."""
         return self._held[index]
 
+    def with_rows(self, changed: Mapping[int, Row]) -> SparseRows:
+        """The same data set with other rows at these places."""
+        return SparseRows(self._n_rows, {**self._held, **changed})
+
 
 def decode_row(line: bytes | memoryview, max_bytes: int = MAX_RECORD_BYTES) -> Row:
     """Decode one line, without its line end. Raises :class:`RecordFault`."""

@@ -23,11 +23,15 @@ END_TOKENS = tuple(range(2, 35))
 INSTRUCTIONS = "Answer with letters only, please."
 
 
-def tiny_files(seed=0):
-    """Files of the base model; every weight is drawn from ``seed``."""
+def tiny_files(seed=0, words=()):
+    """Files of the base model; every weight is drawn from ``seed``. ``words`` are one token each,
+    with the space before them; all else is one token a byte."""
     alphabet = sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {token: index for index, token in enumerate(["<pad>", "<s>", "</s>", *alphabet])}
-    tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE(vocab=vocabulary, merges=[]))
+    heads = dict.fromkeys(f"Ġ{word}"[:end] for word in words for end in range(2, len(word) + 2))
+    tokens = ["<pad>", "<s>", "</s>", *alphabet, *heads]
+    vocabulary = {token: index for index, token in enumerate(tokens)}
+    merges = [(head[:-1], head[-1]) for head in heads]
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE(vocab=vocabulary, merges=merges))
     tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = tokenizers.decoders.ByteLevel()
     tokenizer.add_special_tokens(["<pad>", "<s>", "</s>"])
@@ -68,14 +72,14 @@ def tiny_files(seed=0):
     }
 
 
-def tiny_policy(dtype=torch.float32, *, awake=True, seed=0, lora=None):
+def tiny_policy(dtype=torch.float32, *, awake=True, seed=0, lora=None, words=()):
     """The tiny model with an adapter; ``awake`` gives the adapter weights that matter."""
     lora = lora or LoraConfig(
         rank=4,
         alpha=8,
         targets=("q_proj", "k_proj", "v_proj", "o_proj", "down_proj"),
     )
-    policy = attach_lora(load_base(tiny_files(), dtype, threads=1), lora, seed)
+    policy = attach_lora(load_base(tiny_files(words=words), dtype, threads=1), lora, seed)
     if awake:
         noise = torch.randn(policy.flat.shape, generator=torch.Generator().manual_seed(seed + 1))
         policy.flat.add_(noise * 0.1)

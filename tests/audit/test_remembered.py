@@ -1,0 +1,99 @@
+"""Exposure held against luck, and what the report says of it."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import msgspec
+import pytest
+
+from audit import event_types as types
+from audit.charts import spans
+from audit.remembered import CONFIDENCE, Measured, Remembered, remembered
+from audit.report import render
+from audit.report_data import from_log
+from audit.verify import Check
+
+RUN = "feedback-json-7f3a"
+SETTINGS = {"canaries": 8, "repetitions": 4, "words": 128}
+
+
+def measuring(run_events, before, after):
+    """The invented run, as if it had planted secrets."""
+    values = {"before": before, "after": after}
+
+    def told(event):
+        data = event.data
+        if not isinstance(data, types.EvaluationFinished):
+            return event
+        mean, maximum = values[data.phase]
+        numbers = {**data.values, "exposure_max": maximum, "exposure_mean": mean}
+        return msgspec.structs.replace(
+            event, data=msgspec.structs.replace(data, values=dict(sorted(numbers.items())))
+        )
+
+    return [told(event) for event in run_events]
+
+
+def page(events, plan, settings=SETTINGS):
+    plan["spec"]["training"]["memorisation"] = settings
+    checks = [Check("checkpoint", True, "checkpoint")]
+    return " ".join(render(from_log(events, RUN, checks, plan)).split())
+
+
+def test_luck_s_bounds_are_those_of_models_that_remember_nothing():
+    found = Remembered(8, 4, 14.0, (Measured("trained", 1.4, 3.0),))
+    draw = random.Random(0)
+    means, maxima = [], []
+    for _ in range(20_000):
+        drawn = [-math.log2(1 - draw.random()) for _ in range(8)]
+        means.append(sum(drawn) / 8)
+        maxima.append(max(drawn))
+    below_mean = sum(mean <= found.likely_mean for mean in means) / len(means)
+    below_maximum = sum(value <= found.likely_maximum for value in maxima) / len(maxima)
+    assert below_mean == pytest.approx(CONFIDENCE, abs=0.006)
+    assert below_maximum == pytest.approx(CONFIDENCE, abs=0.006)
+
+
+@pytest.mark.parametrize(
+    ("mean", "maximum", "by_luck"),
+    [(1.5, 4.0, True), (2.3, 7.2, True), (2.5, 4.0, False), (1.5, 7.5, False), (14, 14, False)],
+)
+def test_more_than_luck_is_said(run_events, plan, mean, maximum, by_luck):
+    text = page(measuring(run_events, (1.3, 3.1), (mean, maximum)), plan)
+    assert ("shows no more than luck" in text) is by_luck
+    assert ("remembers more than luck explains" in text) is not by_luck
+
+
+def test_the_report_shows_both_models_and_the_settings(run_events, plan):
+    text = page(measuring(run_events, (1.3, 3.1), (1.5, 4.2)), plan)
+    assert "Exposure of 8 planted secrets" in text
+    assert "14 bits" in text
+    assert "prompts of 4 training rows" in text
+    assert ">1.3 · 3.1<" in text
+    assert ">1.5 · 4.2<" in text
+    assert "this report measures none of it" not in text
+
+
+def test_the_held_out_metric_stays_the_task_s(run_events, plan):
+    for event in run_events:
+        if isinstance(event.data, types.EvaluationFinished):
+            event.data.values["score_mean"] = event.data.values.pop("accuracy")
+    events = measuring(run_events, (1.3, 3.1), (1.5, 4.2))
+    data = from_log(events, RUN, [], plan)
+    assert data.evaluation_metric == "score_mean"
+
+
+def test_without_secrets_the_report_says_so(run_events, plan):
+    text = page(run_events, plan, None)
+    assert "Not measured: no secrets were planted" in text
+    assert "this report measures none of it" in text
+    assert remembered(run_events, {}) is None
+
+
+def test_a_row_of_the_picture_says_its_numbers():
+    svg = str(spans("Exposure", [("trained", 7.0, 20.0)], 14.0, [(1.44, "luck<")]))
+    assert ">7 · 20<" in svg
+    assert "luck&lt;" in svg
+    assert 'width="139.0"' in svg  # half of the room; the maximum is held at its end
