@@ -52,9 +52,15 @@ class Remembered:
 
     @property
     def by_luck(self) -> bool:
-        """Whether the last evaluation is what a model shows that remembers nothing."""
-        last = self.measured[-1]
-        return last.mean <= self.likely_mean and last.maximum <= self.likely_maximum
+        """Whether the last evaluation is what a model shows that remembers nothing.
+
+        Else it is above luck's bound and, so that lucky draws are not taken for memory, a bit
+        above the base model too, which never saw the secrets: half as many guesses.
+        """
+        base, last = self.measured[0], self.measured[-1]
+        mean = last.mean > max(self.likely_mean, base.mean + 1)
+        maximum = last.maximum > max(self.likely_maximum, base.maximum + 1)
+        return not (mean or maximum)
 
 
 def remembered(events: Iterable[Event], training: Mapping[str, Any]) -> Remembered | None:

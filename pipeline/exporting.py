@@ -50,6 +50,7 @@ from pipeline.process_errors import PlanNotAdmitted, ReleaserMissing, RunUnknown
 from pipeline.progress import Silent
 from pipeline.releaser_socket import ReleaserClient
 from pipeline.spec import RunSpec
+from trainer.config import LoraConfig
 
 WEIGHTS = ".safetensors"
 CARD = "README.md"
@@ -110,7 +111,8 @@ def export(
         if form == "merged":
             weights = _copy_others(access, source.plan, folder)
         else:
-            config = adapter_config(source.plan, base or source.plan.model.uri)
+            lora = LoraConfig.model_validate(source.plan.spec["spec"]["model"]["lora"])
+            config = adapter_config(lora, base or source.plan.model.uri)
             _write(folder / "adapter_config.json", config)
             weights = ()
         _open_into(folder, releaser, access, source, weights)

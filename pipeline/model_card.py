@@ -52,9 +52,8 @@ _CHECK_ADAPTER = (
 _CHECK_MERGED = "The adapter's digest is that of the adapter before it was merged."
 
 
-def adapter_config(plan: Plan, base: str) -> bytes:
+def adapter_config(lora: LoraConfig, base: str) -> bytes:
     """PEFT's ``adapter_config.json``; ``base`` is what it calls the base model."""
-    lora = LoraConfig.model_validate(plan.spec["spec"]["model"]["lora"])
     settings = {**lora.peft(), "base_model_name_or_path": base, "inference_mode": True}
     return (json.dumps(settings, indent=2, sort_keys=True) + "\n").encode()
 

@@ -66,6 +66,12 @@ def test_more_than_luck_is_said(run_events, plan, mean, maximum, by_luck):
     assert ("remembers more than luck explains" in text) is not by_luck
 
 
+def test_lucky_draws_are_not_taken_for_memory(run_events, plan):
+    """The base model never saw them: what it shows is luck, and half a bit more is no news."""
+    text = page(measuring(run_events, (2.6, 8.1), (2.9, 8.6)), plan)
+    assert "shows no more than luck" in text
+
+
 def test_the_report_shows_both_models_and_the_settings(run_events, plan):
     text = page(measuring(run_events, (1.3, 3.1), (1.5, 4.2)), plan)
     assert "Exposure of 8 planted secrets" in text

@@ -1,0 +1,154 @@
+"""What ``strongroom export`` writes, loaded by vLLM: the adapter beside its base, and merged.
+
+The files are those of an export (``tests/pipeline/test_exporting.py`` shows that its adapter is the
+checkpoint's, byte for byte); the trainer's own model on the same weights is the oracle. The adapter
+is a large random one, so that a vLLM that ignored it would be far off.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.nn import functional
+
+pytest.importorskip("vllm", reason="vLLM is not installed here; `make test-vllm` has it")
+
+from pipeline.inputs import CACHE, base_model
+from pipeline.model_card import adapter_config
+from trainer.chat import Message
+from trainer.checkpoint import save
+from trainer.config import LoraConfig, TrainingConfig
+from trainer.lora import Policy, attach_lora
+from trainer.merging import AdapterMerge
+from trainer.model import load_base
+from trainer.prompts import encode_prompt
+from trainer.rows import Row
+from trainer.state import new_state
+
+QUESTIONS = ("Name a colour.", "What is two and two?", "Say good day.", "Is snow warm?")
+CLOSE = 0.1
+"""Largest difference of a log-probability between two implementations in bfloat16, nats."""
+
+
+@pytest.fixture(scope="module")
+def base_folder() -> Path:
+    return base_model(CACHE.expanduser())
+
+
+@pytest.fixture(scope="module")
+def policy(base_folder: Path) -> Policy:
+    files = {path.name: path.read_bytes() for path in base_folder.iterdir()}
+    policy = attach_lora(load_base(files, torch.bfloat16, 2), LoraConfig(), 0)
+    noise = torch.randn(policy.flat.shape, generator=torch.Generator().manual_seed(1))
+    policy.flat.add_(0.02 * noise)
+    return policy
+
+
+@pytest.fixture(scope="module")
+def exported(policy: Policy, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An adapter's folder, as an export writes it."""
+    folder = tmp_path_factory.mktemp("adapter")
+    config = TrainingConfig(steps=1, prompts_per_step=1, samples_per_prompt=2, learning_rate=1e-4)
+    checkpoint = save(policy, new_state(policy, config), config)
+    (folder / "adapter_model.safetensors").write_bytes(checkpoint.adapter)
+    (folder / "adapter_config.json").write_bytes(adapter_config(policy.lora, "s3://base/"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def merged(exported: Path, base_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The merged model's folder, as an export writes it."""
+    folder = tmp_path_factory.mktemp("merged")
+    merging = AdapterMerge((exported / "adapter_model.safetensors").read_bytes())
+    for path in base_folder.iterdir():
+        data = bytearray(path.read_bytes())
+        if path.suffix == ".safetensors":
+            merging.add_to(data)
+        (folder / path.name).write_bytes(data)
+    merging.check_complete()
+    return folder
+
+
+def prompts(policy: Policy) -> list[list[int]]:
+    rows = [Row(messages=(Message(role="user", content=text),)) for text in QUESTIONS]
+    return [encode_prompt(policy, row) for row in rows]
+
+
+def next_logprobs(policy: Policy) -> list[torch.Tensor]:
+    """The trainer's distribution over the first token of each answer."""
+    found = []
+    with torch.no_grad():
+        for tokens in prompts(policy):
+            hidden = policy.decoder(input_ids=torch.tensor([tokens])).last_hidden_state[0, -1]
+            logits = functional.linear(hidden, policy.head_weight).float()
+            found.append(torch.log_softmax(logits, dim=-1))
+    return found
+
+
+def engine(folder: Path, **settings: Any) -> Any:
+    """vLLM on a model's folder, on the CPU, in this process."""
+    os.environ |= {
+        "VLLM_CPU_KVCACHE_SPACE": "1",
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+        "TORCHDYNAMO_DISABLE": "1",
+        "VLLM_NO_USAGE_STATS": "1",
+        "DO_NOT_TRACK": "1",
+    }
+    from vllm import LLM
+
+    return LLM(
+        str(folder),
+        dtype="bfloat16",
+        enforce_eager=True,
+        max_model_len=256,
+        max_num_seqs=8,
+        **settings,
+    )
+
+
+def likeliest(llm: Any, policy: Policy, adapter: Path | None = None) -> list[tuple[int, float]]:
+    """vLLM's first token of each answer and its log-probability."""
+    from vllm import SamplingParams
+    from vllm.lora.request import LoRARequest
+
+    request = LoRARequest("exported", 1, str(adapter)) if adapter else None
+    answers = llm.generate(
+        [{"prompt_token_ids": tokens} for tokens in prompts(policy)],
+        SamplingParams(temperature=0.0, max_tokens=1, logprobs=0),
+        lora_request=request,
+        use_tqdm=False,
+    )
+    tokens = [answer.outputs[0].token_ids[0] for answer in answers]
+    return [
+        (token, answer.outputs[0].logprobs[0][token].logprob)
+        for token, answer in zip(tokens, answers, strict=True)
+    ]
+
+
+def gaps(found: list[tuple[int, float]], ours: list[torch.Tensor]) -> list[float]:
+    return [
+        abs(logprob - distribution[token].item())
+        for (token, logprob), distribution in zip(found, ours, strict=True)
+    ]
+
+
+def test_vllm_loads_the_adapter_and_agrees(
+    policy: Policy, base_folder: Path, exported: Path
+) -> None:
+    llm = engine(base_folder, enable_lora=True, max_loras=1, max_lora_rank=8)
+    ours = next_logprobs(policy)
+    assert max(gaps(likeliest(llm, policy, exported), ours)) < CLOSE
+    # Controls: without the adapter vLLM is the base model, and that is far away.
+    base = likeliest(llm, policy)
+    with policy.reference():
+        assert max(gaps(base, next_logprobs(policy))) < CLOSE
+    assert min(gaps(base, ours)) > 2 * CLOSE
+
+
+def test_vllm_loads_the_merged_model_and_agrees(policy: Policy, merged: Path) -> None:
+    llm = engine(merged)
+    assert max(gaps(likeliest(llm, policy), next_logprobs(policy))) < CLOSE
