@@ -25,23 +25,28 @@ def completion_logprobs(
     Both float32 of shape (K,); logits are divided by ``temperature`` as when sampling. Only the
     log-probabilities carry gradient.
     """
+    hidden_KD = predicting_states(policy, batch)
+    results: tuple[Tensor, Tensor] = TargetLogprobs.apply(  # type: ignore[no-untyped-call]
+        hidden_KD, policy.head_weight, batch.targets_K, temperature
+    )
+    return results
+
+
+def predicting_states(policy: Policy, batch: GroupBatch) -> Tensor:
+    """The decoder's last hidden states that predict the batch's completion tokens: (K, D)."""
     cache = None
     if len(batch.prefix_F):
         cache = transformers.DynamicCache()
         policy.decoder(input_ids=batch.prefix_F[None], past_key_values=cache, use_cache=True)
         cache.batch_repeat_interleave(len(batch.ids_NS))
-    hidden_NSD = policy.decoder(
+    hidden_NSD: Tensor = policy.decoder(
         input_ids=batch.ids_NS,
         attention_mask=additive(batch.visible_NSL, policy.head_weight.dtype),
         position_ids=batch.positions_NS,
         past_key_values=cache,
         use_cache=cache is not None,
     ).last_hidden_state
-    hidden_KD = hidden_NSD.flatten(0, 1)[batch.source_K]
-    results: tuple[Tensor, Tensor] = TargetLogprobs.apply(  # type: ignore[no-untyped-call]
-        hidden_KD, policy.head_weight, batch.targets_K, temperature
-    )
-    return results
+    return hidden_NSD.flatten(0, 1)[batch.source_K]
 
 
 class TargetLogprobs(torch.autograd.Function):

@@ -10,10 +10,11 @@ them in that sentence (its log-perplexity), and the canary's exposure is, in bit
 A model that never saw ``s`` has ``P(exposure > x) = 2^-x``: 1.44 bits in the mean, by luck. At
 ``log2 |R|`` the secret is the model's first guess.
 
-A secret is two words, each one token, so the whole space is ranked exactly: one row
-``[prefix | w1 | w1' | …]`` with a tree mask gives the likelihood of every pair of words. The paper
-samples or extrapolates instead. The prefix is the planted sentence behind a held-out row, as
-somebody who knows the form of the rows, and not the row, would ask for it.
+A secret is two words, each one token, so the whole space is ranked exactly: a group whose
+completions begin with each word gives the likelihood of every pair of them, in one row with a
+shared prefix (``trainer.batch``). The paper samples or extrapolates instead. The prefix is the
+planted sentence behind a held-out row, as somebody who knows the form of the rows, and not the
+row, would ask for it.
 
 What it does not show: how well answers (``ground_truth``) are remembered, or secrets that real
 rows repeat more often; and no exposure is no proof that nothing can be extracted.
@@ -24,7 +25,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -32,11 +33,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from trainer.batch import pack_groups
 from trainer.config import Memorisation, TrainingConfig
 from trainer.errors import CanariesMisfit
+from trainer.logprobs import predicting_states
 from trainer.lora import Policy
-from trainer.masks import additive
 from trainer.prompts import check_prompt, encode_prompt
+from trainer.rollout import Rollouts
 from trainer.rows import FaultCode, RecordFault, Row, Rows, SparseRows
 from trainer.schedule import row_indices
 
@@ -146,12 +149,14 @@ def exposures(policy: Policy, held_out: Rows, config: TrainingConfig) -> list[fl
         return []
     words = alphabet(policy, settings.words, config.seed)
     ids = torch.tensor(list(words.values()))
-    found = []
-    for index, canary in enumerate(canaries(words, settings, config.seed)):
+    made = canaries(words, settings, config.seed)
+    prefixes = []
+    for index, canary in enumerate(made):
         context = _context(policy, canary, held_out, index, config)
-        prefix = _before_secret(encode_prompt(policy, context), ids[list(canary.secret)].tolist())
-        found.append(exposure(secret_logprobs(policy, prefix, ids), canary.secret))
-    return found
+        secret = ids[list(canary.secret)].tolist()
+        prefixes.append(_before_secret(encode_prompt(policy, context), secret))
+    tables = secret_logprobs(policy, prefixes, ids)
+    return [exposure(table, canary.secret) for table, canary in zip(tables, made, strict=True)]
 
 
 def exposure_metrics(policy: Policy, held_out: Rows, config: TrainingConfig) -> dict[str, float]:
@@ -162,23 +167,29 @@ def exposure_metrics(policy: Policy, held_out: Rows, config: TrainingConfig) -> 
     return {"exposure_max": max(found), "exposure_mean": sum(found) / len(found)}
 
 
-def secret_logprobs(policy: Policy, prefix: list[int], words_A: Tensor) -> Tensor:
-    """``log π`` of every two of the A words in a row after ``prefix``: float32 of shape (A, A)."""
-    size, count = len(prefix), len(words_A)
-    visible = torch.eye(size + count, dtype=torch.bool)
-    visible[:, :size] = True
-    visible[:size, :size] = torch.ones(size, size).tril().bool()
-    positions = torch.cat([torch.arange(size), torch.full((count,), size)])
+def secret_logprobs(policy: Policy, prefixes: Sequence[list[int]], words_A: Tensor) -> Tensor:
+    """``log π`` of every two of the A words in a row after each prefix: float32, (N, A, A)."""
+    count, width = len(prefixes), len(words_A)
+    # Each word begins a completion of two tokens; a completion's last token predicts nothing.
+    pairs = Rollouts(
+        prompts=tuple(tuple(prefix) for prefix in prefixes),
+        tokens_BT=words_A.repeat(count)[:, None].expand(-1, 2),
+        logprobs_BT=torch.zeros(count * width, 2),
+        lengths_B=torch.full((count * width,), 2),
+        finished_B=torch.ones(count * width, dtype=torch.bool),
+        texts=("",) * (count * width),
+    )
     with torch.no_grad():
-        hidden_SD = policy.decoder(
-            input_ids=torch.cat([torch.tensor(prefix), words_A])[None],
-            attention_mask=additive(visible[None], policy.head_weight.dtype),
-            position_ids=positions[None],
-            use_cache=False,
-        ).last_hidden_state[0]
-        # The prefix's last position predicts the first word, each word the second.
-        logits = functional.linear(hidden_SD[size - 1 :], policy.head_weight).float()
-        logprobs = torch.log_softmax(logits, dim=-1)[:, words_A]
+        batch = pack_groups(pairs, range(count), torch.ones(count, width, dtype=torch.bool))
+        hidden_NA2D = predicting_states(policy, batch).view(count, width, 2, -1)
+        return torch.stack([_pairs(policy, hidden_A2D, words_A) for hidden_A2D in hidden_NA2D])
+
+
+def _pairs(policy: Policy, hidden_A2D: Tensor, words_A: Tensor) -> Tensor:
+    # All first states are the prefix's last one, which predicts the first word.
+    hidden = torch.cat([hidden_A2D[:1, 0], hidden_A2D[:, 1]])
+    logits = functional.linear(hidden, policy.head_weight).float()
+    logprobs = torch.log_softmax(logits, dim=-1)[:, words_A]
     return logprobs[0][:, None] + logprobs[1:]
 
 

@@ -75,15 +75,15 @@ def test_exposure_is_the_space_over_the_rank():
 
 def test_all_pairs_in_one_row_are_those_of_one_pass_each(tiny):
     policy = tiny.tiny_policy(words=WORDS)
-    prefix = encode_prompt(policy, tiny.tiny_rows(1)[0])
+    prefixes = [encode_prompt(policy, row) for row in tiny.tiny_rows(3)]
     words = torch.tensor(list(memorisation.alphabet(policy, 16, 0).values()))
-    table = memorisation.secret_logprobs(policy, prefix, words)
-    for first, second in [(0, 0), (3, 11), (15, 2)]:
-        tokens = torch.tensor([*prefix, words[first], words[second]])
+    tables = memorisation.secret_logprobs(policy, prefixes, words)
+    for prompt, first, second in [(0, 0, 0), (1, 3, 11), (2, 15, 2), (2, 2, 15)]:
+        tokens = torch.tensor([*prefixes[prompt], words[first], words[second]])
         hidden = policy.decoder(input_ids=tokens[None], use_cache=False).last_hidden_state[0]
         logprobs = torch.log_softmax(functional.linear(hidden, policy.head_weight), dim=-1)
         alone = logprobs[-3, tokens[-2]] + logprobs[-2, tokens[-1]]
-        assert table[first, second].item() == pytest.approx(alone.item(), abs=1e-4)
+        assert tables[prompt, first, second].item() == pytest.approx(alone.item(), abs=1e-4)
 
 
 def test_what_was_never_seen_has_the_exposure_of_chance(tiny, policy, rows):
