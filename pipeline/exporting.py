@@ -7,18 +7,12 @@ Once written they are files of the person who asked, and no longer under any sea
 
 The log says which adapter it is: its checkpoint's manifest has to be the logged one, and what the
 exporter opens has to have the logged digest. The export is logged before the key is asked for.
-
-Nothing half-written has the name that was asked for: files are made in a hidden folder beside it,
-which takes the name when all of them are on the disk.
 """
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,11 +26,12 @@ from crypto.digests import sha256
 from crypto.errors import ObjectDigestMismatch
 from crypto.manifest import WrappedKeyset
 from enclave import frames
-from enclave.channel_errors import ChannelBroken, ChannelViolation, EnclaveKilled
+from enclave.channel_errors import ChannelBroken, EnclaveKilled
 from enclave.exporter import ARTIFACT
 from pipeline.access import ReadAccess
 from pipeline.controller import connected
-from pipeline.exporting_errors import AdapterMissing, DestinationTaken, ExportNotWritten
+from pipeline.export_folder import check_free, fill_file, new_folder, write_file
+from pipeline.exporting_errors import AdapterMissing
 from pipeline.facts import ModelFile
 from pipeline.key_holder import (
     KeyHolderEnclave,
@@ -54,7 +49,6 @@ from trainer.config import LoraConfig
 
 WEIGHTS = ".safetensors"
 CARD = "README.md"
-SPLICE_BYTES = 1 << 20
 
 Form = Literal["adapter", "merged"]
 
@@ -95,7 +89,7 @@ def export(
     if spec.spec.keys.releaser is None:
         raise ReleaserMissing(place="spec.keys.releaser")
     target = to.absolute()
-    _check_free(target)
+    check_free(target)
     access = ReadAccess(spec, run)
     with connected(spec, run, Silent()) as connections:
         source = _source(access, connections.journal.history(), step)
@@ -106,14 +100,14 @@ def export(
         )
         connections.journal.record("broker")  # the lease that writing it took
     releaser = ReleaserClient(Path(spec.spec.keys.releaser.removeprefix("unix://")))
-    with _folder(target) as folder:
-        _write(folder / CARD, model_card(source.plan, written, source.history, form).encode())
+    with new_folder(target) as folder:
+        write_file(folder / CARD, model_card(source.plan, written, source.history, form).encode())
         if form == "merged":
             weights = _copy_others(access, source.plan, folder)
         else:
             lora = LoraConfig.model_validate(source.plan.spec["spec"]["model"]["lora"])
             config = adapter_config(lora, base or source.plan.model.uri)
-            _write(folder / "adapter_config.json", config)
+            write_file(folder / "adapter_config.json", config)
             weights = ()
         _open_into(folder, releaser, access, source, weights)
         files = tuple(sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()))
@@ -178,82 +172,6 @@ def _plan(access: ReadAccess, history: Sequence[Event]) -> Plan:
     return Plan.from_json(data, place=place)
 
 
-# ---- where it goes -----------------------------------------------------------------------------
-
-
-def _check_free(target: Path) -> None:
-    if target.is_dir() and not any(target.iterdir()):
-        return
-    if target.exists() or target.is_symlink():
-        raise DestinationTaken(place=str(target), expected="no such folder, or an empty one")
-    if not target.parent.is_dir():
-        raise ExportNotWritten(place=str(target.parent), expected="a folder", actual="none")
-
-
-@contextmanager
-def _folder(target: Path) -> Iterator[Path]:
-    """A hidden folder (mode 0700) that becomes ``target``, or is gone with all that it held."""
-    with _reporting(target):
-        made = tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent)
-    folder = Path(made)
-    try:
-        yield folder
-        with _reporting(target):
-            for each in (folder, *(path for path in folder.rglob("*") if path.is_dir())):
-                _sync(each)
-            folder.rename(target)
-            _sync(target.parent)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _write(path: Path, data: bytes) -> None:
-    """A new file, on the disk when this returns."""
-    with _reporting(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with os.fdopen(_new_file(path), "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-
-
-def _fill(path: Path, pipe: int, limit: int) -> None:
-    """A new file from a pipe's bytes, which this process moves and does not read."""
-    with _reporting(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = _new_file(path)
-        try:
-            size = 0
-            while moved := os.splice(pipe, file, SPLICE_BYTES):
-                size += moved
-                if size > limit:
-                    raise ChannelViolation(place="exporter", expected=f"at most {limit} bytes")
-            os.fsync(file)
-        finally:
-            os.close(file)
-
-
-def _new_file(path: Path) -> int:
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-@contextmanager
-def _reporting(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        name = errno.errorcode.get(error.errno or 0, "an error")
-        raise ExportNotWritten(place=str(path), actual=name) from None
-
-
 # ---- from sealed to plain ----------------------------------------------------------------------
 
 
@@ -262,7 +180,7 @@ def _copy_others(access: ReadAccess, plan: Plan, folder: Path) -> tuple[ModelFil
     for file in plan.model.files:
         if not file.name.endswith(WEIGHTS) and file.name != CARD:
             pieces = _model_file(access, plan, file)
-            _write(folder / file.name, b"".join(bytes(piece) for piece in pieces))
+            write_file(folder / file.name, b"".join(bytes(piece) for piece in pieces))
     return tuple(file for file in plan.model.files if file.name.endswith(WEIGHTS))
 
 
@@ -312,7 +230,7 @@ def _open_into(
             for name, limit, data, reader in zip(names, limits, inputs, readers, strict=True):
                 if data is not None:
                     exporter.send_object(data)
-                _fill(folder / name, reader, limit)
+                fill_file(folder / name, reader, limit)
                 exporter.done(source.place)
         except ChannelBroken:
             raise EnclaveKilled(place="exporter", actual=exporter.ending()) from None
