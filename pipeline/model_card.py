@@ -36,8 +36,8 @@ tags: [strongroom{tag}]
 {evaluations}
 {check}
 
-These files are plaintext: what a model has learnt from its rows can be asked of it. The log says
-who was told of this export by when, and nothing of what became of it.
+These files are plaintext: what the model has learnt from its rows can be asked of it. The log holds
+that they were exported, and nothing of what became of them.
 """
 
 _ADAPTER = "A LoRA adapter, as plain `peft` and vLLM load it."

@@ -7,6 +7,7 @@ is a large random one, so that a vLLM that ignored it would be far off.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,15 @@ import pytest
 import torch
 from torch.nn import functional
 
-pytest.importorskip("vllm", reason="vLLM is not installed here; `make test-vllm` has it")
+if importlib.util.find_spec("vllm") is None:
+    pytest.skip("vLLM is not installed here; `make test-vllm` has it", allow_module_level=True)
+os.environ |= {  # read when vLLM is imported
+    "VLLM_CPU_KVCACHE_SPACE": "1",
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+    "TORCHDYNAMO_DISABLE": "1",
+    "VLLM_NO_USAGE_STATS": "1",
+    "DO_NOT_TRACK": "1",
+}
 
 from pipeline.inputs import CACHE, base_model
 from pipeline.model_card import adapter_config
@@ -30,7 +39,7 @@ from trainer.rows import Row
 from trainer.state import new_state
 
 QUESTIONS = ("Name a colour.", "What is two and two?", "Say good day.", "Is snow warm?")
-CLOSE = 0.1
+CLOSE = 0.2
 """Largest difference of a log-probability between two implementations in bfloat16, nats."""
 
 
@@ -44,7 +53,7 @@ def policy(base_folder: Path) -> Policy:
     files = {path.name: path.read_bytes() for path in base_folder.iterdir()}
     policy = attach_lora(load_base(files, torch.bfloat16, 2), LoraConfig(), 0)
     noise = torch.randn(policy.flat.shape, generator=torch.Generator().manual_seed(1))
-    policy.flat.add_(0.02 * noise)
+    policy.flat.add_(0.1 * noise)
     return policy
 
 
@@ -91,13 +100,6 @@ def next_logprobs(policy: Policy) -> list[torch.Tensor]:
 
 def engine(folder: Path, **settings: Any) -> Any:
     """vLLM on a model's folder, on the CPU, in this process."""
-    os.environ |= {
-        "VLLM_CPU_KVCACHE_SPACE": "1",
-        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-        "TORCHDYNAMO_DISABLE": "1",
-        "VLLM_NO_USAGE_STATS": "1",
-        "DO_NOT_TRACK": "1",
-    }
     from vllm import LLM
 
     return LLM(
@@ -146,7 +148,7 @@ def test_vllm_loads_the_adapter_and_agrees(
     base = likeliest(llm, policy)
     with policy.reference():
         assert max(gaps(base, next_logprobs(policy))) < CLOSE
-    assert min(gaps(base, ours)) > 2 * CLOSE
+    assert min(gaps(base, ours)) > 10 * CLOSE
 
 
 def test_vllm_loads_the_merged_model_and_agrees(policy: Policy, merged: Path) -> None:
