@@ -81,12 +81,12 @@ def model_card(
 
 
 def _evaluations(history: Iterable[Event], step: int) -> str:
-    """Held-out means of the base model and of this step, where the log has them."""
-    rows = []
+    """Means at the held-out evaluations of the base model and of this step, where there are any."""
+    found: dict[str, str] = {}
     for event in history:
         data = event.data
         if isinstance(data, events.EvaluationFinished) and data.step in (0, step):
             which = "base model" if data.step == 0 else "this step"
-            for name, value in sorted(data.values.items()):
-                rows.append(f"| {name}, {which}, {data.records} held-out rows | {value:g} |\n")
-    return "".join(rows)
+            found["held-out rows"] = str(data.records)
+            found |= {f"{name}, {which}": f"{v:g}" for name, v in sorted(data.values.items())}
+    return "".join(f"| {name} | {value} |\n" for name, value in found.items())

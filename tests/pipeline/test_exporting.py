@@ -168,8 +168,8 @@ def test_the_adapter_s_file_is_what_the_log_says(finished: Finished, adapter: Ex
     assert (config["r"], config["lora_alpha"]) == (4, 8.0)
     card = (folder / "README.md").read_text()
     assert adapter.adapter in card
-    assert f"score_mean, this step, 6 held-out rows | {finished.score('after'):g}" in card
-    assert "after" not in card.split("---")[1]
+    assert f"| score_mean, this step | {finished.score('after'):g} |" in card
+    assert f"| score_mean, base model | {finished.score('before'):g} |" in card
     assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
     assert folder.stat().st_mode & 0o777 == 0o700
 
