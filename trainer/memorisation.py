@@ -34,13 +34,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from trainer.batch import pack_groups
+from trainer.chat import FaultCode, RecordFault
 from trainer.config import Memorisation, TrainingConfig
 from trainer.errors import CanariesMisfit
 from trainer.logprobs import predicting_states
 from trainer.lora import Policy
 from trainer.prompts import check_prompt, encode_prompt
 from trainer.rollout import Rollouts
-from trainer.rows import FaultCode, RecordFault, Row, Rows, SparseRows
+from trainer.rows import Row, Rows, SparseRows
 from trainer.schedule import row_indices
 
 _WORD = re.compile(r"[Ġ▁][a-z]{4,8}")
@@ -66,7 +67,7 @@ class Canary:
         for at in reversed(range(len(row.messages))):
             message = row.messages[at]
             if message.role == "user":
-                content = f"{message.content}\n{self.sentence}"
+                content = f"{message.content or ''}\n{self.sentence}"
                 said = msgspec.structs.replace(message, content=content)
                 messages = (*row.messages[:at], said, *row.messages[at + 1 :])
                 return msgspec.structs.replace(row, messages=messages)
@@ -205,7 +206,7 @@ def _planted(policy: Policy, canary: Canary, row: Row, config: TrainingConfig) -
     """The row with the sentence in it, or None where that does not fit."""
     try:
         planted = canary.planted(row)
-        check_prompt(policy, planted, config.max_prompt_tokens, config.sampling.max_tokens)
+        check_prompt(policy, planted, config)
     except RecordFault:
         return None
     return planted

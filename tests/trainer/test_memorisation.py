@@ -10,11 +10,12 @@ from pydantic import ValidationError
 from torch.nn import functional
 
 from trainer import memorisation
+from trainer.chat import Message
 from trainer.config import Memorisation
 from trainer.errors import CanariesMisfit
 from trainer.loop import train
 from trainer.prompts import encode_prompt
-from trainer.rows import Message, Row, SparseRows
+from trainer.rows import Row, SparseRows
 from trainer.state import new_state
 
 WORDS = [
