@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from audit.charts import bars, curve, number, spans
+from audit.charts import Series, bars, curve, number, spans
 from audit.remembered import CHANCE_BITS
 from audit.report_model import ReportData
 
@@ -57,8 +57,42 @@ METRICS = {
 }
 
 
+IN_PICTURE = ("reward_mean", "zero_variance_share")
+
+
 def render(report: ReportData) -> str:
     """The report as one self-contained HTML document."""
+    return _template("report.html.j2").render(
+        report=report,
+        charts=[(_title(each), each.points, _chart(report, each)) for each in report.curves],
+        memory=_memory(report),
+        chance_bits=CHANCE_BITS,
+        evaluation=bars(f"{report.evaluation_metric} on held-out records", report.evaluations),
+        assurance=ASSURANCE.get(report.assurance, report.assurance),
+        check_names=CHECK_NAMES,
+        alarm_names=ALARMS,
+        endings=ENDINGS,
+        probe_counts=_count_probes(report),
+        no_network=_no_network(report),
+        longest_lease=max((lease.data.ttl_s for lease in report.leases), default=0),
+    )
+
+
+def picture(report: ReportData) -> str:
+    """How training went as one SVG that stands alone: held-out values, alarms, two curves."""
+    lines = [
+        f"{report.evaluation_metric.capitalize()} on {report.held_out_records} held-out records: "
+        + " → ".join(number(value) for _, value in report.evaluations)
+    ]
+    for alarm in report.alarms:
+        told = ALARMS.get(alarm.data.alarm, alarm.data.alarm)
+        lines.append(f"Alarm at step {alarm.data.step}: {told}")
+    shown = [each for name in IN_PICTURE for each in report.curves if each.name == name]
+    panels = [(_title(each), _chart(report, each)) for each in shown]
+    return _template("picture.svg.j2").render(lines=lines, panels=panels)
+
+
+def _template(name: str) -> Template:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
@@ -72,29 +106,18 @@ def render(report: ReportData) -> str:
         "bytes": size,
         "duration": duration,
     }
-    marks = [float(item.data.step) for item in report.checkpoints]
-    charts = [
-        (
-            METRICS.get(series.name, series.name),
-            series.points,
-            curve(series, marks=_inner(marks, series.points)),
-        )
-        for series in report.curves
-    ]
-    return environment.get_template("report.html.j2").render(
-        report=report,
-        charts=charts,
-        memory=_memory(report),
-        chance_bits=CHANCE_BITS,
-        evaluation=bars(f"{report.evaluation_metric} on held-out records", report.evaluations),
-        assurance=ASSURANCE.get(report.assurance, report.assurance),
-        check_names=CHECK_NAMES,
-        alarm_names=ALARMS,
-        endings=ENDINGS,
-        probe_counts=_count_probes(report),
-        no_network=_no_network(report),
-        longest_lease=max((lease.data.ttl_s for lease in report.leases), default=0),
-    )
+    return environment.get_template(name)
+
+
+def _title(series: Series) -> str:
+    return METRICS.get(series.name, series.name)
+
+
+def _chart(report: ReportData, series: Series) -> Markup:
+    """A curve with the checkpoints between its ends marked."""
+    points = series.points
+    steps = (float(item.data.step) for item in report.checkpoints)
+    return curve(series, marks=[at for at in steps if points and points[0][0] < at < points[-1][0]])
 
 
 def _memory(report: ReportData) -> Markup:
@@ -128,11 +151,6 @@ def duration(seconds: float) -> str:
     hours, minutes = divmod(minutes, 60)
     parts = ((hours, "h"), (minutes, "min"), (rest, "s"))
     return " ".join(f"{value} {unit}" for value, unit in parts if value) or "0 s"
-
-
-def _inner(marks: list[float], points: tuple[tuple[float, float], ...]) -> list[float]:
-    """Marks between a curve's ends."""
-    return [mark for mark in marks if points and points[0][0] < mark < points[-1][0]]
 
 
 def _count_probes(report: ReportData) -> dict[str, int]:

@@ -8,7 +8,7 @@ from typing import Any
 from audit import event_types as events
 from audit.events import from_entry
 from audit.note import LogKey
-from audit.report import render
+from audit.report import picture, render
 from audit.report_data import from_log
 from audit.verify import Check, read_log
 from connectors.stack_folder import private_folder
@@ -38,7 +38,10 @@ def verify_run(spec: RunSpec, run: str, vkey: str = "") -> list[Check]:
 def write_report(
     spec: RunSpec, run: str, to: Path | None, state: Path, vkey: str = ""
 ) -> tuple[Path, list[Check]]:
-    """Verify a run and write its report; returns the file and the checks."""
+    """Verify a run and write its report; returns the file and the checks.
+
+    In the state folder its curves lie beside it, as one picture.
+    """
     verification = Verification(ReadAccess(spec, run), run, vkey or log_vkey(spec))
     checks = verification.verify()
     plan: dict[str, Any] = {}
@@ -49,6 +52,8 @@ def write_report(
     data = from_log(verification.entries, run, checks, plan, log=verification.log)
     target = to or private_folder(state / "reports") / f"{run}.html"
     target.write_text(render(data), encoding="utf-8")
+    if to is None:
+        target.with_suffix(".svg").write_text(picture(data), encoding="utf-8")
     return target, checks
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from html.parser import HTMLParser
+from xml.etree import ElementTree
 
 import msgspec
 import pytest
@@ -11,7 +12,7 @@ from audit import event_types as types
 from audit.charts import Series, bars, curve
 from audit.controls import control_matrix
 from audit.events import Event, new_event, to_entry
-from audit.report import clock, duration, render, size
+from audit.report import clock, duration, picture, render, size
 from audit.report_data import from_log
 from audit.verify import Check, check_log, read_log
 
@@ -103,6 +104,26 @@ def test_how_training_went_and_ended_is_told(run_events, plan):
     assert "ended after step 40: the held-out score rose no more" in text
     assert "the checkpoint of step 20, which had the highest held-out score" in text
     assert "done again from its plan came out different" in text
+
+
+def test_the_curves_stand_alone_as_a_picture(run_events, plan):
+    alarm = new_event(RUN, "controller", types.TrainingAlarm(step=31, alarm="no_signal"))
+    drawn = picture(from_log([*run_events, alarm], RUN, GOOD, plan))
+    root = ElementTree.fromstring(drawn)
+    text = " ".join(" ".join(part.split()) for part in root.itertext())
+    assert "Accuracy on 100 held-out records: 0.54 → 0.91" in text
+    assert "Alarm at step 31: almost every group of completions scored all the same" in text
+    assert "Reward, mean of the step’s completions" in text
+    assert "Share of prompts that taught nothing" in text
+    assert {part.tag.rpartition("}")[2] for part in root.iter()} <= {
+        *("svg", "style", "rect", "text", "line", "circle", "path")
+    }
+    assert "url(" not in drawn
+    assert len(drawn) < 30_000
+    hostile = ElementTree.fromstring(
+        picture(from_log(hostile_events(run_events), HOSTILE, GOOD, plan))
+    )
+    assert "script" not in {part.tag.rpartition("}")[2] for part in hostile.iter()}
 
 
 def test_the_page_needs_nothing_and_runs_nothing(page):
