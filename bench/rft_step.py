@@ -35,7 +35,9 @@ import torch
 import transformers
 import trl
 
-from pipeline.inputs import CACHE, base_model, feedback_rows, model_files
+from examples.feedback.prepare import rows as feedback_rows
+from pipeline.inputs import base_model, model_files
+from pipeline.packages import CACHE
 from trainer.config import LoraConfig, Sampling, TrainingConfig
 from trainer.evaluation import evaluate as score_held_out
 from trainer.evaluators import FunctionEvaluator, Job, Score

@@ -52,7 +52,9 @@ from enclave.broker import EnclaveHandle
 from enclave.evidence import evidence_digest
 from enclave.launch import Assurance
 from errors import StrongroomError
-from pipeline.inputs import CACHE, base_model, feedback_rows, model_files
+from examples.feedback.prepare import rows as feedback_rows
+from pipeline.inputs import base_model, model_files
+from pipeline.packages import CACHE
 from trainer.metric_names import STEP_METRICS
 
 BOUND = 1.02

@@ -21,12 +21,18 @@ app.add_typer(releaser_app, name="releaser")
 
 
 @app.command()
-def quickstart(state: State = STATE, as_json: Json = False) -> None:
+def quickstart(
+    example: Annotated[
+        str, typer.Option(help="Which of the examples; their list is in examples/README.md.")
+    ] = "feedback",
+    state: State = STATE,
+    as_json: Json = False,
+) -> None:
     """Do everything once: start the stack, seal real data, train on it, verify, report."""
     from pipeline.quickstart import run_quickstart
 
     with reporting(as_json):
-        run_quickstart(state, as_json=as_json)
+        run_quickstart(state, example, as_json=as_json)
 
 
 @stack_app.command("up")

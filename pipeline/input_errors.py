@@ -45,3 +45,19 @@ class ModelFolderInvalid(InputError):
     fault = Fault.INPUT
     exit_code = Exit.BAD_INPUT
     remedy = "Name a folder that holds config.json, tokenizer.json and *.safetensors."
+
+
+class ExampleUnknown(InputError):
+    code = "SR-INPUT-006"
+    title = "there is no such example"
+    fault = Fault.INPUT
+    exit_code = Exit.BAD_INPUT
+    remedy = "Name one of the examples."
+
+
+class GeneratorMissing(InputError):
+    code = "SR-INPUT-007"
+    title = "the package that generates the example's rows is not installed"
+    fault = Fault.INPUT
+    exit_code = Exit.BAD_INPUT
+    remedy = "Install it with `pip install 'strongroom[examples]'`; in a checkout, '.[examples]'."

@@ -1,101 +1,118 @@
-"""``strongroom quickstart``: the main job on one machine, with nothing mocked.
+"""``strongroom quickstart``: the main job, or another example, on one machine with nothing mocked.
 
-Start the stack, seal rated customer feedback, train a real model on it, verify and report. Every
-step can be repeated: what is there already is used, and each call makes one new run.
+Start the stack, seal an example's rows, train a real model on them, verify and report. Every step
+can be repeated: what is there already is used, and each call makes one new run.
 """
 
 from __future__ import annotations
 
-import json
 import tempfile
 import time
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from rich.panel import Panel
 from rich.table import Table
 
-import examples.feedback
 from connectors.errors import ObjectMissing
 from connectors.uri import parse
+from examples.catalogue import Example, find
+from examples.rows import encoded
 from pipeline import controller, embedded, inputs, inspection, registry
 from pipeline.connections import Watcher
 from pipeline.console import out, print_json
+from pipeline.packages import CACHE
 from pipeline.process_errors import VerificationFailed
 from pipeline.progress import Silent, Terminal
 from pipeline.releaser_socket import ReleaserClient
-from pipeline.runfile import load
+from pipeline.runfile import LoadedRun, load
 from pipeline.sealing import seal
 
-RUN_FILE = Path(next(iter(examples.feedback.__path__))) / "run.yaml"
 DATA_KEY = "vault://transit/feedback"
 RECORDS_PER_SHARD = 100
 
 
-def run_quickstart(state: Path, *, as_json: bool) -> None:
-    """The whole main job; prints a summary, or one JSON object last."""
+def run_quickstart(state: Path, name: str, *, as_json: bool) -> None:
+    """The whole job of one example; prints a summary, or one JSON object last.
+
+    Raises ``SR-INPUT-006`` for a name that is none.
+    """
     started = time.monotonic()
+    example = find(name)
     state = state.expanduser().absolute()
-    if as_json:
-        summary = _main_job(state, Silent(), started)
-        print_json(summary)
-    else:
+    if not as_json:
         out.print(
             Panel.fit(
                 "[bold]Strongroom quickstart[/]\n"
-                "A real model, real feedback, real servers on loopback.\n"
+                "A real model, real rows, real servers on loopback.\n"
                 "No process ever holds both plaintext and a network.",
                 border_style="dim",
             )
         )
-        with Terminal(out, steps=60) as watcher:
-            summary = _main_job(state, watcher, started)
+    with _watching(as_json) as watcher:
+        loaded = _prepare(example, state, watcher)
+    with _watching(as_json, loaded.spec.spec.training.steps) as watcher:
+        summary = _train(example, loaded, state, watcher)
+    summary["seconds"] = round(time.monotonic() - started, 1)
+    if as_json:
+        print_json(summary)
+    else:
         _show(summary)
     if not summary["verified"]:
         raise VerificationFailed(place=str(summary["run"]))
 
 
-def _main_job(state: Path, watcher: Watcher, started: float) -> dict[str, Any]:
+def _watching(as_json: bool, steps: int = 0) -> AbstractContextManager[Watcher]:
+    return nullcontext(Silent()) if as_json else Terminal(out, steps)
+
+
+def _prepare(example: Example, state: Path, watcher: Watcher) -> LoadedRun:
+    """Everything that a run file of the example names."""
     watcher.stage("stack")
     stack = embedded.up(state)
     watcher.stage("model")
-    cache = inputs.CACHE.expanduser()
+    cache = CACHE.expanduser()
     folder = inputs.base_model(cache)
     watcher.stage("upload")
     digest = embedded.upload_model(stack, folder)
     watcher.fact(digest[:19] + "…")
     watcher.stage("rows")
-    train, held_out = inputs.feedback_rows(cache)
-    watcher.fact(f"{len(train)} to train on, {len(held_out)} held out")
+    rows = example.rows(cache)
+    watcher.fact(f"{len(rows.train)} to train on, {len(rows.held_out)} held out")
     watcher.stage("seal")
-    for name, rows in (("train", train), ("held-out", held_out)):
-        _seal_once(stack, name, rows)
+    _seal_once(stack, f"{example.name}/train", rows.train)
+    _seal_once(stack, f"{example.name}/held-out", rows.held_out)
     watcher.fact("AES-256-GCM, keysets wrapped by the key service")
-    loaded = load(RUN_FILE, stack=stack.variables())
+    return load(example.run_file, stack=stack.variables())
+
+
+def _train(example: Example, loaded: LoadedRun, state: Path, watcher: Watcher) -> dict[str, Any]:
+    """Run, verify, report; all of the summary but the seconds."""
     run = controller.new_run_id(loaded.spec.metadata.name)
-    registry.remember(state, run, loaded.spec, RUN_FILE)
+    registry.remember(state, run, loaded.spec, example.run_file)
     outcome = controller.run(loaded, run, watcher)
     watcher.stage("verify_run")
     report, checks = inspection.write_report(loaded.spec, run, None, state)
-    verified = all(check.ok for check in checks)
     watcher.fact(f"{sum(check.ok for check in checks)} of {len(checks)} checks hold")
     return {
         "run": run,
+        "example": example.name,
         "accuracy_before": outcome.evaluations["before"]["evaluator_accuracy"],
         "accuracy_after": outcome.evaluations["after"]["evaluator_accuracy"],
-        "seconds": round(time.monotonic() - started, 1),
-        "data": f"s3://{stack.info.data_bucket}/",
+        "data": loaded.spec.spec.data.train.rpartition("datasets/")[0],
         "audit": loaded.spec.spec.audit,
         "report": str(report),
-        "verified": verified,
+        "verified": all(check.ok for check in checks),
+        "alarms": outcome.alarms,
         "adapter_sha256": outcome.adapter,
         "outputs": outcome.folder,
     }
 
 
 def _seal_once(stack: embedded.Embedded, name: str, rows: list[dict[str, Any]]) -> None:
-    """Seal rows into ``datasets/feedback/<name>/`` unless a manifest is there already."""
-    target = parse(f"s3://{stack.info.data_bucket}/datasets/feedback/{name}/")
+    """Seal rows into ``datasets/<name>/`` unless a manifest is there already."""
+    target = parse(f"s3://{stack.info.data_bucket}/datasets/{name}/")
     bucket = stack.owner_bucket(target.key)
     try:
         bucket.head(target.key + "manifest.json")
@@ -105,15 +122,15 @@ def _seal_once(stack: embedded.Embedded, name: str, rows: list[dict[str, Any]]) 
         return
     # The owner's plaintext, on the owner's machine, for as long as it takes to seal it.
     with tempfile.TemporaryDirectory() as folder:
-        source = Path(folder) / f"{name}.jsonl"
-        source.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        source = Path(folder) / "rows.jsonl"
+        source.write_text(encoded(rows), encoding="utf-8")
         seal(
             source,
             target,
             bucket,
             ReleaserClient(stack.releaser_socket),
             kms=DATA_KEY,
-            name=f"feedback.{name}",
+            name=name.replace("/", "."),
             records_per_shard=RECORDS_PER_SHARD,
         )
 
@@ -128,6 +145,8 @@ def _show(summary: dict[str, Any]) -> None:
     table.add_row("run", summary["run"])
     verified = "[green]verified[/]" if summary["verified"] else "[red]NOT VERIFIED[/]"
     table.add_row("audit trail", verified)
+    if summary["alarms"]:
+        table.add_row("alarms", f"[yellow]{', '.join(summary['alarms'])}[/]")
     table.add_row("report", summary["report"])
     table.add_row("log", summary["audit"])
     table.add_row("sealed outputs", summary["outputs"])

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.inputs import CLEAR_RATING, split_feedback
+from examples.feedback.prepare import CLEAR_RATING, split_ratings
 
 SOURCE = Path(__file__).parents[2] / "examples" / "feedback" / "evaluator.py"
 spec = importlib.util.spec_from_file_location("feedback_evaluator", SOURCE)
@@ -52,9 +52,9 @@ def rating_files(count):
 
 
 def test_split_is_balanced_repeatable_and_without_overlap():
-    train, held_out = split_feedback(rating_files(1200))
+    train, held_out = split_ratings(rating_files(1200))
     assert (len(train), len(held_out)) == (400, 100)
-    assert (train, held_out) == split_feedback(rating_files(1200))
+    assert (train, held_out) == split_ratings(rating_files(1200))
     texts = [row["messages"][-1]["content"].casefold().split() for row in train + held_out]
     assert len({tuple(text) for text in texts}) == 500
     assert len({row["id"] for row in train + held_out}) == 500
@@ -69,7 +69,7 @@ def test_rows_are_what_the_trainer_reads():
 
     from trainer.rows import decode_row
 
-    for row in split_feedback(rating_files(1200))[0]:
+    for row in split_ratings(rating_files(1200))[0]:
         decoded = decode_row(msgspec.json.encode(row))
         assert decoded.extra == {"id": row["id"]}
         assert decoded.messages[-1].content.startswith("Feedback: ")

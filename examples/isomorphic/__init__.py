@@ -1,0 +1,1 @@
+"""A task that this model cannot learn, and what that looks like."""

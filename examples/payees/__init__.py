@@ -1,0 +1,1 @@
+"""Is a payee a person or a company?"""

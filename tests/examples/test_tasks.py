@@ -1,0 +1,231 @@
+"""Every example: its evaluator on good and bad answers, its rows, its run file."""
+
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from crypto.digests import sha256
+from examples import generated
+from examples.addresses import prepare as addresses
+from examples.catalogue import NAMES, find
+from examples.payees import prepare as payees
+from examples.rows import Prompt, Question, encoded, split, write
+from pipeline.input_errors import ExampleUnknown, GeneratorMissing
+from pipeline.inputs import base_model
+from pipeline.packages import CACHE
+from pipeline.runfile import load
+from trainer.rows import decode_row
+
+STACK = {
+    "model_digest": "sha256:" + "0" * 64,
+    "broker_role": "arn:aws:iam::000000000000:role/strongroom",
+    "audit_role": "arn:aws:iam::000000000000:role/strongroom-audit",
+    "s3_endpoint": "http://127.0.0.1:8333",
+    "vault_addr": "http://127.0.0.1:8200",
+    "broker_credentials": "/state/broker.json",
+    "oidc_role": "strongroom",
+    "releaser_socket": "/state/releaser.sock",
+    "policy_bundle": "/state/policy",
+}
+ADDRESS = "Address: 31 Willow Hill Saint Louis MO 63124"
+ANSWERS = {
+    "addresses": [
+        ('{"city": "Saint Louis"}', 1.0),
+        (' {"city":"SAINT LOUIS "}\n', 1.0),
+        ('{"city": "Willow Hill"}', 0.4),
+        ('{"city": "Paris"}', 0.2),
+        ('{"city": ""}', 0.2),
+        ('{"city": "Saint Louis", "state": "MO"}', 0.1),
+        ('{"city": ["Saint Louis"]}', 0.1),
+        ('{"city": {"city": "Saint Louis"}}', 0.1),
+        ("[" * 100_000, 0.0),
+        ("Saint Louis", 0.0),
+        ("", 0.0),
+    ],
+    "payees": [
+        ("person", 1.0),
+        (" person\n", 1.0),
+        ("company", 0.2),
+        ("Person", 0.0),
+        ("person company", 0.0),
+        ("", 0.0),
+    ],
+    "sorting": [
+        ("9, 33, 52", 1.0),
+        (" 9, 33, 52 ", 1.0),
+        ("9, 52, 33", 0.2 + 0.5 / 3),
+        ("33, 52, 9", 0.2),
+        ("9, 33, 53", 0.0),
+        ("9, 33", 0.0),
+        ("9, 33, 52, 52", 0.0),
+        ("9 33 52", 0.0),
+        ("", 0.0),
+    ],
+    "isomorphic": [("True", 1.0), (" True\n", 1.0), ("False", 0.2), ("true", 0.0), ("", 0.0)],
+}
+DIGESTS = {
+    "feedback": "sha256:42841b9c65d862adc0c6b68347963ded3de8c5b4f349c2307180f4d495df5177",
+    "addresses": "sha256:f38e2af41302bb254480dc09513bd2dbffccffd696fc69eaa01c8e2a934f5ab9",
+    "payees": "sha256:6a1bd0ca6d55b4447bb5cc55c005d53e7e170c684e92345e27d30f8df870f140",
+    "sorting": "sha256:b5618f381269490e303b4684f42703d173b5ef563c33d08c0cc94b90ad3664d6",
+    "isomorphic": "sha256:7a63beb749e8810e056c303b65655c698b17c6e4293bf856c59bb2fea2f61723",
+}
+TRUTH = {
+    "addresses": "Saint Louis",
+    "payees": "person",
+    "sorting": "9, 33, 52",
+    "isomorphic": "True",
+}
+
+
+def evaluator(name: str) -> ModuleType:
+    """The evaluator's file as it is sealed: alone, without its package."""
+    spec = importlib.util.spec_from_file_location(
+        f"{name}_evaluator", find(name).run_file.parent / "evaluator.py"
+    )
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_scores(name: str) -> None:
+    evaluate = evaluator(name).evaluate
+    for answer, score in ANSWERS[name]:
+        messages = [
+            {"role": "user", "content": ADDRESS},
+            {"role": "assistant", "content": answer},
+        ]
+        found = evaluate(messages, TRUTH[name], id="one")
+        expected = {"score": pytest.approx(score), "accuracy": float(score == 1.0)}
+        assert found == expected, answer[:80]
+
+
+def questions(rows: list[dict[str, Any]]) -> set[str]:
+    return {" ".join(row["messages"][-1]["content"].casefold().split()) for row in rows}
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Any:
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(base_model(CACHE))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_rows_are_always_the_same_and_fit_and_none_is_in_both_sets(
+    name: str, tokenizer: Any
+) -> None:
+    rows = find(name).rows(CACHE)
+    assert sha256((encoded(rows.train) + encoded(rows.held_out)).encode()) == DIGESTS[name]
+    assert len(rows.train) >= 400
+    assert len(rows.held_out) >= 100
+    assert len(questions(rows.train + rows.held_out)) == len(rows.train) + len(rows.held_out)
+    assert len({row["id"] for row in rows.train + rows.held_out}) == len(rows.train) + len(
+        rows.held_out
+    )
+    config = load(find(name).run_file, stack=STACK).spec.spec.training
+    right = evaluator(name).evaluate
+    for row in rows.train + rows.held_out:
+        decoded = decode_row(json.dumps(row).encode())
+        prompt = tokenizer.apply_chat_template(decoded.chat(), add_generation_prompt=True)
+        assert len(prompt["input_ids"]) <= min(256, config.max_prompt_tokens)
+        shown = row["messages"][2]["content"]  # the form of an answer, as the prompt shows it
+        answer = shown.replace(row_answer(name, shown), row["ground_truth"])
+        tokens = tokenizer(answer)["input_ids"]
+        assert len(tokens) + 1 <= config.sampling.max_tokens, answer
+        chat = [*decoded.chat(), {"role": "assistant", "content": answer}]
+        assert right(chat, row["ground_truth"], id=row["id"])["accuracy"] == 1.0
+
+
+def row_answer(name: str, shown: str) -> str:
+    """The part of a shown answer that changes from row to row."""
+    return shown.split('"')[3] if shown.startswith("{") else shown
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_run_file_is_valid_and_names_what_is_there(name: str) -> None:
+    loaded = load(find(name).run_file, stack=STACK)
+    spec = loaded.spec.spec
+    assert spec.data.train == f"s3://acme-data/datasets/{name}/train/"
+    assert spec.data.held_out == f"s3://acme-data/datasets/{name}/held-out/"
+    assert Path(spec.evaluator.source).is_file()
+    assert spec.evaluator.metrics == ("accuracy",)
+
+
+def test_the_examples_show_different_methods() -> None:
+    methods = [load(find(n).run_file, stack=STACK).spec.spec.training.method.type for n in NAMES]
+    assert {"grpo", "dr_grpo", "dapo", "rloo"} <= set(methods)
+
+
+def test_the_numbers_to_sort_are_others_in_the_held_out_rows() -> None:
+    train, held_out = (
+        {tuple(sorted(row["ground_truth"].split(", "))) for row in part}
+        for part in find("sorting").rows(CACHE)
+    )
+    assert not train & held_out
+
+
+@pytest.mark.parametrize(("close", "meant"), [("adresses", "addresses"), ("payee", "payees")])
+def test_an_unknown_example_is_told_what_there_is(close: str, meant: str) -> None:
+    with pytest.raises(ExampleUnknown, match=f"Did you mean {meant}") as caught:
+        find(close)
+    assert caught.value.expected == ", ".join(NAMES)
+    with pytest.raises(ExampleUnknown) as caught:
+        find("../feedback")
+    assert "Did you mean" not in str(caught.value)
+
+
+def test_a_generator_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "reasoning_gym", None)
+    with pytest.raises(GeneratorMissing, match=generated.PACKAGE):
+        find("sorting").rows(CACHE)
+
+
+def test_addresses_are_read_as_they_were_written() -> None:
+    xml = b"""<AddressCollection>
+  <AddressString><AddressNumber>9</AddressNumber> <StreetName>Oak</StreetName> St,
+    <PlaceName>Santa</PlaceName> <PlaceName>Fe,</PlaceName> <StateName>NM</StateName>
+  </AddressString>
+  <AddressString><PlaceName>New</PlaceName> <StreetName>Oak Street 9</StreetName>
+    <PlaceName>York</PlaceName></AddressString>
+  <AddressString><StreetName>Main Street without a city</StreetName></AddressString>
+  <AddressString><PlaceName>Short</PlaceName></AddressString>
+</AddressCollection>"""
+    [question] = addresses.read("some.xml", xml)
+    assert question == Question("some-0", "9 Oak St, Santa Fe, NM", "Santa Fe")
+
+
+def test_no_city_of_a_held_out_address_is_trained_on() -> None:
+    many = [
+        Question(f"{city}-{n}", f"{n} some street in City{city}", f"City{city}")
+        for city in range(200)
+        for n in range(5)
+    ]
+    rows = addresses.split_by_city(many)
+    train, held_out = ({row["ground_truth"] for row in part} for part in rows)
+    assert (len(train), len(held_out), len(rows.held_out)) == (50, 150, 150)
+    assert not train & held_out
+    assert len(rows.train) == 50 * addresses.OF_ONE_CITY
+
+
+def test_the_case_of_a_name_does_not_tell_what_it_is() -> None:
+    xml = b"<Names><Name><A>ANNA</A> <B>Lopez</B></Name><Name><A>anna</A></Name></Names>"
+    assert payees.read("person", xml) == [Question("person-0", "anna lopez", "person")]
+
+
+def test_a_split_takes_as_many_of_each_kind_and_is_written_for_the_sealer(tmp_path: Path) -> None:
+    kinds = [[Question(f"{kind}{n}", f"{kind} {n}", kind) for n in range(40)] for kind in "ab"]
+    prompt = Prompt(system="s", turns=(("q", "a"),), before="Q: ")
+    rows = split(prompt, kinds, train=40, held_out=20)
+    assert split(prompt, kinds, train=40, held_out=20) == rows
+    assert (len(rows.train), len(rows.held_out)) == (40, 20)
+    assert sum(row["ground_truth"] == "a" for row in rows.train + rows.held_out) == 30
+    assert [message["content"] for message in rows.train[0]["messages"][:3]] == ["s", "Q: q", "a"]
+    write(rows, tmp_path / "new")
+    lines = (tmp_path / "new" / "held_out.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == rows.held_out
