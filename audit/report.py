@@ -80,10 +80,9 @@ def render(report: ReportData) -> str:
 
 def picture(report: ReportData) -> str:
     """How training went as one SVG that stands alone: held-out values, alarms, two curves."""
-    lines = [
-        f"{report.evaluation_metric.capitalize()} on {report.held_out_records} held-out records: "
-        + " → ".join(number(value) for _, value in report.evaluations)
-    ]
+    metric = report.evaluation_metric.removeprefix("evaluator_").capitalize()
+    values = " → ".join(f"{value:.2f}" for _, value in report.evaluations)
+    lines = [f"{metric} on {report.held_out_records} held-out records: {values}"]
     for alarm in report.alarms:
         told = ALARMS.get(alarm.data.alarm, alarm.data.alarm)
         lines.append(f"Alarm at step {alarm.data.step}: {told}")

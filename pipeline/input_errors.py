@@ -61,3 +61,9 @@ class GeneratorMissing(InputError):
     fault = Fault.INPUT
     exit_code = Exit.BAD_INPUT
     remedy = "Install it with `pip install 'strongroom[examples]'`; in a checkout, '.[examples]'."
+
+
+class RowsNotGenerated(InputError):
+    code = "SR-INPUT-008"
+    title = "the generator of the example's rows failed"
+    remedy = "Install the pinned version: `pip install 'strongroom[examples]'`."

@@ -23,9 +23,13 @@ KINDS = ("person", "company")
 TEXT_CHARACTERS = range(8, 61)
 
 PROMPT = Prompt(
-    system="Is the payee a person or a company? Answer with one word.",
-    turns=(("maria lopez", "person"), ("harbor tools inc.", "company")),
-    before="Payee: ",
+    system="Is this the name of a person or a company? Answer with one word.",
+    turns=(
+        ("maria lopez", "person"),
+        ("harbor tools inc.", "company"),
+        ("smith, john a", "person"),
+        ("city of springfield", "company"),
+    ),
 )
 
 

