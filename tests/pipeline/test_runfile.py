@@ -60,7 +60,9 @@ def test_five_mistakes_give_five_errors_at_their_lines(load_example: Load, examp
 
 
 def test_suggestions(load_example: Load, example: str) -> None:
-    text = example.replace("checkpoint_every:", "checkpionts:").replace("type: grpo", "type: grpoo")
+    text = example.replace("checkpoint_every:", "checkpoint_evry:").replace(
+        "type: grpo", "type: grpoo"
+    )
     with pytest.raises(ErrorList) as caught:
         load_example(text)
     assert "Did you mean grpo?" in str(caught.value)
