@@ -200,24 +200,26 @@ class EvaluatorProcess:
 
     def reset(self, jobs: Sequence[Job]) -> list[tuple[Message, ...] | None]:
         """Begin a conversation for each job. Raises ``EvaluatorError``; see ``Environment``."""
-        self._send(Reset(list(jobs)), time.monotonic() + self._timeout_s, 0)
+        row = jobs[0].row if jobs else None
+        self._send(Reset(list(jobs)), time.monotonic() + self._timeout_s, row)
         openings = []
-        for row in range(len(jobs)):
-            messages = self._receive(Opened, time.monotonic() + self._timeout_s, row).messages
+        for job in jobs:
+            messages = self._receive(Opened, time.monotonic() + self._timeout_s, job.row).messages
             if messages is not None:
-                self._check(check_messages, messages, row)
+                self._check(check_messages, messages, job.row)
             openings.append(messages)
         return openings
 
     def step(self, replies: Sequence[Reply]) -> list[Turn]:
-        """One turn for each reply. Raises ``EvaluatorError``, its row the conversation's."""
-        self._send(Step(list(replies)), time.monotonic() + self._timeout_s, 0)
+        """One turn for each reply. Raises ``EvaluatorError``; see ``Environment``."""
+        row = replies[0].row if replies else None
+        self._send(Step(list(replies)), time.monotonic() + self._timeout_s, row)
         turns = []
         for reply in replies:
             deadline = time.monotonic() + self._timeout_s
-            turn = self._receive(Turned, deadline, reply.episode).turn
+            turn = self._receive(Turned, deadline, reply.row).turn
             if not turn.done:
-                self._check(check_turn, turn.messages, reply.episode)
+                self._check(check_turn, turn.messages, reply.row)
             turns.append(turn)
         return turns
 

@@ -75,7 +75,11 @@ def _completions(
         chosen = indices[start : start + config.prompts_per_step]
         with policy.reference():
             chunk, rollouts = conversations.hold(
-                [rows[index] for index in chosen], samples, config.sampling.temperature, generator
+                chosen,
+                [rows[index] for index in chosen],
+                samples,
+                config.sampling.temperature,
+                generator,
             )
         jobs = scoring_jobs(chosen, chunk, rollouts)
         yield [jobs[first : first + samples] for first in range(0, len(jobs), samples)]

@@ -38,12 +38,13 @@ class Conversations:
 
     def hold(
         self,
+        indices: Sequence[int],
         rows: Sequence[Row],
         samples: int,
         temperature: float,
         generator: torch.Generator | None,
     ) -> tuple[list[Row], Rollouts]:
-        """``samples`` completions or conversations for each row.
+        """``samples`` completions or conversations for each row; ``indices`` are the rows'.
 
         Returns the rows with the messages that the conversations began with, and the rollouts.
         Raises :class:`ConversationFailed`, :class:`EnvironmentMisbehaved` and whatever the
@@ -58,11 +59,13 @@ class Conversations:
         if not isinstance(environment, Environment):
             raise EnvironmentMisbehaved(expected="an environment")
         try:
-            begun = self._begun(environment, rows, samples)
+            begun = self._begun(environment, indices, rows, samples)
             prompts = [encode_prompt(self.policy, row) for row in begun]
             drawn = self.engine.generate(prompts, samples, max_tokens, temperature, generator)
             talks = [
-                _Conversation(begun[b // samples], list(prompts[b // samples]))
+                _Conversation(
+                    indices[b // samples], begun[b // samples], list(prompts[b // samples])
+                )
                 for b in range(len(drawn.texts))
             ]
             self._go_on(environment, talks, drawn, temperature, generator)
@@ -70,13 +73,16 @@ class Conversations:
             raise ConversationFailed(actual=str(fault.code)) from None
         return begun, _rollouts(prompts, talks)
 
-    def _begun(self, environment: Environment, rows: Sequence[Row], samples: int) -> list[Row]:
+    def _begun(
+        self, environment: Environment, indices: Sequence[int], rows: Sequence[Row], samples: int
+    ) -> list[Row]:
         """The rows with what their conversations begin with."""
         jobs = [
             Job(
                 messages=row.chat(),
                 ground_truth=row.ground_truth,
                 extra=row.extra,
+                row=indices[group],
                 group=group,
                 episode=group * samples + sample,
             )
@@ -113,7 +119,7 @@ class Conversations:
         for turn in range(1, sampling.max_turns + 1):
             for place, b in enumerate(going):
                 talks[b].hear(drawn, place)
-            replies = [Reply(episode=b, text=talks[b].text) for b in going]
+            replies = [Reply(episode=b, text=talks[b].text, row=talks[b].index) for b in going]
             turns = environment.step(replies)
             if len(turns) != len(replies):
                 raise EnvironmentMisbehaved(expected=f"{len(replies)} turns")
@@ -146,6 +152,7 @@ class Conversations:
 class _Conversation:
     """One conversation as far as it has come."""
 
+    index: int
     row: Row
     prompt: list[int]
     chat: list[Message] = field(init=False)

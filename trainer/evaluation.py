@@ -46,7 +46,9 @@ def evaluate(
     scores: list[Score] = []
     for start in range(0, len(rows), batch):
         indices = range(start, min(start + batch, len(rows)))
-        chunk, rollouts = conversations.hold([rows[index] for index in indices], 1, 0.0, None)
+        chunk, rollouts = conversations.hold(
+            indices, [rows[index] for index in indices], 1, 0.0, None
+        )
         chunk_scores = score_rollouts(evaluator, indices, chunk, rollouts)
         on_rollouts(scored_rollouts(0, indices, chunk, rollouts, chunk_scores))
         scores.extend(chunk_scores)

@@ -53,6 +53,8 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
 
     episode: int
     text: str
+    row: int = 0
+    """Index of the conversation's row in its data set, for errors."""
 
 
 class Turn(msgspec.Struct, frozen=True, kw_only=True):

@@ -78,6 +78,7 @@ class StepSampler:
         indices = row_indices(state.rows_dealt, count, len(self.rows), config.seed)
         state.rows_dealt += count
         rows, rollouts = Conversations(self.policy, self.engine, self.evaluator, config).hold(
+            indices,
             [self.rows[index] for index in indices],
             config.samples_per_prompt,
             config.sampling.temperature,

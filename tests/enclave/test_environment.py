@@ -37,14 +37,22 @@ def process():
 
 def jobs(*truths: object) -> list[Job]:
     return [
-        Job(messages=[{"role": "user", "content": CANARY}], ground_truth=truth, episode=number)
+        Job(
+            messages=[{"role": "user", "content": CANARY}],
+            ground_truth=truth,
+            row=10 + number,
+            episode=number,
+        )
         for number, truth in enumerate(truths)
     ]
 
 
 def replies(**texts: str) -> list[Reply]:
     """Replies by conversation: ``replies(_0="a", _2="b")``."""
-    return [Reply(episode=int(number[1:]), text=text) for number, text in texts.items()]
+    return [
+        Reply(episode=int(number[1:]), text=text, row=10 + int(number[1:]))
+        for number, text in texts.items()
+    ]
 
 
 def environment(step: str, reset: str = "return None", more: str = "") -> bytes:
@@ -128,14 +136,14 @@ def test_evaluate_scores_when_it_is_there(process):
         ("import os; os._exit(0)", errors.EvaluatorExited),
     ],
 )
-def test_what_is_no_turn_is_told_by_conversation(process, step, error):
+def test_what_is_no_turn_is_told_by_row(process, step, error):
     good = "if completion == 'good': return {'done': True}\n        "
     process.load(environment(good + step), environment=True)
     process.reset(jobs(*range(4)))
     with pytest.raises(errors.EvaluatorError) as caught:
         process.step(replies(_1="good", _3=CANARY, _2="good"))
     assert type(caught.value) is error
-    assert caught.value.row == 3
+    assert caught.value.row == 13
     assert CANARY not in str(caught.value) + str(caught.value.to_dict())
 
 
@@ -148,12 +156,12 @@ def test_what_is_no_turn_is_told_by_conversation(process, step, error):
         ("return messages[1]", errors.EvaluatorRaised),
     ],
 )
-def test_what_is_no_beginning_is_told_by_conversation(process, opening, error):
+def test_what_is_no_beginning_is_told_by_row(process, opening, error):
     reset = f"if ground_truth == 'good': return None\n        {opening}"
     process.load(environment("return {'done': True}", reset), environment=True)
     with pytest.raises(errors.EvaluatorError) as caught:
         process.reset(jobs("good", "bad", "good"))
-    assert (type(caught.value), caught.value.row) == (error, 1)
+    assert (type(caught.value), caught.value.row) == (error, 11)
 
 
 def test_two_ways_to_score_are_one_too_many(process):

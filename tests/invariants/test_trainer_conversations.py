@@ -38,7 +38,7 @@ def rollouts(policy):
     engine = build_engine(config.engine, policy)
     conversations = Conversations(policy, engine, tiny.Counting(), config)
     generator = torch.Generator().manual_seed(0)
-    found = conversations.hold(tiny.tiny_rows(4), SAMPLES, 0.8, generator)[1]
+    found = conversations.hold(range(4), tiny.tiny_rows(4), SAMPLES, 0.8, generator)[1]
     turns = found.given_BT.diff(dim=1).eq(1).sum(dim=1)
     assert sorted(turns.unique().tolist()) == [0, 2, 4]  # conversations of one, two, three turns
     return found

@@ -45,7 +45,7 @@ def talk(tiny, policy, environment, rows=3, samples=4, **sampling):
     engine = Watched(build_engine(config.engine, policy))
     conversations = Conversations(policy, engine, environment, config)
     generator = torch.Generator().manual_seed(0)
-    begun, rollouts = conversations.hold(tiny.tiny_rows(rows), samples, 1.0, generator)
+    begun, rollouts = conversations.hold(range(rows), tiny.tiny_rows(rows), samples, 1.0, generator)
     return rollouts, engine, begun
 
 
@@ -122,7 +122,7 @@ class Scripted:
 def test_the_template_s_end_is_written_unless_it_was_sampled(tiny, policy, end, written):
     config = tiny.tiny_config(sampling=Sampling(max_tokens=8, max_turns=2))
     conversations = Conversations(policy, Scripted(end), tiny.Counting(), config)
-    _, rollouts = conversations.hold(tiny.tiny_rows(1), 1, 1.0, None)
+    _, rollouts = conversations.hold([0], tiny.tiny_rows(1), 1, 1.0, None)
     turn = policy.base.tokenizer.encode("<s>tool That was 2.</s><s>assistant ")
     assert rollouts.tokens_BT[0].tolist() == [80, 81, end, *written, *turn, 80, 81, end]
 
@@ -164,7 +164,7 @@ def test_one_turn_is_what_the_engine_draws(tiny, policy):
     generators = [torch.Generator().manual_seed(1) for _ in range(2)]
     alone = engine.generate([encode_prompt(policy, row) for row in rows], 4, 8, 1.0, generators[0])
     held = Conversations(policy, engine, tiny.letter_evaluator(), config)
-    begun, rollouts = held.hold(rows, 4, 1.0, generators[1])
+    begun, rollouts = held.hold(range(3), rows, 4, 1.0, generators[1])
     assert begun == rows
     assert rollouts.given_BT is None
     assert torch.equal(rollouts.tokens_BT, alone.tokens_BT)
@@ -193,6 +193,21 @@ def test_evaluators_and_viewers_get_the_whole_conversation(tiny, policy):
         assert [*seen[b].messages, job.messages[-1]] == job.messages
         assert seen[b].tokens == rollouts.lengths_B[b]
         assert seen[b].messages[: -seen[b].said or None] == begun[b // 4].chat()
+
+
+def test_an_environment_hears_of_which_row_it_is_about(tiny, policy):
+    class Noting(tiny.Counting):
+        def reset(self, jobs):
+            self.rows = {job.episode: job.row for job in jobs}
+            return super().reset(jobs)
+
+        def step(self, replies):
+            assert all(reply.row == self.rows[reply.episode] for reply in replies)
+            return super().step(replies)
+
+    environment = Noting()
+    talk(tiny, policy, environment)
+    assert list(environment.rows.values()) == [b // 4 for b in range(12)]
 
 
 def test_evaluation_has_conversations_too(tiny, policy):
