@@ -69,6 +69,7 @@ def run(end: socket.socket, parent: int, confinement: Confinement | None) -> NoR
     status = 1
     with contextlib.suppress(BaseException):  # a traceback has no place to go
         syscalls.die_with_parent(parent)
+        os.chdir("/")  # the enclave's own is a folder about the enclave
         _drop_descriptors(end)
         results = _confine(confinement, parent) if confinement else {}
         stream = _Stream()

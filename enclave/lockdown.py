@@ -88,6 +88,9 @@ def lock_files_and_network(
     raised = _attempt(_raise_lock_limit)
     # Libraries ask for it when they are imported; else they try to write, and fail.
     tempfile.tempdir = _NOWHERE
+    # Being here keeps the kernel from forgetting this folder when memory is short. It would make it
+    # anew, and to Landlock the new one is another, which nothing was granted for.
+    os.chdir("/proc/self")
     own_users = not _holds(_CAP_SYS_ADMIN)
     done = {
         "netns": _attempt(

@@ -229,3 +229,26 @@ def test_library_paths_name_neither_the_home_nor_the_checkout():
     assert Path.home() not in paths
     assert Path("/") not in paths
     assert Path("/etc") not in paths
+
+
+DROP_CACHES = Path("/proc/sys/vm/drop_caches")
+
+
+@pytest.mark.skipif(not os.access(DROP_CACHES, os.W_OK), reason="needs root to drop caches")
+@pytest.mark.parametrize(("stays", "errno"), [(True, 0), (False, EACCES)])
+def test_what_it_may_read_of_itself_stays_readable_when_memory_is_short(inside, stays, errno):
+    code = f"""
+    if not {stays}:
+        lockdown.os.chdir = lambda _: None  # the control
+    ready, go = os.pipe(), os.pipe()
+    if os.fork() == 0:
+        lockdown.lock_files_and_network()
+        os.write(ready[1], b"x")
+        os.read(go[0], 1)
+        report(attempt(lambda: os.close(os.open("/proc/self/status", os.O_RDONLY))))
+    os.read(ready[0], 1)
+    Path("{DROP_CACHES}").write_text("2")
+    os.write(go[1], b"x")
+    os.wait()
+    """
+    assert inside(code, "A") == errno

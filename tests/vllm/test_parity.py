@@ -15,7 +15,7 @@ from trainer.logprobs import completion_logprobs
 
 MEAN_BF16, MAX_BF16 = 0.02, 0.5
 """Bounds on |vLLM's log-probability - the trainer's| in bfloat16, whose numbers have 8 bits."""
-MAX_FP32 = 1e-3
+MAX_FP32 = 1e-4
 
 
 @torch.no_grad()
