@@ -20,7 +20,9 @@ from pathlib import Path
 import figures
 import torch
 
-from pipeline.inputs import CACHE, base_model, feedback_rows, model_files
+from examples.feedback.prepare import rows as feedback_rows
+from pipeline.inputs import base_model, model_files
+from pipeline.packages import CACHE
 from trainer.config import HfEngine, LoraConfig, Sampling, TrainingConfig, VllmEngine
 from trainer.engines import build_engine, vllm
 from trainer.lora import Policy, attach_lora

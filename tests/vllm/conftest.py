@@ -10,7 +10,9 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from pipeline.inputs import CACHE, base_model, feedback_rows, model_files
+from examples.feedback.prepare import rows as feedback_rows
+from pipeline.inputs import base_model, model_files
+from pipeline.packages import CACHE
 from trainer.config import LoraConfig, Sampling, TrainingConfig, VllmEngine
 from trainer.engines import vllm
 from trainer.lora import attach_lora

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import torch
 
-from pipeline.inputs import CACHE, base_model, model_files
+from pipeline.inputs import base_model, model_files
+from pipeline.packages import CACHE
 from trainer.batch import pack_groups
 from trainer.config import LoraConfig, Sampling, TrainingConfig, VllmEngine
 from trainer.engines import vllm
