@@ -12,14 +12,14 @@ from examples.feedback import prepare as feedback
 from examples.isomorphic import prepare as isomorphic
 from examples.payees import prepare as payees
 from examples.rows import Rows
-from examples.sorting import prepare as sorting
+from examples.surnames import prepare as surnames
 from pipeline.input_errors import ExampleUnknown
 
 _ROWS: dict[str, Callable[[Path], Rows]] = {
     "feedback": feedback.rows,
     "addresses": addresses.rows,
     "payees": payees.rows,
-    "sorting": sorting.rows,
+    "surnames": surnames.rows,
     "isomorphic": isomorphic.rows,
 }
 NAMES = tuple(_ROWS)

@@ -83,6 +83,24 @@ def split(
     return Rows(rows[held_out:], rows[:held_out])
 
 
+def split_by_answer(
+    prompt: Prompt, questions: Iterable[Question], *, of_each: int, held_out: int
+) -> Rows:
+    """One question of each of ``held_out`` answers, and up to ``of_each`` of each other answer.
+
+    So the held-out score tells whether answers are found, not whether they are remembered.
+    """
+    same: dict[str, list[Question]] = {}
+    for question in distinct(questions):
+        same.setdefault(question.answer.casefold(), []).append(question)
+    answers = shuffled(same.values())
+    train = [question for few in answers[held_out:] for question in few[:of_each]]
+    return Rows(
+        [prompt.row(question) for question in shuffled(train)],
+        [prompt.row(few[0]) for few in answers[:held_out]],
+    )
+
+
 def encoded(rows: Sequence[dict[str, Any]]) -> str:
     """Rows as JSONL."""
     return "".join(json.dumps(row) + "\n" for row in rows)

@@ -6,11 +6,10 @@ addresses, labelled word by word to train its parser. Files of generated address
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
-from examples.rows import Prompt, Question, Rows, distinct, shuffled
+from examples.rows import Prompt, Question, Rows, split_by_answer
 from pipeline.packages import CACHE, Package, source_files
 
 PACKAGE = Package(
@@ -26,7 +25,6 @@ FILES = (
     "multi_word_state_addresses.xml",
 )
 TEXT_CHARACTERS = range(20, 81)
-HELD_OUT = 150
 OF_ONE_CITY = 3
 """More addresses of a city are left out, or the answer would too often be Chicago."""
 
@@ -46,9 +44,8 @@ def rows(cache: Path = CACHE) -> Rows:
     Raises ``SR-INPUT-001``, ``-002`` and ``-004``.
     """
     files = source_files(PACKAGE, "training", FILES, cache)
-    return split_by_city(
-        [found for name, data in zip(FILES, files, strict=True) for found in read(name, data)]
-    )
+    found = [each for name, data in zip(FILES, files, strict=True) for each in read(name, data)]
+    return split_by_answer(PROMPT, found, of_each=OF_ONE_CITY, held_out=150)
 
 
 def read(name: str, xml: bytes) -> list[Question]:
@@ -62,17 +59,3 @@ def read(name: str, xml: bytes) -> list[Question]:
         if city and city in text.replace(",", "") and len(text) in TEXT_CHARACTERS:
             questions.append(Question(f"{Path(name).stem}-{number}", text, city))
     return questions
-
-
-def split_by_city(questions: Sequence[Question]) -> Rows:
-    """One address of each of ``HELD_OUT`` cities, and a few of each other city; pure.
-
-    So the held-out score tells whether cities are found, not whether they are remembered.
-    """
-    of_city: dict[str, list[Question]] = {}
-    for question in distinct(questions):
-        of_city.setdefault(question.answer.casefold(), []).append(question)
-    cities = shuffled(of_city.values())
-    train = [question for few in cities[HELD_OUT:] for question in few[:OF_ONE_CITY]]
-    held_out = [few[0] for few in cities[:HELD_OUT]]
-    return Rows([PROMPT.row(each) for each in shuffled(train)], [PROMPT.row(e) for e in held_out])

@@ -13,7 +13,8 @@ from examples import generated
 from examples.addresses import prepare as addresses
 from examples.catalogue import NAMES, find
 from examples.payees import prepare as payees
-from examples.rows import Prompt, Question, encoded, split, write
+from examples.rows import Prompt, Question, encoded, split, split_by_answer, write
+from examples.surnames import prepare as surnames
 from pipeline.input_errors import ExampleUnknown, GeneratorMissing
 from pipeline.inputs import base_model
 from pipeline.packages import CACHE
@@ -31,7 +32,10 @@ STACK = {
     "releaser_socket": "/state/releaser.sock",
     "policy_bundle": "/",
 }
-ADDRESS = "Address: 31 Willow Hill Saint Louis MO 63124"
+QUESTIONS = {
+    "addresses": "Address: 31 Willow Hill Saint Louis MO 63124",
+    "surnames": "anna m. lopez, jr.",
+}
 ANSWERS = {
     "addresses": [
         ('{"city": "Saint Louis"}', 1.0),
@@ -54,15 +58,13 @@ ANSWERS = {
         ("person company", 0.0),
         ("", 0.0),
     ],
-    "sorting": [
-        ("9, 33, 52", 1.0),
-        (" 9, 33, 52 ", 1.0),
-        ("9, 52, 33", 0.2 + 0.5 / 3),
-        ("33, 52, 9", 0.2),
-        ("9, 33, 53", 0.0),
-        ("9, 33", 0.0),
-        ("9, 33, 52, 52", 0.0),
-        ("9 33 52", 0.0),
+    "surnames": [
+        ("lopez", 1.0),
+        (" lopez\n", 1.0),
+        ("anna", 0.2),
+        ("lope", 0.0),
+        ("anna lopez", 0.0),
+        ("lopez,", 0.0),
         ("", 0.0),
     ],
     "isomorphic": [("True", 1.0), (" True\n", 1.0), ("False", 0.2), ("true", 0.0), ("", 0.0)],
@@ -71,13 +73,13 @@ DIGESTS = {
     "feedback": "sha256:42841b9c65d862adc0c6b68347963ded3de8c5b4f349c2307180f4d495df5177",
     "addresses": "sha256:f38e2af41302bb254480dc09513bd2dbffccffd696fc69eaa01c8e2a934f5ab9",
     "payees": "sha256:a4574f193427b1380d4d145ae4d766eec5bea713646ee9983ce24aa32b9447cf",
-    "sorting": "sha256:06b009c50a143c87b601aa5f736826b79d7264c82bf9003bb23ff42adb577b9e",
+    "surnames": "sha256:67f50d803e57f3f1242ecde4e0029785eabe5f38659cebe9f2a890851b8272e7",
     "isomorphic": "sha256:d5b1c3cd605e394cb950a257d3031113a6425416de5c85c7d7050d627e25b01b",
 }
 TRUTH = {
     "addresses": "Saint Louis",
     "payees": "person",
-    "sorting": "9, 33, 52",
+    "surnames": "lopez",
     "isomorphic": "True",
 }
 
@@ -97,7 +99,7 @@ def test_scores(name: str) -> None:
     evaluate = evaluator(name).evaluate
     for answer, score in ANSWERS[name]:
         messages = [
-            {"role": "user", "content": ADDRESS},
+            {"role": "user", "content": QUESTIONS.get(name, "…")},
             {"role": "assistant", "content": answer},
         ]
         found = evaluate(messages, TRUTH[name], id="one")
@@ -122,7 +124,7 @@ def test_rows_are_always_the_same_and_fit_and_none_is_in_both_sets(
 ) -> None:
     rows = find(name).rows(CACHE)
     assert sha256((encoded(rows.train) + encoded(rows.held_out)).encode()) == DIGESTS[name]
-    assert len(rows.train) >= 400
+    assert len(rows.train) >= 300
     assert len(rows.held_out) >= 100
     assert len(questions(rows.train + rows.held_out)) == len(rows.train) + len(rows.held_out)
     assert len({row["id"] for row in rows.train + rows.held_out}) == len(rows.train) + len(
@@ -162,12 +164,13 @@ def test_the_examples_show_different_methods() -> None:
     assert {"grpo", "dr_grpo", "dapo", "rloo"} <= set(methods)
 
 
-def test_the_numbers_to_sort_are_others_in_the_held_out_rows() -> None:
+@pytest.mark.parametrize("name", ["addresses", "surnames"])
+def test_no_held_out_answer_is_trained_on(name: str) -> None:
     train, held_out = (
-        {tuple(sorted(row["ground_truth"].split(", "))) for row in part}
-        for part in find("sorting").rows(CACHE)
+        [row["ground_truth"].casefold() for row in part] for part in find(name).rows(CACHE)
     )
-    assert not train & held_out
+    assert not set(train) & set(held_out)
+    assert len(set(held_out)) == len(held_out)
 
 
 @pytest.mark.parametrize(("close", "meant"), [("adresses", "addresses"), ("payee", "payees")])
@@ -183,7 +186,7 @@ def test_an_unknown_example_is_told_what_there_is(close: str, meant: str) -> Non
 def test_a_generator_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "reasoning_gym", None)
     with pytest.raises(GeneratorMissing, match=generated.PACKAGE):
-        find("sorting").rows(CACHE)
+        find("isomorphic").rows(CACHE)
 
 
 def test_addresses_are_read_as_they_were_written() -> None:
@@ -200,17 +203,21 @@ def test_addresses_are_read_as_they_were_written() -> None:
     assert question == Question("some-0", "9 Oak St, Santa Fe, NM", "Santa Fe")
 
 
-def test_no_city_of_a_held_out_address_is_trained_on() -> None:
-    many = [
-        Question(f"{city}-{n}", f"{n} some street in City{city}", f"City{city}")
-        for city in range(200)
-        for n in range(5)
-    ]
-    rows = addresses.split_by_city(many)
+def test_a_split_by_answer_keeps_answers_apart() -> None:
+    many = [Question(f"{city}-{n}", f"{n} in {city}", city) for city in "abcDE" for n in range(5)]
+    rows = split_by_answer(Prompt(system="", turns=()), many, of_each=3, held_out=2)
     train, held_out = ({row["ground_truth"] for row in part} for part in rows)
-    assert (len(train), len(held_out), len(rows.held_out)) == (50, 150, 150)
+    assert (len(rows.train), len(train), len(rows.held_out), len(held_out)) == (9, 3, 2, 2)
     assert not train & held_out
-    assert len(rows.train) == 50 * addresses.OF_ONE_CITY
+
+
+def test_names_whose_last_word_is_the_surname_are_left_out() -> None:
+    xml = b"""<Names>
+  <Name><GivenName>Anna</GivenName> <Surname>Lopez</Surname></Name>
+  <Name><Surname>LOPEZ,</Surname> <GivenName>ANNA</GivenName></Name>
+  <Name><Surname>Lopez</Surname> <Surname>Diaz,</Surname> <GivenName>Anna</GivenName></Name>
+</Names>"""
+    assert surnames.read(xml) == [Question("person-1", "lopez, anna", "lopez")]
 
 
 def test_the_case_of_a_name_does_not_tell_what_it_is() -> None:
@@ -229,3 +236,17 @@ def test_a_split_takes_as_many_of_each_kind_and_is_written_for_the_sealer(tmp_pa
     write(rows, tmp_path / "new")
     lines = (tmp_path / "new" / "held_out.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == rows.held_out
+
+
+def test_the_command_refuses_an_unknown_example_before_it_starts_anything(tmp_path: Path) -> None:
+    from typer.testing import CliRunner
+
+    from pipeline.cli import app
+
+    state = tmp_path / "state"
+    done = CliRunner().invoke(
+        app, ["quickstart", "--example", "adresses", "--state", str(state), "--json"]
+    )
+    [error] = json.loads(done.stdout.splitlines()[-1])["errors"]
+    assert (done.exit_code, error["code"]) == (2, "SR-INPUT-006")
+    assert not state.exists()

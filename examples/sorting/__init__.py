@@ -1,1 +1,0 @@
-"""Three numbers in order."""

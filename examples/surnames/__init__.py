@@ -1,0 +1,1 @@
+"""The surname in a name as it was written down."""
