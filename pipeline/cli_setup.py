@@ -23,7 +23,7 @@ app.add_typer(releaser_app, name="releaser")
 @app.command()
 def quickstart(
     example: Annotated[
-        str, typer.Option(help="Which of the examples; their list is in examples/README.md.")
+        str, typer.Option(help="Which of the examples; README.md has their list.")
     ] = "feedback",
     state: State = STATE,
     as_json: Json = False,
