@@ -28,6 +28,7 @@ MILESTONES = [
     "checkpoint.written",
     "training.step",
     "checkpoint.written",
+    "training.finished",
     "evaluation.finished",
     "run.published",
     "run.completed",
