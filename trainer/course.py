@@ -35,13 +35,23 @@ def alarms(steps: Steps) -> list[Alarm]:
     if len(steps) < WINDOW:
         return []
     found: list[Alarm] = []
-    if _mean(steps, len(steps), "zero_variance_share") >= ALMOST_ALL:
+    equal = _mean(steps, len(steps), "zero_variance_share") >= ALMOST_ALL
+    if equal and not _learned(steps):
         found.append("no_signal")
     if _reward_fell(steps):
         found.append("reward_fell")
     if _mean(steps, len(steps), "truncated_share") >= ALMOST_ALL:
         found.append("cut_off")
     return found
+
+
+def _learned(steps: Steps) -> bool:
+    """Whether scores are equal because answers became right: the reward has risen by more than half
+    of what scores differed by within a group at first, and stands as near to its best."""
+    now = _mean(steps, len(steps), "reward_mean")
+    best = max(_mean(steps, end, "reward_mean") for end in range(WINDOW, len(steps) + 1))
+    enough = _mean(steps, WINDOW, "reward_std") / 2
+    return now - _mean(steps, WINDOW, "reward_mean") > enough >= best - now
 
 
 def _reward_fell(steps: Steps) -> bool:

@@ -54,6 +54,16 @@ def test_each_alarm_is_raised_by_its_own_fault_and_only_after_a_window(bad, alar
     assert alarm in alarms([*good, *[bad] * WINDOW])
 
 
+def test_equal_scores_of_a_task_that_was_learned_are_no_alarm():
+    """As the quickstart goes: 0.62 with a spread of 0.32 at first, 0.96 and all equal at last."""
+    start, end = [step(reward=0.62, std=0.32)] * WINDOW, [step(reward=0.96, std=0, same=1)] * WINDOW
+    assert alarms([*start, *end]) == []
+    # The control: equal at a reward that is hardly better, or no longer good.
+    assert alarms([*start, *[step(reward=0.7, std=0, same=1)] * WINDOW]) == ["no_signal"]
+    fallen = [step(reward=0.79, std=0, same=1)] * WINDOW
+    assert alarms([*start, *end, *fallen]) == ["no_signal"]
+
+
 def test_a_short_run_has_no_alarm():
     assert alarms([step(same=1.0, cut=1.0)] * (WINDOW - 1)) == []
 
