@@ -10,10 +10,17 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from connectors.errors import BucketMissing
-from connectors.uri import parse
-from pipeline import embedded
-from pipeline.cli_options import STATE, Json, Params, RunFile, State, read_run_file, watching
+from pipeline.cli_options import (
+    STATE,
+    Json,
+    Params,
+    RunFile,
+    State,
+    dataset_name,
+    read_run_file,
+    sealing_target,
+    watching,
+)
 from pipeline.console import out, print_json, reporting
 
 app = typer.Typer(no_args_is_help=True, help="Evaluators: try one before a run, and seal one.")
@@ -58,7 +65,6 @@ def seal_evaluator(
     as_json: Json = False,
 ) -> None:
     """Seal an evaluator, so that only enclaves ever see the reward code."""
-    from pipeline.cli_setup import dataset_name
     from pipeline.evaluator_errors import EvaluatorFileMissing
     from pipeline.releaser_socket import ReleaserClient
     from pipeline.sealing import describe, seal
@@ -66,10 +72,7 @@ def seal_evaluator(
     with reporting(as_json):
         if not source.is_file():
             raise EvaluatorFileMissing(place=str(source))
-        stack = embedded.load(state)
-        target = parse(uri)
-        if target.bucket != stack.info.data_bucket:
-            raise BucketMissing(place=uri, expected=f"s3://{stack.info.data_bucket}/…")
+        stack, target = sealing_target(uri, state)
         sealed = seal(
             source,
             target,

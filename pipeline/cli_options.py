@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from connectors.errors import BucketMissing
+from connectors.uri import Location, parse
 from pipeline import embedded
 from pipeline.console import out
 
@@ -44,3 +46,18 @@ def watching(as_json: bool, steps: int) -> Any:
     from pipeline.progress import Silent, Terminal
 
     return nullcontext(Silent()) if as_json else Terminal(out, steps)
+
+
+def sealing_target(uri: str, state: Path) -> tuple[embedded.Embedded, Location]:
+    """The embedded stack, and where in its data bucket ``uri`` is. Raises ``BucketMissing``."""
+    stack = embedded.load(state)
+    target = parse(uri)
+    if target.bucket != stack.info.data_bucket:
+        raise BucketMissing(place=uri, expected=f"s3://{stack.info.data_bucket}/…")
+    return stack, target
+
+
+def dataset_name(key: str) -> str:
+    """``datasets/feedback/train/`` is called ``feedback.train``."""
+    parts = [part for part in key.split("/") if part and part != "datasets"]
+    return ".".join(parts).lower()

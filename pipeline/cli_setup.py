@@ -7,10 +7,8 @@ from typing import Annotated
 
 import typer
 
-from connectors.errors import BucketMissing
-from connectors.uri import parse
 from pipeline import embedded
-from pipeline.cli_options import STATE, Json, State
+from pipeline.cli_options import STATE, Json, State, dataset_name, sealing_target
 from pipeline.console import out, print_json, reporting
 
 app = typer.Typer()
@@ -91,10 +89,7 @@ def seal(
     from pipeline.sealing import seal as seal_rows
 
     with reporting(as_json):
-        stack = embedded.load(state)
-        target = parse(uri)
-        if target.bucket != stack.info.data_bucket:
-            raise BucketMissing(place=uri, expected=f"s3://{stack.info.data_bucket}/…")
+        stack, target = sealing_target(uri, state)
         sealed = seal_rows(
             source,
             target,
@@ -164,12 +159,6 @@ def docs(folder: Annotated[Path, typer.Argument()] = Path("docs/reference")) -> 
     from pipeline.reference import write_references
 
     write_references(folder)
-
-
-def dataset_name(key: str) -> str:
-    """``datasets/feedback/train/`` is called ``feedback.train``."""
-    parts = [part for part in key.split("/") if part and part != "datasets"]
-    return ".".join(parts).lower()
 
 
 def _show_stack(state: Path, as_json: bool) -> None:
