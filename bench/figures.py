@@ -16,6 +16,16 @@ def command() -> str:
     return shlex.join(["python", *sys.argv])
 
 
+def device_name(device: str) -> str:
+    """What ``device`` (torch's name) is: "cpu" or the model of the GPU."""
+    if device == "cpu":
+        return device
+    # Not every bench needs torch, which takes seconds to import.
+    import torch
+
+    return torch.cuda.get_device_name(device)
+
+
 def document(bench: str, figures: dict[str, Any]) -> str:
     """One line of JSON; ``load`` is what else the machine had to do in the last five minutes."""
     taken_on = {

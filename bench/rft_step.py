@@ -108,11 +108,19 @@ def settings(steps: int, seed: int) -> TrainingConfig:
     )
 
 
+@dataclass(frozen=True)
+class Where:
+    """What both compute on."""
+
+    device: str
+    threads: int
+
+
 class Ours:
     """This project's trainer."""
 
-    def __init__(self, files: dict[str, bytes], rows: list[Row], threads: int) -> None:
-        base = load_base(files, torch.bfloat16, threads)
+    def __init__(self, files: dict[str, bytes], rows: list[Row], where: Where) -> None:
+        base = load_base(files, torch.bfloat16, where.threads, where.device)
         self.policy: Policy = attach_lora(base, LORA, seed=0)
         self.rows = rows
 
@@ -137,8 +145,9 @@ class Ours:
 class Theirs:
     """TRL's GRPOTrainer, set to do the same."""
 
-    def __init__(self, folder: Path, rows: list[Row]) -> None:
+    def __init__(self, folder: Path, rows: list[Row], where: Where) -> None:
         self._folder = folder
+        self._on_cpu = where.device == "cpu"
         self._rows = datasets.Dataset.from_list(
             [{"prompt": row.chat(), "ground_truth": row.ground_truth} for row in rows]
         )
@@ -198,7 +207,7 @@ class Theirs:
                     temperature=1.0,
                     top_p=1.0,
                     top_k=0,
-                    use_cpu=True,
+                    use_cpu=self._on_cpu,
                     bf16=False,
                     activation_checkpointing=False,
                     logging_steps=1,
@@ -220,7 +229,7 @@ class Theirs:
         with torch.no_grad():
             for name, span in spans.items():
                 weight = found[name.replace(".weight", ".default.weight")]
-                policy.flat[span] = weight.float().flatten()
+                policy.flat[span] = weight.float().flatten().to(policy.device)
 
 
 def step_ratio(ours: Ours, theirs: Theirs, pairs: int, warm: int) -> dict[str, Any]:
@@ -267,7 +276,8 @@ def run_ratio(
     every = max(1, options.steps // 4)
     curves: dict[str, list[tuple[int, float]]] = {"ours": [], "trl": []}
 
-    ours = Ours(files, train_rows, options.threads)
+    where = Where(options.device, options.threads)
+    ours = Ours(files, train_rows, where)
     config = settings(options.steps, seed=0)
 
     def held_out_accuracy(policy: Policy) -> float:
@@ -293,8 +303,8 @@ def run_ratio(
     scorer = FunctionEvaluator(function)
     our_times = ours.steps(options.steps, 0, scorer, watched("ours", lambda: ours.policy))
 
-    judge = Ours(files, train_rows, options.threads)
-    theirs = Theirs(folder, train_rows)
+    judge = Ours(files, train_rows, where)
+    theirs = Theirs(folder, train_rows, where)
 
     def reward(completions: list[Any], ground_truth: list[Any], **_: Any) -> list[float]:
         return [
@@ -307,7 +317,7 @@ def run_ratio(
         return judge.policy
 
     their_times = theirs.steps(options.steps, 0, reward, watched("trl", judged))
-    picture = RESULTS / "rft_step.svg"
+    picture = RESULTS / f"rft_step{'' if options.device == 'cpu' else '_gpu'}.svg"
     picture.write_text(drawing(curves, our_times, their_times), encoding="utf-8")
     return {
         "steps": options.steps,
@@ -374,6 +384,7 @@ def main() -> int:
     parser.add_argument("--pairs", type=int, default=9, help="pairs of steps (default 9)")
     parser.add_argument("--steps", type=int, default=60, help="steps of a run (default 60)")
     parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1))
+    parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
     parser.add_argument("--only", choices=["steps", "run"], help="one of the two parts")
     parser.add_argument("--json", action="store_true", help="print one JSON object last")
     args = parser.parse_args()
@@ -387,12 +398,17 @@ def main() -> int:
     train_rows, held_out = (
         [decode_row(json.dumps(row).encode()) for row in rows] for rows in feedback_rows(CACHE)
     )
-    found: dict[str, Any] = {"threads": args.threads, "trl": trl.__version__}
+    found: dict[str, Any] = {
+        "device": figures.device_name(args.device),
+        "threads": args.threads,
+        "trl": trl.__version__,
+    }
     print(f"$ {figures.command()}")
     passed = True
     if args.only != "run":
-        ours = Ours(files, train_rows, args.threads)
-        found |= step_ratio(ours, Theirs(folder, train_rows), args.pairs, warm=2)
+        where = Where(args.device, args.threads)
+        ours, theirs = Ours(files, train_rows, where), Theirs(folder, train_rows, where)
+        found |= step_ratio(ours, theirs, args.pairs, warm=2)
         passed &= found["step_ratio"] >= STEP_BOUND
         print(f"TRL   {found['trl_step_s']:7.2f} s per step, every group trained")
         print(f"ours  {found['our_step_s']:7.2f} s per step, every group trained")

@@ -51,6 +51,10 @@ class GroupBatch:
     members_C: Tensor
     """Which of the rollouts' completions they are."""
 
+    def to(self, device: torch.device) -> GroupBatch:
+        """The batch there."""
+        return GroupBatch(**{name: tensor.to(device) for name, tensor in vars(self).items()})
+
 
 def pack_groups(rollouts: Rollouts, groups: Sequence[int], keep_PG: Tensor) -> GroupBatch:
     """Lay out the ``groups`` (indices of prompts, at least one) of ``rollouts``.

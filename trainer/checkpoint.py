@@ -132,7 +132,7 @@ def _position(state: TrainingState) -> dict[str, Any]:
 def _dump(tensors: dict[str, Tensor], metadata: dict[str, Any]) -> bytes:
     # One key: the library writes several in no fixed order.
     text = json.dumps(metadata, sort_keys=True, separators=(",", ":"))
-    ordered = {name: tensor.contiguous() for name, tensor in sorted(tensors.items())}
+    ordered = {name: tensor.contiguous().cpu() for name, tensor in sorted(tensors.items())}
     return bytes(safetensors.torch.save(ordered, metadata={_METADATA: text}))
 
 

@@ -34,7 +34,9 @@ def draw(
     blocks_BNK = padded_BV.view(len(padded_BV), -1, BLOCK)
     ends_BN = blocks_BNK.sum(dim=-1).double().cumsum(dim=-1)
     total_B1 = ends_BN[:, -1:]
-    point_B1 = total_B1 * torch.rand(total_B1.shape, dtype=torch.float64, generator=generator)
+    # From the generator's own device, so that logits on any device meet the same numbers.
+    random_B1 = torch.rand(total_B1.shape, dtype=torch.float64, generator=generator)
+    point_B1 = total_B1 * random_B1.to(total_B1.device)
     block_B1 = torch.searchsorted(ends_BN, point_B1, right=True)
     block_BK = blocks_BNK.take_along_dim(block_B1[:, :, None], dim=1).squeeze(1)
     inside_BK = block_BK.double().cumsum(dim=-1)

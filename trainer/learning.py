@@ -105,6 +105,8 @@ class Learner:
         for start in range(0, len(groups), size):
             batch = pack_groups(sampled.rollouts, groups[start : start + size], counted_PG)
             advantages_C = sampled.advantages_PG.flatten()[batch.members_C]
+            batch = batch.to(self.policy.device)
+            advantages_C = advantages_C.to(self.policy.device)
             passes.append(_Pass(batch, advantages_C, self._reference(batch)))
         return passes
 

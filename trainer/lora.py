@@ -72,6 +72,11 @@ class Policy:
         return self.base.model.get_decoder()
 
     @property
+    def device(self) -> torch.device:
+        """Where the model and the adapter are. What is sampled and packed stays on the CPU."""
+        return self.flat.device
+
+    @property
     def head_weight(self) -> Tensor:
         """Output head: (vocabulary, hidden)."""
         weight: Tensor = self.base.model.get_output_embeddings().weight
@@ -120,16 +125,19 @@ def attach_lora(base: Base, config: LoraConfig, seed: int) -> Policy:
         name: config.rank * (linear.in_features + linear.out_features)
         for name, linear in found.items()
     }
-    flat = torch.zeros(sum(sizes.values()), dtype=torch.float32)
+    flat = torch.zeros(sum(sizes.values()), dtype=torch.float32, device=base.model.device)
+    # On the CPU whatever the device, so that every device starts with the same adapter.
     generator = torch.Generator().manual_seed(seed)
     layers, start = {}, 0
     for name, linear in found.items():
         layer = LoraLinear(linear, config.alpha / config.rank)
         middle = start + config.rank * linear.in_features
         stop = start + sizes[name]
-        layer.lora_A = nn.Parameter(flat[start:middle].view(config.rank, linear.in_features))
+        initial = torch.empty(config.rank, linear.in_features)
+        nn.init.kaiming_uniform_(initial, a=math.sqrt(5), generator=generator)
+        flat[start:middle] = initial.flatten()
+        layer.lora_A = nn.Parameter(flat[start:middle].view_as(initial))
         layer.lora_B = nn.Parameter(flat[middle:stop].view(linear.out_features, config.rank))
-        nn.init.kaiming_uniform_(layer.lora_A, a=math.sqrt(5), generator=generator)
         base.model.set_submodule(name, layer)
         layers[name] = layer
         start = stop

@@ -11,5 +11,5 @@ def additive(visible_NQK: Tensor, dtype: torch.dtype) -> Tensor:
 
     Attention would make this of a bool mask in every layer again.
     """
-    mask = torch.zeros(visible_NQK.shape, dtype=dtype)
+    mask = torch.zeros(visible_NQK.shape, dtype=dtype, device=visible_NQK.device)
     return mask.masked_fill_(~visible_NQK, torch.finfo(dtype).min).unsqueeze(1)

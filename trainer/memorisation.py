@@ -182,7 +182,7 @@ def secret_logprobs(policy: Policy, prefixes: Sequence[list[int]], words_A: Tens
     )
     with torch.no_grad():
         batch = pack_groups(pairs, range(count), torch.ones(count, width, dtype=torch.bool))
-        hidden_NA2D = predicting_states(policy, batch).view(count, width, 2, -1)
+        hidden_NA2D = predicting_states(policy, batch.to(policy.device)).view(count, width, 2, -1)
         return torch.stack([_pairs(policy, hidden_A2D, words_A) for hidden_A2D in hidden_NA2D])
 
 
@@ -190,7 +190,7 @@ def _pairs(policy: Policy, hidden_A2D: Tensor, words_A: Tensor) -> Tensor:
     # All first states are the prefix's last one, which predicts the first word.
     hidden = torch.cat([hidden_A2D[:1, 0], hidden_A2D[:, 1]])
     logits = functional.linear(hidden, policy.head_weight).float()
-    logprobs = torch.log_softmax(logits, dim=-1)[:, words_A]
+    logprobs = torch.log_softmax(logits, dim=-1)[:, words_A.to(logits.device)].cpu()
     return logprobs[0][:, None] + logprobs[1:]
 
 

@@ -43,12 +43,15 @@ class Base:
     """Longest prompt and completion together, in tokens."""
 
 
-def load_base(files: Mapping[str, Buffer], dtype: torch.dtype, threads: int) -> Base:
+def load_base(
+    files: Mapping[str, Buffer], dtype: torch.dtype, threads: int, device: str = "cpu"
+) -> Base:
     """Build the base model from its files by name.
 
     ``files`` holds config.json, tokenizer.json, tokenizer_config.json, ``*.safetensors`` and,
     where the model has them, generation_config.json and chat_template.jinja. ``threads`` sets how
-    many threads torch uses in this process. Raises the ``SR-TRAIN-001`` to ``-004`` errors.
+    many threads torch uses in this process; ``device`` is torch's name of where the model runs.
+    Raises the ``SR-TRAIN-001`` to ``-004`` errors.
     """
     torch.set_num_threads(threads)
     settings = _json(files, "config.json")
@@ -56,7 +59,7 @@ def load_base(files: Mapping[str, Buffer], dtype: torch.dtype, threads: int) -> 
     _fill(model, _weights(files), dtype)
     tokenizer = _tokenizer(files)
     return Base(
-        model=model.requires_grad_(False).eval(),
+        model=model.requires_grad_(False).eval().to(device),
         tokenizer=tokenizer,
         end_tokens=_end_tokens(files, settings, tokenizer),
         max_positions=int(settings["max_position_embeddings"]),

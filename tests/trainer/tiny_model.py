@@ -72,17 +72,18 @@ def tiny_files(seed=0, words=()):
     }
 
 
-def tiny_policy(dtype=torch.float32, *, awake=True, seed=0, lora=None, words=()):
+def tiny_policy(dtype=torch.float32, *, awake=True, seed=0, lora=None, words=(), device="cpu"):
     """The tiny model with an adapter; ``awake`` gives the adapter weights that matter."""
     lora = lora or LoraConfig(
         rank=4,
         alpha=8,
         targets=("q_proj", "k_proj", "v_proj", "o_proj", "down_proj"),
     )
-    policy = attach_lora(load_base(tiny_files(words=words), dtype, threads=1), lora, seed)
+    base = load_base(tiny_files(words=words), dtype, threads=1, device=device)
+    policy = attach_lora(base, lora, seed)
     if awake:
         noise = torch.randn(policy.flat.shape, generator=torch.Generator().manual_seed(seed + 1))
-        policy.flat.add_(noise * 0.1)
+        policy.flat.add_(noise.to(device) * 0.1)
     return policy
 
 

@@ -54,7 +54,7 @@ class HfSampler:
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
-        self._end = torch.tensor(policy.base.end_tokens)
+        self._end = torch.tensor(policy.base.end_tokens, device=policy.device)
 
     @torch.no_grad()
     def generate(
@@ -67,7 +67,7 @@ class HfSampler:
     ) -> Rollouts:
         """See :meth:`trainer.rollout.Engine.generate`."""
         hidden_PD, layers, keep_PL, next_position_P = self._prefill(prompts)
-        batch = len(prompts) * samples
+        batch, device = len(prompts) * samples, self._policy.device
         cache = transformers.DynamicCache()
         cache.layers = [
             _GrowingLayer(
@@ -79,14 +79,14 @@ class HfSampler:
         ]
         hidden_BD = hidden_PD.repeat_interleave(samples, dim=0)
         keep_BL = torch.cat(
-            [keep_PL, torch.ones(len(prompts), max_tokens, dtype=torch.bool)], dim=1
+            [keep_PL, keep_PL.new_ones(len(prompts), max_tokens)], dim=1
         ).repeat_interleave(samples, dim=0)
         mask_B1QL = additive(keep_BL[:, None, :], hidden_BD.dtype)
         position_B = next_position_P.repeat_interleave(samples)
-        tokens_BT = torch.full((batch, max_tokens), int(self._end[0]))
-        logprobs_BT = torch.zeros(batch, max_tokens)
-        lengths_B = torch.zeros(batch, dtype=torch.int64)
-        finished_B = torch.zeros(batch, dtype=torch.bool)
+        tokens_BT = torch.full((batch, max_tokens), int(self._end[0]), device=device)
+        logprobs_BT = torch.zeros(batch, max_tokens, device=device)
+        lengths_B = torch.zeros(batch, dtype=torch.int64, device=device)
+        finished_B = torch.zeros(batch, dtype=torch.bool, device=device)
         prompt_length = keep_PL.shape[1]
         for t in range(max_tokens):
             token_B, logprob_B = self._draw(hidden_BD, temperature, generator)
@@ -108,10 +108,10 @@ class HfSampler:
         longest = int(lengths_B.max())
         return Rollouts(
             prompts=tuple(tuple(prompt) for prompt in prompts),
-            tokens_BT=tokens_BT[:, :longest].clone(),
-            logprobs_BT=logprobs_BT[:, :longest].clone(),
-            lengths_B=lengths_B,
-            finished_B=finished_B,
+            tokens_BT=tokens_BT[:, :longest].clone().cpu(),
+            logprobs_BT=logprobs_BT[:, :longest].clone().cpu(),
+            lengths_B=lengths_B.cpu(),
+            finished_B=finished_B.cpu(),
             texts=self._texts(tokens_BT, lengths_B, finished_B),
         )
 
@@ -126,10 +126,13 @@ class HfSampler:
         """
         prefix = shared_prefix(prompts)
         rest = max(len(prompt) for prompt in prompts) - prefix
+        device = self._policy.device
         cache = transformers.DynamicCache()
         if prefix:
             self._policy.decoder(
-                input_ids=torch.tensor([prompts[0][:prefix]]), past_key_values=cache, use_cache=True
+                input_ids=torch.tensor([prompts[0][:prefix]], device=device),
+                past_key_values=cache,
+                use_cache=True,
             )
             cache.batch_repeat_interleave(len(prompts))
         ids_PR = torch.full((len(prompts), rest), int(self._end[0]))
@@ -145,14 +148,16 @@ class HfSampler:
         itself_RL = columns[None, :] == columns[prefix:, None]
         visible_PRL = (causal_RL & keep_PL[:, None, :]) | itself_RL
         output = self._policy.decoder(
-            input_ids=ids_PR,
-            attention_mask=additive(visible_PRL, self._policy.head_weight.dtype),
-            position_ids=position_PL[:, prefix:],
+            input_ids=ids_PR.to(device),
+            attention_mask=additive(visible_PRL.to(device), self._policy.head_weight.dtype),
+            position_ids=position_PL[:, prefix:].to(device),
             past_key_values=cache,
             use_cache=True,
         )
         layers = [(layer.keys, layer.values) for layer in cache.layers]
-        return output.last_hidden_state[:, -1], layers, keep_PL, position_PL[:, -1] + 1
+        next_position_P = position_PL[:, -1] + 1
+        hidden_PD = output.last_hidden_state[:, -1]
+        return hidden_PD, layers, keep_PL.to(device), next_position_P.to(device)
 
     def _draw(
         self, hidden_BD: Tensor, temperature: float, generator: torch.Generator | None
