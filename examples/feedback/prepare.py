@@ -36,8 +36,8 @@ PROMPT = Prompt(
 )
 
 
-def rows(cache: Path = CACHE) -> Rows:
-    """400 rows to train on and 100 held out; raises ``SR-INPUT-001``, ``-002`` and ``-004``."""
+def rows(cache: Path = CACHE, *, held_out: int = 100) -> Rows:
+    """400 rows to train on and ``held_out`` others; raises ``SR-INPUT-001``, ``-002``, ``-004``."""
 
     def build(folder: Path) -> None:
         with tarfile.open(fileobj=io.BytesIO(download(PACKAGE))) as outer:
@@ -47,10 +47,10 @@ def rows(cache: Path = CACHE) -> Rows:
                 (folder / name).write_bytes(member(archive, f"hutto_ICWSM_2014/{name}"))
 
     folder = cached(cache, f"feedback-{PACKAGE.short_digest}", build)
-    return split_ratings({name: (folder / name).read_bytes() for name in FILES})
+    return split_ratings({name: (folder / name).read_bytes() for name in FILES}, held_out)
 
 
-def split_ratings(files: Mapping[str, bytes]) -> Rows:
+def split_ratings(files: Mapping[str, bytes], held_out: int = 100) -> Rows:
     """Rows from the rating files by name; pure."""
     questions = []
     for name in FILES:
@@ -65,4 +65,4 @@ def split_ratings(files: Mapping[str, bytes]) -> Rows:
             questions.append(Question(f"{name.partition('_')[0]}-{identity}", text, label))
     found = distinct(questions)
     kinds = [[each for each in found if each.answer == label] for label in ("positive", "negative")]
-    return split(PROMPT, kinds, train=400, held_out=100)
+    return split(PROMPT, kinds, train=400, held_out=held_out)
