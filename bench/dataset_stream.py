@@ -54,6 +54,7 @@ spec:
     steps: 1
     prompts_per_step: 1
     samples_per_prompt: 2
+    max_prompt_tokens: 4096
     learning_rate: 1.0e-3
     warmup_steps: 1
     sampling: {temperature: 1.0, max_tokens: 4}
@@ -206,7 +207,7 @@ def tiny_model(folder: Path) -> Path:
         num_hidden_layers=2,
         num_attention_heads=4,
         num_key_value_heads=2,
-        max_position_embeddings=2048,
+        max_position_embeddings=8192,  # random letters make many tokens
         tie_word_embeddings=True,
     )
     LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)

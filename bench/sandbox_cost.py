@@ -162,6 +162,9 @@ class Job:
                     "sha256": sha256(self.evaluator),
                     "metrics": list(METRICS),
                     "timeout_s": 10.0,
+                    "score_range": None,
+                    "concurrency": 1,
+                    "sealed": None,
                 },
                 "limits": limits,
             }
