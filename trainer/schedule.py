@@ -8,6 +8,7 @@ beforehand which rows it may ever need and keep only those in memory.
 from __future__ import annotations
 
 import random
+from array import array
 from functools import lru_cache
 
 from trainer.config import TrainingConfig
@@ -15,10 +16,11 @@ from trainer.losses import build_objective
 
 
 @lru_cache(maxsize=4)
-def _deck(seed: int, epoch: int, n_rows: int) -> tuple[int, ...]:
-    deck = list(range(n_rows))
+def _deck(seed: int, epoch: int, n_rows: int) -> array[int]:
+    # Four bytes a row: a list of numbers would be the largest thing in an enclave of many rows.
+    deck = array("I", range(n_rows))
     random.Random(f"strongroom/schedule/v1/{seed}/{epoch}").shuffle(deck)  # noqa: S311
-    return tuple(deck)
+    return deck
 
 
 def row_indices(first: int, count: int, n_rows: int, seed: int) -> list[int]:
