@@ -18,7 +18,7 @@ quickstart: $(VENV)/installed
 	$(BIN)/strongroom quickstart
 
 test: $(VENV)/installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile
 
 # vLLM in an environment of its own, since it pins other versions. What it brings for pictures and
 # sound goes away again: built for other processors, it keeps transformers from being imported.
