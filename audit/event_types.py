@@ -275,7 +275,7 @@ class RunReplayed(_Data, frozen=True, tag="run.replayed"):
 
 
 class RunCancelled(_Data, frozen=True, tag="run.cancelled"):
-    """The owner stopped the run after this step."""
+    """The owner stopped the run after this step; it may be resumed."""
 
     step: Count
 

@@ -1,4 +1,4 @@
-"""Servers of the embedded stack as detached processes, known by pid *and* start time.
+"""Detached processes (servers of the embedded stack, supervisors), known by pid *and* start time.
 
 A pid alone may belong to somebody else by the time it is used: a process is signalled only when
 its start time and the boot it started in match the record. Linux only (``/proc``).
@@ -38,7 +38,7 @@ _children: dict[int, subprocess.Popen[bytes]] = {}
 
 
 class Process(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A running server, as recorded. ``start_ticks`` count since the boot ``boot_id``."""
+    """A running process, as recorded. ``start_ticks`` count since the boot ``boot_id``."""
 
     pid: int
     start_ticks: int
@@ -49,7 +49,7 @@ class Process(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         child = _children.get(self.pid)
         if child is not None and child.poll() is not None:
             del _children[self.pid]
-        return self == _identify(self.pid)
+        return self == identify(self.pid)
 
 
 def start(
@@ -80,7 +80,7 @@ def start(
     finally:
         os.close(output)
     _children[child.pid] = child
-    process = _identify(child.pid)
+    process = identify(child.pid)
     if process is None:
         raise StackStartFailed(place=str(log), actual=f"exit status {child.wait()}")
     return process
@@ -100,9 +100,9 @@ def wait_ready(name: str, process: Process, ready: Callable[[], bool], log: Path
         time.sleep(0.05)
 
 
-def stop(name: str, process: Process, log: Path) -> None:
-    """End the process: SIGTERM, then SIGKILL. Does nothing when it is gone already."""
-    for number, limit_s in ((signal.SIGTERM, STOP_LIMIT_S), (signal.SIGKILL, 5.0)):
+def stop(name: str, process: Process, log: Path, *, patience_s: float = STOP_LIMIT_S) -> None:
+    """End the process: SIGTERM, then SIGKILL after ``patience_s``. Nothing when it is gone."""
+    for number, limit_s in ((signal.SIGTERM, patience_s), (signal.SIGKILL, 5.0)):
         if not process.alive():
             return
         try:
@@ -130,7 +130,7 @@ def working_in(folder: Path) -> Process | None:
             if entry.stat().st_uid == os.geteuid() and (entry / "cwd").samefile(folder):
                 command = (entry / "cmdline").read_bytes().split(b"\0")[0]
                 if Path(os.fsdecode(command)).name in _SERVERS:
-                    return _identify(int(entry.name))
+                    return identify(int(entry.name))
         except OSError:
             continue
     return None
@@ -188,7 +188,8 @@ def _bind_error(port: int) -> str:
     return ""
 
 
-def _identify(pid: int) -> Process | None:
+def identify(pid: int) -> Process | None:
+    """The process that has this pid now; None when there is none, or only a zombie."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
         boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()

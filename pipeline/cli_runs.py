@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -75,38 +76,83 @@ def run(
     run_file: RunFile,
     params: Params = None,
     run_id: Annotated[str, typer.Option("--id", help="The run's id; default: a new one.")] = "",
+    go_on: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run of this id where there is one.")
+    ] = False,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Leave the run to a supervisor on this machine.")
+    ] = False,
     state: State = STATE,
     as_json: Json = False,
 ) -> None:
-    """Run a run file to its end."""
-    from pipeline import controller, registry
+    """Run a run file to its end, here or detached."""
+    from pipeline import controller, drivers, registry
     from pipeline.process_errors import RunExists
 
     with reporting(as_json):
         loaded = read_run_file(run_file, params, state)
         identity = run_id or controller.new_run_id(loaded.spec.metadata.name)
-        before = registry.remember(state, identity, loaded.spec, run_file)
+        if detach:
+            _submit(loaded, identity, state, as_json)
+            return
         if not as_json:
             out.print(f"run [bold]{identity}[/]")
-        try:
-            with watching(as_json, loaded.spec.spec.training.steps) as watcher:
-                outcome = controller.run(loaded, identity, watcher)
-        except RunExists:
-            registry.put_back(state, identity, before)
-            raise
+        start = controller.run_or_resume if go_on else controller.run
+        with drivers.driving(state, identity):
+            before = registry.remember(state, identity, loaded.spec, run_file)
+            try:
+                with watching(as_json, loaded.spec.spec.training.steps) as watcher:
+                    outcome = start(loaded, identity, watcher)
+            except RunExists:
+                registry.put_back(state, identity, before)
+                raise
         show_outcome(outcome, as_json)
 
 
 @app.command()
 def resume(run: RunId, state: State = STATE, as_json: Json = False) -> None:
     """Continue a run that was interrupted, from its last checkpoint."""
-    from pipeline import controller, registry
+    from pipeline import controller, drivers, registry
 
     with reporting(as_json):
         spec = registry.recall(state, run)
-        with watching(as_json, spec.spec.training.steps) as watcher:
+        with (
+            drivers.driving(state, run),
+            watching(as_json, spec.spec.training.steps) as watcher,
+        ):
             outcome = controller.resume(spec, run, watcher)
         show_outcome(outcome, as_json)
+
+
+@app.command()
+def wait(
+    run: RunId,
+    timeout_s: Annotated[
+        float | None,
+        typer.Option("--timeout", min=0, help="Seconds to wait at most; default: no limit."),
+    ] = None,
+    state: State = STATE,
+    as_json: Json = False,
+) -> None:
+    """Wait until a run has ended, and exit as it did."""
+    from pipeline import detached
+
+    with reporting(as_json):
+        row = detached.wait(state, run, timeout_s)
+        print_json(row) if as_json else out.print(f"{run}: {row['state']}")
+
+
+@app.command()
+def cancel(run: RunId, state: State = STATE, as_json: Json = False) -> None:
+    """End a run that is driven from here; what it wrote stays."""
+    from pipeline import detached
+
+    with reporting(as_json):
+        detached.cancel(state, run)
+        if as_json:
+            print_json({"run": run, "state": "cancelled"})
+        else:
+            out.print(f"{run}: cancelled; `strongroom resume {run}` goes on with it")
 
 
 @app.command()
@@ -129,15 +175,15 @@ def status(
     state: State = STATE,
     as_json: Json = False,
 ) -> None:
-    """Where runs stand, from the audit log."""
-    from pipeline import inspection, registry
+    """Where runs stand, from the audit log and from what runs on this machine."""
+    from pipeline import detached, registry
 
     with reporting(as_json):
         runs = [run] if run else registry.known_runs(state)
         rows = []
         for each in runs:
             try:
-                rows.append(inspection.run_status(registry.recall(state, each), each))
+                rows.append(detached.standing(state, each))
             except StrongroomError as error:
                 if run:
                     raise
@@ -146,7 +192,17 @@ def status(
             print_json(rows)
             return
         for row in rows:
-            out.print(f"{row['run']:<40} {row['state']:<10} {standing(row)}")
+            out.print(f"{row['run']:<40} {row['state']:<11} {standing(row)}")
+
+
+def _submit(loaded: Any, run: str, state: Path, as_json: bool) -> None:
+    from pipeline import detached
+
+    found = detached.submit(state, loaded, run)
+    if as_json:
+        print_json({"run": run, "state": found})
+    else:
+        out.print(f"run [bold]{run}[/]: {found}\nfollow it with `strongroom wait {run}`")
 
 
 def show_outcome(outcome: Any, as_json: bool) -> None:
@@ -184,4 +240,6 @@ def standing(row: dict[str, Any]) -> str:
     if row["state"] == "running" and row.get("seconds_left") is not None:
         words.append(f"about {row['seconds_left'] / 60:.0f} min of training left")
     words += [f"alarm {name}" for name in row.get("alarms", ())]
+    if row.get("code"):
+        words.append(f"{row['code']} {row['reason']}")
     return " · ".join(words)

@@ -79,34 +79,70 @@ def make_plan(loaded: LoadedRun, run_id: str, watcher: Watcher) -> tuple[Plan, D
 
 def run(loaded: LoadedRun, run_id: str, watcher: Watcher) -> Outcome:
     """One run from its file to its result."""
-    spec = loaded.spec
-    with connected(spec, run_id, watcher) as connections:
-        watcher.stage("plan")
-        _unused(run_id, spec, connections)
-        facts, manifests = collect_facts(spec, connections)
-        plan = build_plan(spec, facts, run_id)
-        session = RunSession(plan, manifests, connections)
-        watcher.stage("admit")
-        admit(loaded, plan, session)
-        source = spec.spec.evaluator.source
-        session.publish_plan(None if source is None else source.read_bytes())
-        return _execute(session)
+    with connected(loaded.spec, run_id, watcher) as connections:
+        _unused(run_id, loaded.spec, connections)
+        return _begin(loaded, run_id, connections)
 
 
 def resume(spec: RunSpec, run_id: str, watcher: Watcher) -> Outcome:
     """Take a run up where its last checkpoint left it; the plan is the one that was admitted."""
-    layout = RunLayout(spec.spec.outputs, run_id)
     with connected(spec, run_id, watcher) as connections:
-        watcher.stage("plan")
-        plan, manifests = _stored_plan(connections, layout)
-        session = RunSession(plan, manifests, connections)
-        history = [event.data for event in session.journal.history()]
-        _check_admitted(plan, history, layout.plan)
-        if any(isinstance(data, events.RunCompleted) for data in history):
+        return _go_on(spec, run_id, connections, finished_is_fine=False)
+
+
+def run_or_resume(loaded: LoadedRun, run_id: str, watcher: Watcher) -> Outcome:
+    """A run to its end, wherever it stands: begun, gone on with, or, when it is complete, told.
+
+    For whoever starts a run without knowing whether somebody did before. Raises ``RunExists`` when
+    the id is that of another run.
+    """
+    layout = RunLayout(loaded.spec.spec.outputs, run_id)
+    with connected(loaded.spec, run_id, watcher) as connections:
+        stored = connections.data.read(layout.plan, "run-read")
+        if stored is None:
+            return _begin(loaded, run_id, connections)
+        check_same(Plan.from_json(stored[0]), loaded.spec, layout)
+        return _go_on(loaded.spec, run_id, connections, finished_is_fine=True)
+
+
+def check_same(plan: Plan, spec: RunSpec, layout: RunLayout) -> None:
+    """Raises ``RunExists`` where the plan is not of this run file and its evaluator."""
+    source = spec.spec.evaluator.source
+    same_evaluator = source is None or plan.evaluator.sha256 == sha256(source.read_bytes())
+    if plan.spec != spec.normalised() or not same_evaluator:
+        raise RunExists(place=layout.plan, expected="this run file", actual="another one")
+
+
+def _begin(loaded: LoadedRun, run_id: str, connections: Connections) -> Outcome:
+    spec = loaded.spec
+    connections.watcher.stage("plan")
+    facts, manifests = collect_facts(spec, connections)
+    plan = build_plan(spec, facts, run_id)
+    session = RunSession(plan, manifests, connections)
+    connections.watcher.stage("admit")
+    admit(loaded, plan, session)
+    source = spec.spec.evaluator.source
+    session.publish_plan(None if source is None else source.read_bytes())
+    return _execute(session)
+
+
+def _go_on(
+    spec: RunSpec, run_id: str, connections: Connections, *, finished_is_fine: bool
+) -> Outcome:
+    layout = RunLayout(spec.spec.outputs, run_id)
+    connections.watcher.stage("plan")
+    plan, manifests = _stored_plan(connections, layout)
+    session = RunSession(plan, manifests, connections)
+    history = [event.data for event in session.journal.history()]
+    _check_admitted(plan, history, layout.plan)
+    if any(isinstance(data, events.RunCompleted) for data in history):
+        if not finished_is_fine:
             raise RunFinished(place=layout.result)
-        _restore_evaluator(spec, plan, layout, connections)
-        session.go_on(history)
-        return _execute(session)
+        session.hear(history)
+        return _outcome(session)
+    _restore_evaluator(spec, plan, layout, connections)
+    session.go_on(history)
+    return _execute(session)
 
 
 def replay(spec: RunSpec, run_id: str, watcher: Watcher) -> Outcome:
@@ -196,6 +232,10 @@ def _execute(session: RunSession) -> Outcome:
     except StrongroomError as error:
         session.fail(error)
         raise
+    return _outcome(session)
+
+
+def _outcome(session: RunSession) -> Outcome:
     course = session.course
     return Outcome(
         run=session.plan.run,

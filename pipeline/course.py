@@ -1,4 +1,4 @@
-"""What a run's log tells of its training so far.
+"""What a run's log tells of it so far: how its training goes, and how it ended.
 
 A session keeps one and lets it hear every event that it logs; whoever takes a run up again, or
 checks it, lets it hear those of the log. So both know the same and decide the same.
@@ -7,6 +7,7 @@ checks it, lets it hear those of the log. So both know the same and decide the s
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from audit import event_types as events
 from trainer.config import TrainingConfig
@@ -15,8 +16,14 @@ from trainer.course import alarms, best_step, reason_to_stop, step_seconds
 
 @dataclass
 class Course:
-    """The training of one run, as far as it is logged."""
+    """One run, as far as it is logged."""
 
+    state: Literal["unknown", "running", "denied", "failed", "cancelled", "completed"] = "unknown"
+    """After the last word on it: a failed run that was resumed runs."""
+    last: events.EventData | None = None
+    """The event that the state follows from."""
+    plan: str = ""
+    """Digest of the plan that was admitted or denied."""
     checkpoints: dict[int, events.CheckpointWritten] = field(default_factory=dict)
     scores: dict[int, float] = field(default_factory=dict)
     """Held-out scores of checkpoints while training, by step."""
@@ -48,6 +55,16 @@ class Course:
                 self.evaluated_rows = records
             case events.TrainingFinished():
                 self.finished = event
+            case events.RunAdmitted(plan=plan) | events.RunResumed(plan=plan):
+                self.state, self.last, self.plan = "running", event, plan
+            case events.RunDenied(plan=plan):
+                self.state, self.last, self.plan = "denied", event, plan
+            case events.RunFailed():
+                self.state, self.last = "failed", event
+            case events.RunCancelled():
+                self.state, self.last = "cancelled", event
+            case events.RunCompleted():
+                self.state, self.last = "completed", event
 
     @property
     def checkpoint(self) -> int:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
 from audit import event_types as events
+from audit.errors import LogNotFound
 from audit.events import from_entry
 from audit.note import LogKey
 from audit.report import picture, render
@@ -16,10 +18,12 @@ from crypto.dsse import KeyRef, public_key
 from pipeline.access import ReadAccess, ReadOnlyLog
 from pipeline.course import Course
 from pipeline.journal import log_origin
-from pipeline.process_errors import CheckpointUnknown
+from pipeline.layout import RunLayout
+from pipeline.process_errors import CheckpointUnknown, RunCancelled
 from pipeline.releaser_socket import ReleaserClient
 from pipeline.spec import RunSpec
 from pipeline.verification import Verification
+from policies.errors import AdmissionDenied
 from trainer.course import seconds_left
 
 
@@ -58,34 +62,48 @@ def write_report(
 
 
 def run_status(spec: RunSpec, run: str, vkey: str = "") -> dict[str, Any]:
-    """Where a run stands, as its log tells."""
+    """Where a run stands, as its log tells; ``unknown`` where it tells nothing."""
     store = ReadOnlyLog(ReadAccess(spec, run))
-    view = read_log(store, vkey or log_vkey(spec), log_origin(spec.spec.audit))
-    state, course = "unknown", Course()
-    for event in (from_entry(entry) for entry in view.entries):
-        if event.run != run:
-            continue
-        course.hear(event.data)
-        match event.data:
-            case events.RunAdmitted() | events.RunResumed():
-                state = "running"
-            case events.RunDenied():
-                state = "denied"
-            case events.RunFailed():
-                state = "failed"
-            case events.RunCompleted():
-                state = "completed"
+    course, log = Course(), None
+    with contextlib.suppress(LogNotFound):
+        view = read_log(store, vkey or log_vkey(spec), log_origin(spec.spec.audit))
+        log = {"origin": view.origin, "size": view.size, "root": view.root.hex()}
+        for event in (from_entry(entry) for entry in view.entries):
+            if event.run == run:
+                course.hear(event.data)
     total = spec.spec.training.steps
+    code, reason = _why(course.last)
     return {
         "run": run,
-        "state": state,
+        "state": course.state,
         "step": len(course.steps),
         "steps": total,
         "reward_mean": course.steps[-1].get("reward_mean") if course.steps else None,
         "seconds_left": seconds_left(course.steps, total),
         "held_out": {str(step): score for step, score in sorted(course.scores.items())},
         "alarms": sorted(course.alarms),
+        "metrics": course.evaluations,
+        "adapter_sha256": (
+            course.last.adapter if isinstance(course.last, events.RunCompleted) else None
+        ),
+        "outputs": RunLayout(spec.spec.outputs, run).folder,
+        "plan": course.plan or None,
+        "log": log,
+        "code": code,
+        "reason": reason,
     }
+
+
+def _why(last: events.EventData | None) -> tuple[str | None, str | None]:
+    """The code of what ended a run without a result, and where it stands in the log."""
+    match last:
+        case events.RunFailed(code=code, stage=stage, step=step):
+            return code, f"in stage {stage}, after step {step}"
+        case events.RunDenied(denials=denials):
+            return AdmissionDenied.code, ", ".join(f"rule {each.rule}" for each in denials)
+        case events.RunCancelled(step=step):
+            return RunCancelled.code, f"after step {step}"
+    return None, None
 
 
 def last_checkpoint(spec: RunSpec, run: str) -> int:

@@ -287,3 +287,57 @@ class PlanNotAdmitted(ProcessError):
     fault = Fault.INPUT
     exit_code = Exit.INTEGRITY
     remedy = "Somebody changed plan.json. Restore its earlier version from the versioned bucket."
+
+
+class RunBusy(ProcessError):
+    """Two controllers of one run would write the same objects and the same log entries."""
+
+    code = "SR-RUN-216"
+    title = "another process on this machine drives the run"
+    fault = Fault.INPUT
+    exit_code = Exit.BAD_INPUT
+    remedy = "Follow it with `strongroom wait RUN`, or end it with `strongroom cancel RUN`."
+
+
+class RunEnded(ProcessError):
+    """There is nothing to cancel."""
+
+    code = "SR-RUN-217"
+    title = "the run has ended already"
+    fault = Fault.INPUT
+    exit_code = Exit.BAD_INPUT
+    remedy = "See `strongroom status RUN`."
+
+
+class RunInterrupted(ProcessError):
+    """Nobody on this machine drives the run, and it has not ended."""
+
+    code = "SR-RUN-218"
+    title = "the run was interrupted"
+    remedy = "Nothing is lost: continue with `strongroom resume RUN`."
+
+
+class RunCancelled(ProcessError):
+    """Its owner stopped the run."""
+
+    code = "SR-RUN-219"
+    title = "the run was cancelled"
+    fault = Fault.INPUT
+    remedy = "Checkpoints and log stay. `strongroom resume RUN` goes on from the last checkpoint."
+
+
+class RunGoesOn(ProcessError):
+    """The time to wait is up."""
+
+    code = "SR-RUN-220"
+    title = "the run has not ended yet"
+    fault = Fault.INPUT
+    remedy = "Wait longer with `strongroom wait RUN`; nothing was stopped."
+
+
+class SupervisorLost(ProcessError):
+    """The supervisor of a detached run ended before it began."""
+
+    code = "SR-RUN-221"
+    title = "the supervisor did not start"
+    remedy = "Read the log file named here, or run without --detach."

@@ -19,7 +19,7 @@ from connectors.errors import ObjectMissing
 from connectors.uri import parse
 from examples.catalogue import Example, find
 from examples.rows import encoded
-from pipeline import controller, embedded, inputs, inspection, registry
+from pipeline import controller, drivers, embedded, inputs, inspection, registry
 from pipeline.connections import Watcher
 from pipeline.console import out, print_json
 from pipeline.packages import CACHE
@@ -91,7 +91,8 @@ def _train(example: Example, loaded: LoadedRun, state: Path, watcher: Watcher) -
     """Run, verify, report; all of the summary but the seconds."""
     run = controller.new_run_id(loaded.spec.metadata.name)
     registry.remember(state, run, loaded.spec, example.run_file)
-    outcome = controller.run(loaded, run, watcher)
+    with drivers.driving(state, run):
+        outcome = controller.run(loaded, run, watcher)
     watcher.stage("verify_run")
     report, checks = inspection.write_report(loaded.spec, run, None, state)
     watcher.fact(f"{sum(check.ok for check in checks)} of {len(checks)} checks hold")

@@ -48,12 +48,17 @@ def policy_reference() -> str:
     return "\n".join(lines) + "\n"
 
 
-def errors_reference() -> str:
-    """Every error code with title, fault, exit code and remedy."""
+def import_errors() -> None:
+    """Import every error class, so that any error can be rebuilt from its document."""
     for package in PACKAGES:
         for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
             if module.name.endswith("errors"):
                 importlib.import_module(f"{package}.{module.name}")
+
+
+def errors_reference() -> str:
+    """Every error code with title, fault, exit code and remedy."""
+    import_errors()
     lines = [
         "# Errors",
         "",

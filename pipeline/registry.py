@@ -14,7 +14,10 @@ from pydantic import ValidationError
 from connectors.stack_folder import private_folder, write_private
 from pipeline.process_errors import RunFileOutdated, RunUnknown
 from pipeline.run_objects import check_run_id
+from pipeline.runfile import LoadedRun
 from pipeline.spec import RunSpec
+from pipeline.yaml_nodes import Mapping, Mark
+from pipeline.yaml_source import read
 
 
 def remember(state: Path, run: str, spec: RunSpec, run_file: Path) -> bytes | None:
@@ -61,6 +64,18 @@ def recall(state: Path, run: str) -> RunSpec:
         return RunSpec.parse(json.dumps(spec))
     except ValidationError:
         raise RunFileOutdated(place=str(path)) from None
+
+
+def reload(state: Path, run: str) -> LoadedRun:
+    """The run file of a run started from here, with the positions of its fields as it stands now.
+
+    For a supervisor's controller: variables were put in by whoever submitted the run. Raises
+    ``RunUnknown``.
+    """
+    spec = recall(state, run)
+    data: dict[str, Any] = json.loads((state / "runs" / f"{run}.json").read_bytes())
+    path = Path(data["run_file"])
+    return LoadedRun(spec, path, read(path).root or Mapping(Mark(1, 1)))
 
 
 def known_runs(state: Path) -> list[str]:

@@ -276,21 +276,30 @@ class RunSession:
         return edges.PublishedHandle(run=evaluated.run, result=sha256(result))
 
     def fail(self, error: StrongroomError) -> None:
-        """Log the failure; a log that cannot be written must not hide what went wrong."""
+        """Log the failure; a log that cannot be written must not hide what went wrong.
+
+        Of several errors the one that decides the exit code is named: the last one says the sum.
+        """
+        found = error.errors if isinstance(error, ErrorList) else (error,)
+        gravest = max(reversed(found), key=lambda each: each.exit_code)
         with contextlib.suppress(StrongroomError):
             self.journal.record(
                 "controller",
-                events.RunFailed(code=error.code, stage=self.stage, step=self.step),
+                events.RunFailed(code=gravest.code, stage=self.stage, step=self.step),
             )
 
     # ---- resuming --------------------------------------------------------------------------
 
     def go_on(self, history: Iterable[events.EventData] = ()) -> None:
         """Take up a run with this history."""
+        self.hear(history)
+        self.journal.record("controller", events.RunResumed(plan=self.plan.digest, step=self.step))
+
+    def hear(self, history: Iterable[events.EventData]) -> None:
+        """Know what the log tells of the run so far."""
         for event in history:
             self.course.hear(event)
         self.step = self.course.checkpoint
-        self.journal.record("controller", events.RunResumed(plan=self.plan.digest, step=self.step))
 
     # ---- what the enclave says -------------------------------------------------------------
 

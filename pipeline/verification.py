@@ -4,6 +4,9 @@ Trusted is one thing, which the verifier brings: the log's public key. From it f
 entries, from those the plan's digest, from the plan every dataset, model file and the evaluator,
 and from the log again every checkpoint and the result. Each object is named in its check, and what
 should not be there is named too. A check never stops the others.
+
+Of a run whose last word is ``run.cancelled`` everything that is there is checked, and what it did
+not come to is not missed.
 """
 
 from __future__ import annotations
@@ -34,6 +37,7 @@ from pipeline.model_list import MODEL_LIST
 from pipeline.plan import Plan
 from pipeline.plan_parts import DatasetRef
 from pipeline.result import result_of
+from pipeline.run_objects import checkpoint_steps
 from trainer.config import TrainingConfig
 
 
@@ -48,11 +52,15 @@ class Verification:
         self.log: LogView | None = None
         self.entries: list[Event] = []
         self.plan: Plan | None = None
+        self._ours: list[Event] = []
+        self._course = Course()
 
     def verify(self) -> list[Check]:
         """Make every check that can be made."""
         self._check_log()
-        ours = [event for event in self.entries if event.run == self._run]
+        self._ours = ours = [event for event in self.entries if event.run == self._run]
+        for event in ours:
+            self._course.hear(event.data)
         self._check_story(ours)
         self._check_plan(ours)
         if self.plan is not None:
@@ -60,6 +68,7 @@ class Verification:
             self._check_keys(ours)
             self._check_checkpoints(ours, self.plan)
             self._check_result(ours, self.plan)
+            self._check_left_over(self.plan)
         self._check_strays()
         return self.checks
 
@@ -78,16 +87,36 @@ class Verification:
             self._add("Audit log: entries", False, self._access.audit, f"{error.code}: {error}")
 
     def _check_story(self, ours: list[Event]) -> None:
-        """What every completed run has to have told."""
+        """What every completed run has to have told, and a cancelled one as far as it came."""
         told = {event.type for event in ours}
-        for wanted in ("run.admitted", "enclave.started", "key.released", "run.completed"):
+        story = ["run.admitted", "enclave.started", "key.released", "run.completed"]
+        if self._cancelled:
+            opened = told & {"shard.opened", "training.step", "checkpoint.written"}
+            came = 3 if opened else 1 if self._enclave_started else 0
+            story = [*story[:came], "run.cancelled"]
+        for wanted in story:
             self._add("Audit log: the run's story", wanted in told, f"{wanted} of {self._run}")
+
+    @property
+    def _cancelled(self) -> bool:
+        return self._course.state == "cancelled"
+
+    @property
+    def _enclave_started(self) -> bool:
+        return any(isinstance(event.data, events.EnclaveStarted) for event in self._ours)
+
+    def _never_written(self, uri: str) -> bool:
+        """Whether a run that was cancelled before its enclave started did not come to write it."""
+        early = self._cancelled and not self._enclave_started
+        return early and self._access.get(uri) is None
 
     # ---- plan and inputs -------------------------------------------------------------------
 
     def _check_plan(self, ours: list[Event]) -> None:
         admitted = [event.data for event in ours if isinstance(event.data, events.RunAdmitted)]
         uri = self._access.layout.plan
+        if self._never_written(uri):
+            return
 
         def check() -> str:
             data = self._need(uri)
@@ -103,10 +132,11 @@ class Verification:
     def _check_inputs(self, plan: Plan) -> None:
         for dataset in (plan.data.train, plan.data.held_out):
             self._check_sealed("Shards", dataset, decode_dataset)
-        if plan.evaluator.sealed is None:
-            self._pinned("Evaluator", self._access.layout.evaluator, plan.evaluator.sha256)
-        else:
+        source = self._access.layout.evaluator
+        if plan.evaluator.sealed is not None:
             self._check_sealed("Evaluator", plan.evaluator.sealed, decode_evaluator)
+        elif not self._never_written(source):
+            self._pinned("Evaluator", source, plan.evaluator.sha256)
         self._pinned("Base model", plan.model.uri + MODEL_LIST, plan.model.digest)
         for file in plan.model.files:
             self._pinned("Base model", plan.model.uri + file.name, file.sha256)
@@ -144,6 +174,8 @@ class Verification:
         wanted = {key.keyset for item in released for key in item.keys if key.name == "outputs"}
         if len(wanted) == 1:
             self._pinned("Output keyset is the released one", uri, wanted.pop())
+        elif self._cancelled and not wanted:
+            return  # cancelled before any key was released
         else:
             self._add("Output keyset is the released one", False, uri, "no single release")
 
@@ -202,6 +234,8 @@ class Verification:
 
     def _check_result(self, ours: list[Event], plan: Plan) -> None:
         uri = self._access.layout.result
+        if self._cancelled and self._access.get(uri) is None:
+            return
 
         def check() -> str:
             data = self._need(uri)
@@ -209,18 +243,37 @@ class Verification:
             return "" if data == wanted else f"expected {sha256(wanted)}, found {sha256(data)}"
 
         self._try("Result follows from the log", uri, check)
-        course = Course()
-        for event in ours:
-            course.hear(event.data)
         training = TrainingConfig.model_validate(plan.spec["spec"]["training"])
-        ended = course.finished
-        right = ended is not None and course.ending(training, ended) == ended
+        ended = self._course.finished
+        right = ended is not None and self._course.ending(training, ended) == ended
         self._add("Chosen checkpoint follows from plan and log", right, uri)
+
+    def _check_left_over(self, plan: Plan) -> None:
+        """What a cancelled run was about to log: keyset or next checkpoint, not pinned by the log.
+
+        Whoever resumes the run writes it again, and compares.
+        """
+        if not self._cancelled:
+            return
+        layout = self._access.layout
+        training = TrainingConfig.model_validate(plan.spec["spec"]["training"])
+        ahead = [step for step in checkpoint_steps(training) if step > self._course.checkpoint]
+        expected = {layout.keys}
+        for uri in plan.objects.writes.objects:
+            if ahead and uri.startswith(layout.checkpoint(ahead[0])):
+                expected.add(uri)
+        known = {check.object for check in self.checks}
+        there = {layout.folder + name for name in self._names()}
+        for uri in sorted(there & expected - known):
+            self._add("Left when the run was cancelled", True, uri, "no event of the log pins it")
+
+    def _names(self) -> list[str]:
+        return self._access.names(self._access.layout.folder)
 
     def _check_strays(self) -> None:
         folder = self._access.layout.folder
         known = {check.object for check in self.checks}
-        for name in self._access.names(folder):
+        for name in self._names():
             if folder + name not in known:
                 self._add("Nothing else in the run's folder", False, folder + name, "stray")
 

@@ -252,7 +252,7 @@ def test_a_record_of_another_version_is_reported(state, running, tmp_path):
 def test_a_pid_that_belongs_to_somebody_else_now_is_left_alone(tmp_path):
     other = subprocess.Popen(["/bin/sleep", "60"])
     try:
-        mine = stack_process._identify(other.pid)
+        mine = stack_process.identify(other.pid)
         old = msgspec.structs.replace(mine, start_ticks=mine.start_ticks - 1)
         rebooted = msgspec.structs.replace(mine, boot_id="another")
         for record in (old, rebooted):
