@@ -6,7 +6,15 @@ import logging
 
 import typer
 
-from pipeline import cli_evaluator, cli_export, cli_inspect, cli_runs, cli_setup
+from pipeline import (
+    cli_evaluator,
+    cli_export,
+    cli_inspect,
+    cli_launch,
+    cli_policy,
+    cli_runs,
+    cli_setup,
+)
 
 app = typer.Typer(
     name="strongroom",
@@ -15,9 +23,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Reinforcement fine-tuning on data that stays sealed in your own bucket.",
 )
-for part in (cli_setup, cli_runs, cli_inspect, cli_export):
+for part in (cli_setup, cli_runs, cli_inspect, cli_launch, cli_export):
     app.add_typer(part.app)
 app.add_typer(cli_evaluator.app, name="evaluator")
+app.add_typer(cli_policy.app, name="policy")
 
 
 def main() -> None:

@@ -15,7 +15,14 @@ import msgspec
 from msgspec import Meta
 
 from crypto.digests import Sha256, canonical, digest_of, sha256
-from policies.errors import BundleInUse, BundleMalformed, BundleMissing, SettingsMalformed
+from policies.errors import (
+    BundleInUse,
+    BundleMalformed,
+    BundleMissing,
+    BundleNotWritten,
+    SettingsInvalid,
+    SettingsMalformed,
+)
 
 MAX_FILE_BYTES = 1 << 20
 MAX_FILES = 256
@@ -94,6 +101,18 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(sorted(rule.id for rule in self.rules))
 
 
+def read_settings(file: Path) -> Settings:
+    """A customer's settings from a JSON file. Raises ``SettingsInvalid``."""
+    try:
+        return msgspec.json.decode(_bytes(file), type=Settings)
+    except (BundleMissing, BundleMalformed) as error:
+        raise SettingsInvalid(
+            place=error.place, expected=error.expected, actual=error.actual
+        ) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise SettingsInvalid(place=str(file), actual=str(error)) from None
+
+
 def read_bundle(folder: Path) -> Bundle:
     """Read a bundle. Raises ``BundleMissing``, ``BundleMalformed`` and ``SettingsMalformed``."""
     try:
@@ -138,12 +157,21 @@ def write_bundle(folder: Path, settings: Settings | dict[str, Any]) -> Bundle:
     """Write a customer's bundle: the shipped rules with their settings. Returns it as read back.
 
     The folder must be new, empty or an earlier bundle, whose rules are then replaced. Raises
-    ``SettingsMalformed`` and ``BundleInUse``.
+    ``SettingsMalformed``, ``BundleInUse`` and ``BundleNotWritten``.
     """
     try:
         checked = msgspec.convert(msgspec.to_builtins(settings), Settings)
     except msgspec.ValidationError as error:
         raise SettingsMalformed(place=str(folder), actual=str(error)) from None
+    try:
+        _write(folder, checked)
+    except OSError as error:
+        actual = error.strerror or type(error).__name__
+        raise BundleNotWritten(place=str(folder), actual=actual) from None
+    return read_bundle(folder)
+
+
+def _write(folder: Path, settings: Settings) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     present = list(folder.iterdir())
     foreign = [path for path in present if path.suffix != ".rego" and path.name not in _JSON]
@@ -151,13 +179,12 @@ def write_bundle(folder: Path, settings: Settings | dict[str, Any]) -> Bundle:
         raise BundleInUse(place=str(folder), actual=foreign[0].name)
     shipped = {path.name: path.read_bytes() for path in _SHIPPED.glob("*.rego")}
     shipped["manifest.json"] = (_SHIPPED / "manifest.json").read_bytes()
-    shipped["data.json"] = canonical({"settings": msgspec.to_builtins(checked)}) + b"\n"
+    shipped["data.json"] = canonical({"settings": msgspec.to_builtins(settings)}) + b"\n"
     for path in present:
         if path.name not in shipped:
             path.unlink()
     for name, content in shipped.items():
         (folder / name).write_bytes(content)
-    return read_bundle(folder)
 
 
 def _bytes(path: Path) -> bytes:

@@ -47,6 +47,22 @@ class BundleInUse(PolicyError):
     remedy = "Choose a new folder"
 
 
+class SettingsInvalid(PolicyError):
+    code = "SR-POLICY-006"
+    title = "the file holds no policy settings"
+    fault = Fault.INPUT
+    exit_code = Exit.BAD_INPUT
+    remedy = "Write one JSON object; docs/reference/policy.md lists every setting"
+
+
+class BundleNotWritten(PolicyError):
+    code = "SR-POLICY-007"
+    title = "the policy bundle cannot be written"
+    fault = Fault.INPUT
+    exit_code = Exit.BAD_INPUT
+    remedy = "Name a folder that this user can write to"
+
+
 class DenialList(ErrorList):
     """Every denial of a plan, as one error with the exit code of a denial."""
 

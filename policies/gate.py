@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from crypto.digests import Sha256
-from policies.bundle import Bundle, Rule, Settings, read_bundle, write_bundle
+from policies.bundle import Bundle, Rule, Settings, read_bundle, read_settings, write_bundle
 from policies.errors import AdmissionDenied, DenialList
 from policies.interpreter import Answer, Request, ask_apart
 
@@ -32,6 +32,7 @@ __all__ = [
     "evaluate",
     "explain",
     "read_bundle",
+    "read_settings",
     "write_bundle",
 ]
 
