@@ -1,4 +1,4 @@
-"""Runs without a terminal, on the real stack: submitted, killed, left alone, cancelled, gone on with.
+"""Runs without a terminal, on the real stack: submitted, killed, cancelled, gone on with.
 
 Three runs of one run file. The first is left in peace; whatever happens to the others, they have to
 end with its adapter, to the byte.
