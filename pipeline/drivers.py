@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -59,13 +60,14 @@ def seat(state: Path, run: str, role: Role) -> Iterator[None]:
     except OSError as error:
         raise StackFolderUnusable(place=str(path), actual=os.strerror(error.errno or 0)) from None
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RunBusy(place=run, actual=f"another {role} in {state}") from None
+        if not _lock(descriptor):
+            raise RunBusy(place=run, actual=f"another {role} in {state}")
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, msgspec.json.encode(identify(os.getpid())), 0)
-        yield
+        try:
+            yield
+        finally:
+            os.ftruncate(descriptor, 0)  # the process may live on, and do something else
     finally:
         os.close(descriptor)
 
@@ -117,6 +119,18 @@ def end(state: Path, run: str) -> None:
         process = driver(state, run, role)
         if process is not None:
             stop(role, process, place(state, run, "log"), patience_s=PATIENCE_S)
+
+
+def _lock(descriptor: int) -> bool:
+    """Whoever is just leaving lets go within moments; whoever drives a run does not."""
+    for _ in range(10):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(0.05)
+        else:
+            return True
+    return False
 
 
 def _keep(path: Path, found: Ending) -> None:

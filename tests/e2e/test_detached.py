@@ -245,3 +245,24 @@ def test_a_cancelled_run_verifies_and_can_be_gone_on_with(
     assert last.code == 0, last.out
     assert last.data["adapter_sha256"] == whole["adapter_sha256"]
     assert strongroom("verify", CANCELLED).code == 0
+
+
+def test_what_cannot_begin_is_told_to_whoever_waits(
+    strongroom: Any, small_job: Any, auditor: Any
+) -> None:
+    """A denial and a missing dataset: with the exit codes and places of a run in the foreground."""
+    unsafe = small_job.run_file("detached-unsafe", assurance="A0")
+    missing = small_job.run_file("detached-missing", train="s3://acme-data/datasets/none/")
+    for run, path in (("detached-denied", unsafe), ("detached-without", missing)):
+        assert strongroom("run", path, "--detach", "--id", run).data["state"] == "submitted"
+    denied = strongroom("wait", "detached-denied")
+    assert (denied.code, set(denied.codes)) == (3, {"SR-POLICY-001"})
+    assert denied.errors[0]["place"].startswith("detached-unsafe.yaml:")
+    row = row_of(strongroom, "detached-denied")
+    assert (row["state"], row["code"]) == ("denied", "SR-POLICY-001")
+    assert "assurance_is_enough" in row["reason"]
+    absent = strongroom("wait", "detached-without")
+    assert (absent.code, absent.codes) == (2, ["SR-RUN-205"])
+    row = row_of(strongroom, "detached-without")
+    assert (row["state"], row["code"], row["plan"]) == ("failed", "SR-RUN-205", None)
+    assert auditor.types("detached-without") == []

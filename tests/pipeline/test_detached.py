@@ -1,0 +1,198 @@
+"""Where a run stands and how waiting ends, from what the log and this machine's notes say."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from audit import event_types as events
+from errors import ErrorList, StrongroomError
+from pipeline import detached, drivers, inspection, registry
+from pipeline.course import Course
+from pipeline.process_errors import (
+    BrokerLost,
+    FactMissing,
+    RunCancelled,
+    RunEnded,
+    RunGoesOn,
+    RunInterrupted,
+    RunUnknown,
+)
+from pipeline.runfile import LoadedRun
+from policies.errors import AdmissionDenied
+
+RUN = "feedback-1"
+DIGEST = "sha256:" + "a" * 64
+Tell = Callable[..., None]
+
+
+@pytest.fixture
+def log(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What the log tells, instead of reading one."""
+    told = {"run": RUN, "state": "unknown", "step": 3, "steps": 6, "code": None, "reason": None}
+    monkeypatch.setattr(inspection, "run_status", lambda *_: dict(told))
+    monkeypatch.setattr(detached, "_SETTLE_S", 0.1)
+    return told
+
+
+@pytest.fixture
+def state(tmp_path: Path, load_example: Callable[..., LoadedRun], example: str) -> Path:
+    """A state folder that knows the run."""
+    registry.remember(tmp_path, RUN, load_example(example).spec, tmp_path / "run.yaml")
+    return tmp_path
+
+
+def failed_with(state: Path, error: StrongroomError) -> None:
+    with pytest.raises(type(error)), drivers.driving(state, RUN):
+        raise error
+
+
+@pytest.mark.parametrize(
+    ("logged", "driven", "shown"),
+    [
+        ("unknown", False, "unknown"),
+        ("unknown", True, "submitted"),
+        ("running", True, "running"),
+        ("running", False, "interrupted"),
+        ("failed", False, "failed"),
+        ("failed", True, "submitted"),
+        ("cancelled", False, "cancelled"),
+        ("cancelled", True, "submitted"),
+        ("denied", False, "denied"),
+        ("completed", False, "completed"),
+        ("completed", True, "completed"),
+    ],
+)
+def test_log_and_machine_together(logged, driven, shown, log, state):
+    log["state"] = logged
+    if driven:
+        with drivers.seat(state, RUN, "supervisor"):
+            row = detached.standing(state, RUN)
+    else:
+        row = detached.standing(state, RUN)
+    assert (row["state"], row["supervised"]) == (shown, driven)
+
+
+def test_a_foreground_run_is_driven_and_not_supervised(log, state):
+    log["state"] = "running"
+    with drivers.driving(state, RUN):
+        row = detached.standing(state, RUN)
+    assert (row["state"], row["supervised"]) == ("running", False)
+
+
+@pytest.mark.parametrize(("logged", "shown"), [("unknown", "failed"), ("running", "interrupted")])
+def test_what_failed_before_it_could_be_logged(logged, shown, log, state):
+    failed_with(state, FactMissing(place="s3://b/x"))
+    log["state"] = logged
+    row = detached.standing(state, RUN)
+    assert (row["state"], row["code"]) == (shown, "SR-RUN-205")
+    assert row["reason"].startswith("s3://b/x: ")
+
+
+def test_waiting_ends_as_the_run_did(log, state):
+    log["state"] = "completed"
+    assert detached.wait(state, RUN)["state"] == "completed"
+    log["state"] = "running"
+    with pytest.raises(RunInterrupted):
+        detached.wait(state, RUN)
+    error = ErrorList([FactMissing(place="a"), BrokerLost(place="b")])
+    failed_with(state, error)
+    log |= {"state": "failed", "code": "SR-RUN-205"}
+    with pytest.raises(ErrorList) as caught:
+        detached.wait(state, RUN)
+    assert str(caught.value) == str(error)
+
+
+def test_waiting_for_what_ended_elsewhere(log, state):
+    """The log names a code, and the code an error with its exit code."""
+    log |= {"state": "denied", "code": AdmissionDenied.code, "reason": "rule lease_lifetime"}
+    with pytest.raises(AdmissionDenied) as caught:
+        detached.wait(state, RUN)
+    assert (caught.value.place, caught.value.actual) == (RUN, "rule lease_lifetime")
+
+
+def test_a_cancelled_run_says_so_whatever_ended_before(log, state):
+    failed_with(state, BrokerLost())
+    log |= {"state": "cancelled", "reason": "after step 3"}
+    with pytest.raises(RunCancelled):
+        detached.wait(state, RUN)
+
+
+def test_waiting_has_a_limit(log, state):
+    began = time.monotonic()
+    with drivers.seat(state, RUN, "supervisor"), pytest.raises(RunGoesOn):
+        detached.wait(state, RUN, 0.2)
+    assert time.monotonic() - began < 5
+    log["state"] = "completed"
+    assert detached.wait(state, RUN, 0.0)
+
+
+def test_waiting_outlasts_a_change_of_drivers(log, state, monkeypatch):
+    """Between two controllers nobody drives the run for a moment; that is not its end."""
+    monkeypatch.setattr(detached, "_SETTLE_S", 3.0)
+    log["state"] = "running"
+    found: list[Any] = []
+    with drivers.seat(state, RUN, "supervisor"):
+        waiting = threading.Thread(target=lambda: found.append(detached.wait(state, RUN)))
+        waiting.start()
+        time.sleep(0.3)
+    time.sleep(0.6)
+    with drivers.seat(state, RUN, "supervisor"):
+        time.sleep(1.0)
+        log["state"] = "completed"
+    waiting.join(10)
+    assert [row["state"] for row in found] == ["completed"]
+
+
+@pytest.mark.parametrize("ended", ["completed", "failed", "denied"])
+def test_an_ended_run_is_not_cancelled(ended, log, state):
+    log["state"] = ended
+    with pytest.raises(RunEnded) as caught:
+        detached.cancel(state, RUN)
+    assert caught.value.actual == ended
+
+
+def test_a_cancelled_run_is_not_cancelled_twice(log, state):
+    log["state"] = "cancelled"
+    detached.cancel(state, RUN)
+
+
+@pytest.mark.parametrize("ask", [detached.standing, detached.wait, detached.cancel])
+def test_a_run_that_nobody_started_here(ask, tmp_path):
+    with pytest.raises(RunUnknown):
+        ask(tmp_path, RUN)
+
+
+def test_the_last_word_decides(log):
+    denied = events.RunDenied(plan=DIGEST, policy=DIGEST, denials=())
+    resumed = events.RunResumed(plan=DIGEST, step=2)
+    failed = events.RunFailed(code="SR-PROC-001", stage="train", step=3)
+    completed = events.RunCompleted(steps=6, seconds=1.0, adapter=DIGEST, manifest=DIGEST)
+    course = Course()
+    for event, state in (
+        (denied, "denied"),
+        (resumed, "running"),
+        (failed, "failed"),
+        (resumed, "running"),
+        (events.RunCancelled(step=3), "cancelled"),
+        (resumed, "running"),
+        (completed, "completed"),
+    ):
+        course.hear(event)
+        assert (course.state, course.last, course.plan) == (state, event, DIGEST)
+
+
+def test_positions_come_back_with_the_run(state, load_example, example):
+    loaded = load_example(example)
+    path = state / "run.yaml"
+    path.write_text(example)
+    found = registry.reload(state, RUN)
+    assert found.spec == loaded.spec
+    assert found.position("spec.access.0.ttl") == loaded.position("spec.access.0.ttl")
+    path.unlink()
+    assert registry.reload(state, RUN).position("spec.access.0.ttl") == "run.yaml:1:1"
