@@ -1,0 +1,55 @@
+# The buckets, keys and roles for runs like examples/feedback/run.yaml.
+# `broker_subject` is an output of modules/vault.
+
+terraform {
+  required_version = ">= 1.7.0"
+
+  required_providers {
+    aws = {
+      source  = "hashicorp/aws"
+      version = "~> 5.100"
+    }
+  }
+}
+
+provider "aws" {
+  region = var.region
+}
+
+variable "region" {
+  description = "Where the data stays."
+  type        = string
+  default     = "eu-central-1"
+}
+
+variable "broker_subject" {
+  description = "The broker's entity id, `subjects.broker` of modules/vault."
+  type        = string
+}
+
+module "strongroom" {
+  source = "../.."
+
+  data_bucket  = "acme-data"
+  audit_bucket = "acme-audit"
+
+  input_prefixes = [
+    "datasets/feedback/held-out/",
+    "datasets/feedback/train/",
+    "models/smollm2-135m-instruct/",
+  ]
+
+  issuer_url           = "https://bao.acme.example/v1/identity/oidc"
+  broker_subject       = var.broker_subject
+  audit_retention_days = 365
+}
+
+output "run_file" {
+  description = "Put this into the run file."
+  value       = module.strongroom.run_file
+}
+
+output "access" {
+  description = "The same as values."
+  value       = module.strongroom.access
+}

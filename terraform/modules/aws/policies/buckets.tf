@@ -1,0 +1,148 @@
+# Bucket policies. They only deny (but for log delivery): what is allowed stands in the roles.
+
+locals {
+  whole_bucket = { for bucket, arn in local.bucket_arns : bucket => [arn, "${arn}/*"] }
+
+  transport_statements = {
+    for bucket in keys(local.bucket_arns) : bucket => [
+      {
+        Sid       = "DenyWithoutTls"
+        Effect    = "Deny"
+        Principal = "*"
+        Action    = "s3:*"
+        Resource  = local.whole_bucket[bucket]
+        Condition = { Bool = { "aws:SecureTransport" = "false" } }
+      },
+      {
+        Sid       = "DenyOldTls"
+        Effect    = "Deny"
+        Principal = "*"
+        Action    = "s3:*"
+        Resource  = local.whole_bucket[bucket]
+        Condition = { NumericLessThan = { "s3:TlsVersion" = "1.2" } }
+      },
+    ]
+  }
+
+  # A request without an encryption header gets the bucket's own key; one with a header must name it.
+  encryption_statements = {
+    for bucket in ["data", "audit"] : bucket => [
+      {
+        Sid       = "DenyOtherEncryption"
+        Effect    = "Deny"
+        Principal = "*"
+        Action    = "s3:PutObject"
+        Resource  = ["${local.bucket_arns[bucket]}/*"]
+        Condition = {
+          Null            = { "s3:x-amz-server-side-encryption" = "false" }
+          StringNotEquals = { "s3:x-amz-server-side-encryption" = "aws:kms" }
+        }
+      },
+      {
+        Sid       = "DenyOtherKmsKey"
+        Effect    = "Deny"
+        Principal = "*"
+        Action    = "s3:PutObject"
+        Resource  = ["${local.bucket_arns[bucket]}/*"]
+        Condition = {
+          Null            = { "s3:x-amz-server-side-encryption-aws-kms-key-id" = "false" }
+          StringNotEquals = { "s3:x-amz-server-side-encryption-aws-kms-key-id" = var.key_arns[bucket] }
+        }
+      },
+      {
+        Sid       = "DenyKeysFromTheRequest"
+        Effect    = "Deny"
+        Principal = "*"
+        Action    = "s3:PutObject"
+        Resource  = ["${local.bucket_arns[bucket]}/*"]
+        Condition = { Null = { "s3:x-amz-server-side-encryption-customer-algorithm" = "false" } }
+      },
+    ]
+  }
+
+  # IAM has no "create": s3:PutObject also overwrites. Runs and the log always send If-None-Match, or
+  # If-Match for the log's one changing object, so a put without either comes from somebody else.
+  # Parts of a multipart upload create no object; its completion does.
+  conditional_statements = {
+    data = [{
+      Sid       = "DenyOverwritingRuns"
+      Effect    = "Deny"
+      Principal = "*"
+      Action    = "s3:PutObject"
+      Resource  = ["${local.bucket_arns.data}/${var.outputs_prefix}*"]
+      Condition = {
+        Bool = { "s3:ObjectCreationOperation" = "true" }
+        Null = { "s3:if-none-match" = "true" }
+      }
+    }]
+    audit = [
+      {
+        Sid       = "DenyOverwritingTheLog"
+        Effect    = "Deny"
+        Principal = "*"
+        Action    = "s3:PutObject"
+        Resource  = ["${local.bucket_arns.audit}/${var.audit_prefix}*"]
+        Condition = {
+          Bool = { "s3:ObjectCreationOperation" = "true" }
+          Null = { "s3:if-match" = "true", "s3:if-none-match" = "true" }
+        }
+      },
+      # Object Lock keeps versions; without this a delete marker could still hide one.
+      {
+        Sid       = "DenyRemoval"
+        Effect    = "Deny"
+        Principal = "*"
+        Action    = ["s3:BypassGovernanceRetention", "s3:DeleteObject", "s3:DeleteObjectVersion"]
+        Resource  = ["${local.bucket_arns.audit}/*"]
+      },
+    ]
+  }
+
+  network_statements = {
+    for bucket in ["data", "audit"] : bucket => [
+      for endpoints in [var.vpc_endpoint_ids] : {
+        Sid       = "DenyRolesFromOtherNetworks"
+        Effect    = "Deny"
+        Principal = "*"
+        Action    = "s3:*"
+        Resource  = local.whole_bucket[bucket]
+        Condition = {
+          ArnEquals       = { "aws:PrincipalArn" = values(local.role_arns) }
+          StringNotEquals = { "aws:SourceVpce" = endpoints }
+        }
+      } if length(endpoints) > 0
+    ]
+  }
+
+  delivery_statements = [
+    {
+      Sid       = "S3DeliversAccessLogs"
+      Effect    = "Allow"
+      Principal = { Service = "logging.s3.amazonaws.com" }
+      Action    = "s3:PutObject"
+      Resource  = ["${local.bucket_arns.logs}/s3/*"]
+      Condition = {
+        ArnEquals    = { "aws:SourceArn" = [local.bucket_arns.data, local.bucket_arns.audit] }
+        StringEquals = { "aws:SourceAccount" = var.account_id }
+      }
+    },
+    {
+      Sid       = "TrailLooksUpBucket"
+      Effect    = "Allow"
+      Principal = { Service = "cloudtrail.amazonaws.com" }
+      Action    = "s3:GetBucketAcl"
+      Resource  = [local.bucket_arns.logs]
+      Condition = { StringEquals = { "aws:SourceArn" = local.trail_arn } }
+    },
+    {
+      Sid       = "TrailDelivers"
+      Effect    = "Allow"
+      Principal = { Service = "cloudtrail.amazonaws.com" }
+      Action    = "s3:PutObject"
+      Resource  = ["${local.bucket_arns.logs}/cloudtrail/AWSLogs/${var.account_id}/*"]
+      Condition = {
+        StringEquals = { "aws:SourceArn" = local.trail_arn, "s3:x-amz-acl" = "bucket-owner-full-control" }
+      }
+    },
+  ]
+}
