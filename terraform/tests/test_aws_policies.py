@@ -1,0 +1,349 @@
+"""What modules/aws allows is what `strongroom plan` lists for a run, and nothing else.
+
+Two readings. Grants as sets: role by role, (action, resource, condition) must be the same as in the
+session policies of the plan's leases, with the run's folder widened to the outputs prefix. And
+requests: a matrix of them is decided by a small evaluator, once as the plan wants it and once as
+the documents say it. Widened documents must fail the same assertions.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from iam import Request, may
+
+ACCOUNT = "111122223333"
+S3 = "arn:aws:s3:::"
+OTHER_ACCOUNT_ROLE = "arn:aws:iam::999999999999:role/strongroom-runs"
+STRANGER = f"arn:aws:iam::{ACCOUNT}:role/strongroom-runs2"
+
+OBJECT_ACTIONS = (
+    "s3:GetObject",
+    "s3:PutObject",
+    "s3:AbortMultipartUpload",
+    "s3:ListMultipartUploadParts",
+    "s3:GetObjectVersion",
+    "s3:GetObjectAcl",
+    "s3:DeleteObject",
+    "s3:DeleteObjectVersion",
+    "s3:PutObjectAcl",
+    "s3:PutObjectTagging",
+    "s3:PutObjectRetention",
+    "s3:PutObjectLegalHold",
+    "s3:BypassGovernanceRetention",
+    "s3:RestoreObject",
+)
+BUCKET_ACTIONS = (
+    "s3:ListBucketVersions",
+    "s3:ListBucketMultipartUploads",
+    "s3:GetBucketLocation",
+    "s3:GetBucketObjectLockConfiguration",
+    "s3:GetBucketVersioning",
+    "s3:GetEncryptionConfiguration",
+    "s3:GetBucketPolicy",
+    "s3:PutBucketPolicy",
+    "s3:PutBucketVersioning",
+    "s3:PutBucketObjectLockConfiguration",
+    "s3:PutLifecycleConfiguration",
+    "s3:PutEncryptionConfiguration",
+    "s3:DeleteBucket",
+)
+KEY_ACTIONS = (
+    "kms:Decrypt",
+    "kms:GenerateDataKey",
+    "kms:GenerateDataKeyWithoutPlaintext",
+    "kms:Encrypt",
+    "kms:ReEncryptFrom",
+    "kms:ReEncryptTo",
+    "kms:CreateGrant",
+    "kms:PutKeyPolicy",
+    "kms:DisableKey",
+    "kms:ScheduleKeyDeletion",
+)
+KEYS = (
+    "datasets/feedback/train/manifest.json",
+    "datasets/feedback/train/shard-00000.sealed",
+    "datasets/feedback/held-out/manifest.json",
+    "datasets/feedback/trainer/manifest.json",
+    "datasets/feedback/train",
+    "datasets/private/manifest.json",
+    "models/smollm2-135m-instruct/model.safetensors",
+    "models/other/model.safetensors",
+    "evaluators/mine/manifest.json",
+    "runs/feedback-json-1/plan.json",
+    "runs/feedback-json-1/checkpoints/000060/adapter.sealed",
+    "runs/another-run/plan.json",
+    "runs-of-others/plan.json",
+    "strongroom/checkpoint",
+    "strongroom/tile/0/000",
+    "strongroom-2/checkpoint",
+    "top.txt",
+)
+LISTED = (None, "", "runs", "runs/", "datasets/", "datasets/feedback/train/", "models/", "strongroom/", "s")
+BUCKETS = ("acme-data", "acme-audit", "acme-data-logs", "somebody-elses")
+
+
+def grants(document: dict[str, Any]) -> set[tuple[str, str, str]]:
+    """Every (action, resource, listed prefix) that a document allows; it may not deny."""
+    found = set()
+    for statement in document["Statement"]:
+        assert statement["Effect"] == "Allow"
+        condition = statement.get("Condition", {})
+        assert condition == {} or list(condition) == ["StringLike"], condition
+        prefixes = condition.get("StringLike", {"s3:prefix": [""]})
+        assert list(prefixes) == ["s3:prefix"]
+        for action, resource, prefix in itertools.product(
+            statement["Action"], statement["Resource"], prefixes["s3:prefix"]
+        ):
+            found.add((action, resource, prefix))
+    return found
+
+
+def planned_grants(planned: dict[str, Any], role: str) -> set[tuple[str, str, str]]:
+    """What the plan's leases of a role hold together, over all runs."""
+    wanted = set()
+    for lease in planned["leases"]:
+        if lease["role"] == role:
+            wanted |= grants(lease["session_policy"])
+    own, every = f"runs/{planned['run']}/", "runs/"
+    return {(action, one.replace(own, every), other.replace(own, every)) for action, one, other in wanted}
+
+
+def exact(aws: dict[str, Any], planned: dict[str, Any]) -> None:
+    """Fails where a role holds more or less than the plan's leases."""
+    for name, role in aws["role_arns"].items():
+        wanted = planned_grants(planned, role)
+        assert wanted, f"no lease uses {role}"
+        held = grants(aws["role_policies"][name])
+        assert held == wanted, f"{name}: more {held - wanted}, less {wanted - held}"
+
+
+def requests_of(principal: str) -> Iterator[Request]:
+    """S3 requests as the product sends them (conditional puts), and many that it never sends."""
+    for bucket in BUCKETS:
+        for prefix in LISTED:
+            context = {} if prefix is None else {"s3:prefix": prefix}
+            yield Request(principal, "s3:ListBucket", f"{S3}{bucket}", context)
+        for action in BUCKET_ACTIONS:
+            yield Request(principal, action, f"{S3}{bucket}")
+        for action, key in itertools.product(OBJECT_ACTIONS, KEYS):
+            context = {"s3:ObjectCreationOperation": "true", "s3:if-none-match": "*"}
+            yield Request(principal, action, f"{S3}{bucket}/{key}", context if "Put" in action else {})
+
+
+def decisions(aws: dict[str, Any], planned: dict[str, Any]) -> None:
+    """Fails where a lease may do something else than its session policy says."""
+    for lease in planned["leases"]:
+        session = lease["session_policy"]
+        (name,) = [name for name, arn in aws["role_arns"].items() if arn == lease["role"]]
+        for request in requests_of(lease["role"]):
+            bucket = request.resource.removeprefix(S3).partition("/")[0]
+            of_bucket = aws["bucket_policies"].get(
+                {"acme-data": "data", "acme-audit": "audit", "acme-data-logs": "logs"}.get(bucket)
+            )
+            wanted = may(request, [session])
+            decided = may(request, [aws["role_policies"][name], session], of_bucket)
+            assert decided == wanted, f"{lease['purpose']}: {request} is {decided}, planned {wanted}"
+            if not wanted:
+                continue
+            assert "Delete" not in request.action
+            assert request.context.get("s3:prefix", "runs/x/") not in ("", "runs", "runs/", "s")
+        # Without its session policy a role reaches what any run may reach, and nothing more.
+        for request in requests_of(lease["role"]):
+            held = may(request, [aws["role_policies"][name]])
+            widest = {
+                (action, resource, prefix)
+                for action, resource, prefix in planned_grants(planned, lease["role"])
+            }
+            assert held == _covered(request, widest), f"{name}: {request} is {held}"
+
+
+def _covered(request: Request, held: set[tuple[str, str, str]]) -> bool:
+    def fits(pattern: str, text: str) -> bool:
+        if pattern.endswith("*"):
+            return text.startswith(pattern[:-1])
+        return text == pattern
+
+    listed = request.context.get("s3:prefix")
+    return any(
+        action == request.action
+        and fits(resource, request.resource)
+        and (prefix == "" or (listed is not None and fits(prefix, listed)))
+        for action, resource, prefix in held
+    )
+
+
+def key_decisions(aws: dict[str, Any], planned: dict[str, Any]) -> None:
+    """Fails where a key is usable for other objects, roles or ways than the plan's leases need."""
+    through_s3 = {"kms:ViaService": "s3.us-east-1.amazonaws.com", "kms:CallerAccount": ACCOUNT}
+    principals = (*aws["role_arns"].values(), STRANGER, OTHER_ACCOUNT_ROLE)
+    for key, principal, action in itertools.product(("data", "audit"), principals, KEY_ACTIONS):
+        policy = aws["key_policies"][key]
+        held = planned_grants(planned, principal)
+        for bucket, name in itertools.product(BUCKETS, KEYS):
+            arn = f"{S3}{bucket}/{name}"
+            request = Request(principal, action, "key", {**through_s3, "kms:EncryptionContext:aws:s3:arn": arn})
+            read = _covered(Request(principal, "s3:GetObject", arn), held)
+            create = _covered(Request(principal, "s3:PutObject", arn), held)
+            wanted = f"acme-{key}" == bucket and (
+                (action == "kms:Decrypt" and (read or create))
+                or (action == "kms:GenerateDataKey" and create)
+            )
+            assert may(request, [], policy) == wanted, f"{key}: {request}, planned {wanted}"
+            for lost in ("kms:ViaService", "kms:CallerAccount", "kms:EncryptionContext:aws:s3:arn"):
+                context = {name: value for name, value in request.context.items() if name != lost}
+                assert not may(Request(principal, action, "key", context), [], policy)
+
+
+def test_roles_hold_exactly_what_the_plan_lists(aws, planned):
+    exact(aws, planned)
+
+
+def test_leases_may_do_exactly_what_their_session_policies_say(aws, planned):
+    decisions(aws, planned)
+
+
+def test_keys_open_exactly_the_objects_that_the_plan_lists(aws, planned):
+    key_decisions(aws, planned)
+
+
+def test_every_planned_object_can_be_written(aws, planned):
+    (lease,) = [lease for lease in planned["leases"] if lease["purpose"] == "run-create"]
+    documents = [aws["role_policies"]["runs"], lease["session_policy"]]
+    context = {"s3:ObjectCreationOperation": "true", "s3:if-none-match": "*"}
+    for uri in planned["writes"]:
+        request = Request(lease["role"], "s3:PutObject", S3 + uri.removeprefix("s3://"), context)
+        assert may(request, documents, aws["bucket_policies"]["data"]), uri
+
+
+def test_the_access_of_a_run_file_is_the_output(aws, planned):
+    assert aws["access"] == planned["access"]
+    assert aws["uris"] == {"outputs": planned["outputs"], "audit": planned["audit"]}
+
+
+def _add(name: str, statement: dict[str, Any]) -> Callable[[dict[str, Any]], None]:
+    def widen(aws: dict[str, Any]) -> None:
+        aws["role_policies"][name]["Statement"].append({"Effect": "Allow", **statement})
+
+    return widen
+
+
+def _forget_list_condition(aws: dict[str, Any]) -> None:
+    for statement in aws["role_policies"]["inputs"]["Statement"]:
+        statement.pop("Condition", None)
+
+
+def _forget_create(aws: dict[str, Any]) -> None:
+    statements = aws["role_policies"]["runs"]["Statement"]
+    statements[:] = [s for s in statements if "s3:PutObject" not in s["Action"]]
+
+
+WIDENED = {
+    "delete": _add("runs", {"Action": ["s3:DeleteObject"], "Resource": [f"{S3}acme-data/runs/*"]}),
+    "another dataset": _add("inputs", {"Action": ["s3:GetObject"], "Resource": [f"{S3}acme-data/datasets/*"]}),
+    "the bucket's root": _forget_list_condition,
+    "write inputs": _add("inputs", {"Action": ["s3:PutObject"], "Resource": [f"{S3}acme-data/models/smollm2-135m-instruct/*"]}),
+    "a neighbour": _add("runs", {"Action": ["s3:GetObject"], "Resource": [f"{S3}acme-data/runs*"]}),
+    "another bucket": _add("audit", {"Action": ["s3:GetObject"], "Resource": [f"{S3}acme-data/*"]}),
+    "every action": _add("audit", {"Action": ["s3:*"], "Resource": [f"{S3}acme-audit/strongroom/*"]}),
+    "too little": _forget_create,
+}
+
+
+@pytest.mark.parametrize("widened", WIDENED)
+@pytest.mark.parametrize("check", [exact, decisions])
+def test_control_other_role_policies_are_noticed(aws, planned, widened, check):
+    other = copy.deepcopy(aws)
+    WIDENED[widened](other)
+    with pytest.raises(AssertionError):
+        check(other, planned)
+
+
+@pytest.mark.parametrize("lost", ["ArnEquals", "StringEquals", "StringLike", "Condition", "Action"])
+def test_control_other_key_policies_are_noticed(aws, planned, lost):
+    other = copy.deepcopy(aws)
+    for statement in other["key_policies"]["data"]["Statement"]:
+        if "Condition" not in statement:
+            continue
+        if lost == "Condition":
+            del statement["Condition"]
+        elif lost == "Action":
+            statement["Action"] = ["kms:*"]
+        else:
+            del statement["Condition"][lost]
+    with pytest.raises(AssertionError):
+        key_decisions(other, planned)
+
+
+PUT = {"s3:ObjectCreationOperation": "true", "s3:if-none-match": "*"}
+ENCRYPTION = "s3:x-amz-server-side-encryption"
+
+
+@pytest.mark.parametrize(
+    ("bucket", "key", "context", "passes"),
+    [
+        ("data", "runs/r/plan.json", PUT, True),
+        ("data", "runs/r/plan.json", {"s3:ObjectCreationOperation": "true"}, False),
+        ("data", "runs/r/part", {}, True),  # a part of a multipart upload
+        ("data", "datasets/d/shard", {"s3:ObjectCreationOperation": "true"}, True),
+        ("data", "runs/r/plan.json", PUT | {"aws:SecureTransport": "false"}, False),
+        ("data", "runs/r/plan.json", PUT | {"s3:TlsVersion": "1.1"}, False),
+        ("data", "runs/r/plan.json", PUT | {ENCRYPTION: "AES256"}, False),
+        ("data", "runs/r/plan.json", PUT | {ENCRYPTION: "aws:kms"}, True),
+        ("data", "runs/r/plan.json", PUT | {f"{ENCRYPTION}-aws-kms-key-id": "arn:aws:kms:us-east-1:111122223333:key/data"}, True),
+        ("data", "runs/r/plan.json", PUT | {f"{ENCRYPTION}-aws-kms-key-id": "arn:aws:kms:us-east-1:111122223333:key/audit"}, False),
+        ("data", "runs/r/plan.json", PUT | {f"{ENCRYPTION}-customer-algorithm": "AES256"}, False),
+        ("audit", "strongroom/tile/0/000", PUT, True),
+        ("audit", "strongroom/checkpoint", {"s3:ObjectCreationOperation": "true", "s3:if-match": "tag"}, True),
+        ("audit", "strongroom/checkpoint", {"s3:ObjectCreationOperation": "true"}, False),
+    ],
+)
+def test_bucket_policies_refuse_unsafe_puts_by_anybody(aws, bucket, key, context, passes):
+    """Asked by somebody whose own policy allows everything."""
+    everything = {"Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
+    request = Request(STRANGER, "s3:PutObject", f"{S3}acme-{bucket}/{key}", context)
+    assert may(request, [everything], aws["bucket_policies"][bucket]) is passes
+    assert may(request, [everything])
+
+
+def test_nobody_removes_from_the_audit_bucket(aws):
+    everything = {"Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
+    for action in ("s3:DeleteObject", "s3:DeleteObjectVersion", "s3:BypassGovernanceRetention"):
+        request = Request(STRANGER, action, f"{S3}acme-audit/strongroom/checkpoint")
+        assert not may(request, [everything], aws["bucket_policies"]["audit"])
+        assert may(request, [everything])
+
+
+def test_only_the_exact_audience_and_subject_assume_a_role(aws):
+    issuer = "bao.acme.example/v1/identity/oidc"
+    provider = f"arn:aws:iam::{ACCOUNT}:oidc-provider/{issuer}"
+    good = {f"{issuer}:aud": "strongroom", f"{issuer}:sub": "entity-of-the-broker"}
+    bad = (
+        {},
+        good | {f"{issuer}:aud": "elsewhere"},
+        good | {f"{issuer}:sub": "entity-of-the-owner"},
+        good | {f"{issuer}:sub": "entity-of-the-broker2"},
+        {f"{issuer}:sub": good[f"{issuer}:sub"]},
+        {f"{issuer}:aud": "strongroom"},
+    )
+    for policy in aws["trust_policies"].values():
+
+        def assumes(context: dict[str, str], who: str = provider, policy: Any = policy) -> bool:
+            return may(Request(who, "sts:AssumeRoleWithWebIdentity", "role", context), [], policy)
+
+        assert assumes(good)
+        assert not any(assumes(context) for context in bad)
+        assert not assumes(good, provider + "2")
+
+
+def test_administrators_of_keys_do_not_use_them(aws):
+    root = f"arn:aws:iam::{ACCOUNT}:root"
+    context = {"kms:ViaService": "s3.us-east-1.amazonaws.com", "kms:CallerAccount": ACCOUNT}
+    for key, action in itertools.product(("data", "audit"), KEY_ACTIONS[:7]):
+        assert not may(Request(root, action, "key", context), [], aws["key_policies"][key])
+    for key in ("data", "audit"):
+        assert may(Request(root, "kms:PutKeyPolicy", "key", context), [], aws["key_policies"][key])
