@@ -13,35 +13,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
 import terraform_cli  # noqa: E402
-
-MODULES = HERE.parent / "modules"
-
-AWS_EXAMPLE: dict[str, Any] = {
-    "account_id": "111122223333",
-    "region": "us-east-1",
-    "name": "strongroom",
-    "data_bucket": "acme-data",
-    "audit_bucket": "acme-audit",
-    "log_bucket": "acme-data-logs",
-    "input_prefixes": [
-        "datasets/feedback/held-out/",
-        "datasets/feedback/train/",
-        "models/smollm2-135m-instruct/",
-    ],
-    "outputs_prefix": "runs/",
-    "audit_prefix": "strongroom/",
-    "owner_prefixes": ["datasets/", "evaluators/", "models/"],
-    "issuer_url": "https://bao.acme.example/v1/identity/oidc",
-    "oidc_provider_arn": "arn:aws:iam::111122223333:oidc-provider/bao.acme.example/v1/identity/oidc",
-    "audience": "strongroom",
-    "broker_subject": "entity-of-the-broker",
-    "key_arns": {
-        "data": "arn:aws:kms:us-east-1:111122223333:key/data",
-        "audit": "arn:aws:kms:us-east-1:111122223333:key/audit",
-    },
-}
-"""The inputs of modules/aws/examples/basic, and what AWS would add to them."""
-
+from examples_values import AWS_EXAMPLE, MODULES  # noqa: E402
 
 @pytest.fixture(scope="session")
 def planned() -> dict[str, Any]:

@@ -1,0 +1,44 @@
+# Keys and identities for runs like examples/feedback/run.yaml. The provider takes address and token
+# from VAULT_ADDR and VAULT_TOKEN.
+
+terraform {
+  required_version = ">= 1.7.0"
+
+  required_providers {
+    vault = {
+      source  = "hashicorp/vault"
+      version = ">= 4.4.0, < 6.0.0"
+    }
+  }
+}
+
+provider "vault" {}
+
+module "strongroom" {
+  source = "../.."
+
+  address      = "https://bao.acme.example"
+  data_keys    = ["feedback"]
+  outputs_keys = ["feedback-outputs"]
+
+  bound_cidrs = {
+    broker   = ["10.0.1.0/24"]
+    releaser = ["10.0.2.0/24"]
+    sealer   = ["10.0.3.0/24"]
+  }
+}
+
+output "keys" {
+  description = "spec.keys of the run file."
+  value       = module.strongroom.keys["feedback/feedback-outputs"]
+}
+
+output "identity" {
+  description = "spec.identity of the run file."
+  value       = module.strongroom.identity
+}
+
+output "broker_subject" {
+  description = "For modules/aws or modules/gcp."
+  value       = module.strongroom.subjects.broker
+}

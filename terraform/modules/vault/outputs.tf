@@ -1,0 +1,24 @@
+output "keys" {
+  description = "Value of `spec.keys` in a run file, for each pair `<data key>/<outputs key>`. Add `releaser`, the address of the releaser's socket."
+  value       = module.policies.keys
+}
+
+output "identity" {
+  description = "Value of `spec.identity` in a run file. Add `credentials`, the path of the broker's AppRole file."
+  value       = { type = "openbao", addr = var.address, oidc_role = vault_identity_oidc_role.this["broker"].name }
+}
+
+output "issuer_url" {
+  description = "Issuer of identity tokens, for `issuer_url` of modules/aws and modules/gcp."
+  value       = "${var.address}/v1/identity/oidc"
+}
+
+output "subjects" {
+  description = "The `sub` of each identity's tokens, for `broker_subject` and `owner_subject` of modules/aws and modules/gcp."
+  value       = { for identity, entity in vault_identity_entity.this : identity => entity.id }
+}
+
+output "approle_role_ids" {
+  description = "Role id of each identity. Its secret id is made by hand, wrapped, on the machine that uses it."
+  value       = { for identity, role in vault_approle_auth_backend_role.this : identity => role.role_id }
+}

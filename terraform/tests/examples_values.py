@@ -1,0 +1,44 @@
+"""The inputs of the modules' examples, for the folders that Terraform evaluates without a provider."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+MODULES = Path(__file__).parents[1] / "modules"
+
+AWS_EXAMPLE: dict[str, Any] = {
+    "account_id": "111122223333",
+    "region": "us-east-1",
+    "name": "strongroom",
+    "data_bucket": "acme-data",
+    "audit_bucket": "acme-audit",
+    "log_bucket": "acme-data-logs",
+    "input_prefixes": [
+        "datasets/feedback/held-out/",
+        "datasets/feedback/train/",
+        "models/smollm2-135m-instruct/",
+    ],
+    "outputs_prefix": "runs/",
+    "audit_prefix": "strongroom/",
+    "owner_prefixes": ["datasets/", "evaluators/", "models/"],
+    "issuer_url": "https://bao.acme.example/v1/identity/oidc",
+    "oidc_provider_arn": "arn:aws:iam::111122223333:oidc-provider/bao.acme.example/v1/identity/oidc",
+    "audience": "strongroom",
+    "broker_subject": "entity-of-the-broker",
+    "key_arns": {
+        "data": "arn:aws:kms:us-east-1:111122223333:key/data",
+        "audit": "arn:aws:kms:us-east-1:111122223333:key/audit",
+    },
+}
+"""The inputs of modules/aws/examples/basic, and what AWS would add to them."""
+
+VAULT_EXAMPLE: dict[str, Any] = {
+    "transit_mount": "transit",
+    "data_keys": ["feedback"],
+    "outputs_keys": ["feedback-outputs"],
+    "audit_key": "audit-log",
+    "signer_key": "dataset-signer",
+    "broker_oidc_role": "broker",
+}
+"""The inputs of modules/vault/examples/basic; the OIDC role has the name that the plan uses."""
