@@ -42,3 +42,17 @@ VAULT_EXAMPLE: dict[str, Any] = {
     "broker_oidc_role": "broker",
 }
 """The inputs of modules/vault/examples/basic; the OIDC role has the name that the plan uses."""
+
+GCP_EXAMPLE: dict[str, Any] = {
+    "data_bucket": "acme-data",
+    "audit_bucket": "acme-audit",
+    "input_prefixes": AWS_EXAMPLE["input_prefixes"],
+    "outputs_prefix": "runs/",
+    "audit_prefix": "strongroom/",
+    "broker_subject": "entity-of-the-broker",
+    "service_accounts": {
+        account: f"strongroom-{account}@acme-ml.iam.gserviceaccount.com"
+        for account in ("inputs", "runs", "audit")
+    },
+}
+"""The inputs of modules/gcp/examples/basic, and what Google would add to them."""

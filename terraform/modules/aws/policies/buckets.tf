@@ -8,7 +8,7 @@ locals {
       {
         Sid       = "DenyWithoutTls"
         Effect    = "Deny"
-        Principal = "*"
+        Principal = { AWS = "*" }
         Action    = "s3:*"
         Resource  = local.whole_bucket[bucket]
         Condition = { Bool = { "aws:SecureTransport" = "false" } }
@@ -16,7 +16,7 @@ locals {
       {
         Sid       = "DenyOldTls"
         Effect    = "Deny"
-        Principal = "*"
+        Principal = { AWS = "*" }
         Action    = "s3:*"
         Resource  = local.whole_bucket[bucket]
         Condition = { NumericLessThan = { "s3:TlsVersion" = "1.2" } }
@@ -30,7 +30,7 @@ locals {
       {
         Sid       = "DenyOtherEncryption"
         Effect    = "Deny"
-        Principal = "*"
+        Principal = { AWS = "*" }
         Action    = "s3:PutObject"
         Resource  = ["${local.bucket_arns[bucket]}/*"]
         Condition = {
@@ -41,7 +41,7 @@ locals {
       {
         Sid       = "DenyOtherKmsKey"
         Effect    = "Deny"
-        Principal = "*"
+        Principal = { AWS = "*" }
         Action    = "s3:PutObject"
         Resource  = ["${local.bucket_arns[bucket]}/*"]
         Condition = {
@@ -52,7 +52,7 @@ locals {
       {
         Sid       = "DenyKeysFromTheRequest"
         Effect    = "Deny"
-        Principal = "*"
+        Principal = { AWS = "*" }
         Action    = "s3:PutObject"
         Resource  = ["${local.bucket_arns[bucket]}/*"]
         Condition = { Null = { "s3:x-amz-server-side-encryption-customer-algorithm" = "false" } }
@@ -67,7 +67,7 @@ locals {
     data = [{
       Sid       = "DenyOverwritingRuns"
       Effect    = "Deny"
-      Principal = "*"
+      Principal = { AWS = "*" }
       Action    = "s3:PutObject"
       Resource  = ["${local.bucket_arns.data}/${var.outputs_prefix}*"]
       Condition = {
@@ -79,7 +79,7 @@ locals {
       {
         Sid       = "DenyOverwritingTheLog"
         Effect    = "Deny"
-        Principal = "*"
+        Principal = { AWS = "*" }
         Action    = "s3:PutObject"
         Resource  = ["${local.bucket_arns.audit}/${var.audit_prefix}*"]
         Condition = {
@@ -91,7 +91,7 @@ locals {
       {
         Sid       = "DenyRemoval"
         Effect    = "Deny"
-        Principal = "*"
+        Principal = { AWS = "*" }
         Action    = ["s3:BypassGovernanceRetention", "s3:DeleteObject", "s3:DeleteObjectVersion"]
         Resource  = ["${local.bucket_arns.audit}/*"]
       },
@@ -103,7 +103,7 @@ locals {
       for endpoints in [var.vpc_endpoint_ids] : {
         Sid       = "DenyRolesFromOtherNetworks"
         Effect    = "Deny"
-        Principal = "*"
+        Principal = { AWS = "*" }
         Action    = "s3:*"
         Resource  = local.whole_bucket[bucket]
         Condition = {
@@ -114,18 +114,19 @@ locals {
     ]
   }
 
-  delivery_statements = [
-    {
-      Sid       = "S3DeliversAccessLogs"
+  delivery_statements = concat([
+    for bucket in ["data", "audit"] : {
+      Sid       = "S3DeliversAccessLogsOf${title(bucket)}"
       Effect    = "Allow"
       Principal = { Service = "logging.s3.amazonaws.com" }
       Action    = "s3:PutObject"
-      Resource  = ["${local.bucket_arns.logs}/s3/*"]
+      Resource  = "${local.bucket_arns.logs}/s3/${bucket}/*"
       Condition = {
-        ArnEquals    = { "aws:SourceArn" = [local.bucket_arns.data, local.bucket_arns.audit] }
+        ArnEquals    = { "aws:SourceArn" = local.bucket_arns[bucket] }
         StringEquals = { "aws:SourceAccount" = var.account_id }
       }
-    },
+    }
+    ], [
     {
       Sid       = "TrailLooksUpBucket"
       Effect    = "Allow"
@@ -144,5 +145,5 @@ locals {
         StringEquals = { "aws:SourceArn" = local.trail_arn, "s3:x-amz-acl" = "bucket-owner-full-control" }
       }
     },
-  ]
+  ])
 }

@@ -1,0 +1,200 @@
+"""modules/aws with the real hashicorp/aws provider: made, read back, and destroyed, on moto.
+
+moto has AWS's shapes and enforces almost none of its rules, so this shows that the provider takes
+every argument and that the result holds together; what the policies mean is shown elsewhere.
+Skipped where the provider's plugin is in no mirror (see terraform/README.md).
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from examples_values import AWS_EXAMPLE, MODULES
+from terraform_cli import Terraform, aws_plugins
+
+boto3 = pytest.importorskip("boto3", reason="boto3 is not installed")
+pytest.importorskip("moto.server", reason="moto[server] is not installed")
+
+PLUGINS = aws_plugins()
+pytestmark = [
+    pytest.mark.skipif(
+        PLUGINS is None,
+        reason="no plugin mirror with hashicorp/aws 5.100 or newer; set TF_PLUGIN_MIRROR",
+    ),
+    pytest.mark.timeout(600),
+]
+
+OVERRIDE = """
+provider "aws" {
+  region                      = "us-east-1"
+  access_key                  = "moto"
+  secret_key                  = "moto"
+  skip_credentials_validation = true
+  skip_metadata_api_check     = true
+  skip_requesting_account_id  = true
+  s3_use_path_style           = true
+
+  endpoints {
+ENDPOINTS
+  }
+}
+"""
+SERVICES = ("cloudtrail", "iam", "kms", "s3", "sts")
+ACCOUNT = "123456789012"
+
+
+@pytest.fixture(scope="module")
+def moto() -> Iterator[str]:
+    """moto's server on loopback."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = subprocess.Popen(
+        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(300):
+            assert server.poll() is None, "moto ended at its start"
+            try:
+                urllib.request.urlopen(f"{url}/moto-api/", timeout=2).close()
+                break
+            except (urllib.error.URLError, OSError):
+                time.sleep(0.1)
+        yield url
+    finally:
+        server.kill()
+        server.wait()
+
+
+@pytest.fixture(scope="module")
+def applied(moto, tmp_path_factory) -> Iterator[tuple[dict[str, Any], str]]:
+    """The outputs of examples/basic as applied, and where it was applied. Destroyed at the end."""
+    tree = tmp_path_factory.mktemp("tree")
+    shutil.copytree(MODULES / "aws", tree / "aws", ignore=shutil.ignore_patterns(".terraform*"))
+    example = tree / "aws" / "examples" / "basic"
+    endpoints = "\n".join(f'    {service} = "{moto}"' for service in SERVICES)
+    (example / "moto_override.tf").write_text(OVERRIDE.replace("ENDPOINTS", endpoints))
+    terraform = Terraform(example, tmp_path_factory.mktemp("data"), PLUGINS)
+    variables = ["-var=broker_subject=entity-of-the-broker", "-var=region=us-east-1"]
+    terraform("init", "-no-color")
+    terraform("apply", "-no-color", "-auto-approve", *variables)
+    code, again = terraform.run("plan", "-no-color", "-detailed-exitcode", *variables)
+    assert code == 0, f"a second plan is not empty:\n{again}"
+    state = json.loads((example / "terraform.tfstate").read_text())
+    yield {name: output["value"] for name, output in state["outputs"].items()}, moto
+    terraform("destroy", "-no-color", "-auto-approve", *variables)
+    s3 = client(moto, "s3")
+    assert s3.list_buckets()["Buckets"] == []
+    assert client(moto, "iam").list_roles()["Roles"] == []
+
+
+def client(moto: str, service: str) -> Any:
+    """A client of moto's server."""
+    return boto3.client(
+        service,
+        endpoint_url=moto,
+        region_name="us-east-1",
+        aws_access_key_id="moto",
+        aws_secret_access_key="moto",
+    )
+
+
+def test_the_run_file_s_access_is_the_plan_s(applied, planned):
+    outputs, _ = applied
+    wanted = json.loads(json.dumps(planned["access"]).replace("111122223333", ACCOUNT))
+    assert outputs["access"] == wanted
+
+
+def test_buckets_are_as_the_admission_policy_wants_them(applied):
+    _, moto = applied
+    s3 = client(moto, "s3")
+    for bucket in ("acme-data", "acme-audit", "acme-data-logs"):
+        assert s3.get_bucket_versioning(Bucket=bucket)["Status"] == "Enabled"
+        block = s3.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"]
+        assert set(block.values()) == {True}
+        (rule,) = s3.get_bucket_ownership_controls(Bucket=bucket)["OwnershipControls"]["Rules"]
+        assert rule["ObjectOwnership"] == "BucketOwnerEnforced"
+        rules = s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]
+        assert any("AbortIncompleteMultipartUpload" in rule for rule in rules)
+    lock = s3.get_object_lock_configuration(Bucket="acme-audit")["ObjectLockConfiguration"]
+    assert lock["ObjectLockEnabled"] == "Enabled"
+    assert lock["Rule"]["DefaultRetention"] == {"Mode": "COMPLIANCE", "Days": 365}
+    for bucket in ("acme-data", "acme-audit"):
+        answer = s3.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"]
+        default = answer["Rules"][0]["ApplyServerSideEncryptionByDefault"]
+        assert default["SSEAlgorithm"] == "aws:kms"
+        assert default["KMSMasterKeyID"].startswith("arn:aws:kms:")
+        assert not answer["Rules"][0].get("BucketKeyEnabled")
+        logging = s3.get_bucket_logging(Bucket=bucket)["LoggingEnabled"]
+        assert logging["TargetBucket"] == "acme-data-logs"
+
+
+def test_policies_are_the_ones_that_were_compared(applied, aws):
+    """Role, trust, bucket and key policies on the server are those of ./policies."""
+    _, moto = applied
+    iam, s3, kms = (client(moto, service) for service in ("iam", "s3", "kms"))
+
+    def same(found: Any, wanted: Any) -> bool:
+        text = json.dumps(wanted).replace(AWS_EXAMPLE["account_id"], ACCOUNT)
+        for key, arn in kms_arns.items():
+            text = text.replace(f"arn:aws:kms:us-east-1:{ACCOUNT}:key/{key}", arn)
+        found = json.loads(found) if isinstance(found, str) else found
+        return bool(found == json.loads(text))
+
+    aliases = {a["AliasName"]: a.get("TargetKeyId") for a in kms.list_aliases()["Aliases"]}
+    kms_arns = {
+        key: f"arn:aws:kms:us-east-1:{ACCOUNT}:key/{aliases[f'alias/strongroom-{key}']}"
+        for key in ("data", "audit")
+    }
+    roles = {role["RoleName"]: role for role in iam.list_roles()["Roles"]}
+    assert set(roles) == {"strongroom-inputs", "strongroom-runs", "strongroom-audit"}
+    for role, name in aws["role_names"].items():
+        assert iam.list_role_policies(RoleName=name)["PolicyNames"] == ["strongroom"]
+        assert iam.list_attached_role_policies(RoleName=name)["AttachedPolicies"] == []
+        found = iam.get_role_policy(RoleName=name, PolicyName="strongroom")["PolicyDocument"]
+        assert same(found, aws["role_policies"][role])
+        assert same(roles[name]["AssumeRolePolicyDocument"], aws["trust_policies"][role])
+        assert roles[name]["MaxSessionDuration"] == 3600
+    for bucket in ("data", "audit"):
+        found = s3.get_bucket_policy(Bucket=f"acme-{bucket}")["Policy"]
+        assert same(found, aws["bucket_policies"][bucket])
+        found = kms.get_key_policy(KeyId=kms_arns[bucket], PolicyName="default")["Policy"]
+        assert same(found, aws["key_policies"][bucket])
+        assert kms.get_key_rotation_status(KeyId=kms_arns[bucket])["KeyRotationEnabled"]
+
+
+def test_a_token_gets_a_session_of_a_role(applied):
+    """The request that a lease makes (moto does not look at token or session policy)."""
+    outputs, moto = applied
+    answer = client(moto, "sts").assume_role_with_web_identity(
+        RoleArn=outputs["access"][1]["role"],
+        RoleSessionName="strongroom-feedback-json-1",
+        WebIdentityToken="e30.e30.e30",
+        DurationSeconds=900,
+    )
+    assert answer["AssumedRoleUser"]["Arn"].startswith(f"arn:aws:sts::{ACCOUNT}:assumed-role/strongroom-runs/")
+
+
+def test_the_trail_records_objects_of_both_buckets(applied):
+    _, moto = applied
+    trail = client(moto, "cloudtrail")
+    (found,) = trail.describe_trails()["trailList"]
+    assert found["LogFileValidationEnabled"]
+    assert found["IsMultiRegionTrail"]
+    selectors = trail.get_event_selectors(TrailName="strongroom")["AdvancedEventSelectors"]
+    starts = [f["StartsWith"] for s in selectors for f in s["FieldSelectors"] if f["Field"] == "resources.ARN"]
+    assert starts == [["arn:aws:s3:::acme-data/", "arn:aws:s3:::acme-audit/"]]
