@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-import re
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -23,17 +23,14 @@ def tables(module: Path) -> str:
     outputs = _blocks(module / "outputs.tf", "output")
     (terraform,) = hcl2.loads((module / "versions.tf").read_text())["terraform"]
     (providers,) = terraform["required_providers"]
-    versions = [f"Terraform or OpenTofu `{_text(terraform['required_version'])}`"]
-    versions += [
-        f"`{_text(provider['source'])}` `{_text(provider['version'])}`"
-        for name, provider in providers.items()
-        if not name.startswith("__")
-    ]
+    versions = [f"Terraform or OpenTofu `{terraform['required_version'][0]}`"]
+    for (provider,) in providers.values():
+        versions.append(f"`{provider['source']}` `{provider['version']}`")
     lines = [f"Needs {', '.join(versions)}.", ""]
     lines += ["| input | type | default | what it is |", "|---|---|---|---|"]
     for name, body in inputs.items():
-        default = f"`{_value(body['default'])}`" if "default" in body else "required"
-        lines.append(f"| `{name}` | {_type(body['type'])} | {default} | {_cell(body)} |")
+        default = f"`{_value(body['default'][0])}`" if "default" in body else "required"
+        lines.append(f"| `{name}` | {_type(body['type'][0])} | {default} | {_cell(body)} |")
     lines += ["", "| output | what it is |", "|---|---|"]
     lines += [f"| `{name}` | {_cell(body)} |" for name, body in outputs.items()]
     return "\n".join(lines)
@@ -59,29 +56,23 @@ def stale() -> list[Path]:
 
 
 def _blocks(path: Path, kind: str) -> dict[str, dict[str, Any]]:
-    blocks = hcl2.loads(path.read_text())[kind]
-    return {_text(name): body for block in blocks for name, body in block.items() if name[:2] != "__"}
-
-
-def _text(value: object) -> str:
-    return str(value).removeprefix('"').removesuffix('"')
+    """Blocks by their label. This parser puts each attribute's value into a list of one."""
+    return {name: body for block in hcl2.loads(path.read_text())[kind] for name, body in block.items()}
 
 
 def _cell(body: dict[str, Any]) -> str:
-    return _text(body["description"]).replace("|", "\\|")
+    return str(body["description"][0]).replace("|", "\\|")
 
 
 def _type(value: object) -> str:
-    text = re.sub(r"\s+", " ", str(value)).removeprefix("${").removesuffix("}")
+    text = str(value).removeprefix("${").removesuffix("}")
     return "object" if text.startswith("object") else f"`{text}`"
 
 
 def _value(value: object) -> str:
-    if isinstance(value, list):
-        return "[" + ", ".join(_value(item) for item in value) + "]"
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{key} = {_value(item)}" for key, item in value.items()) + "}"
-    return {"True": "true", "False": "false", "None": "null"}.get(str(value), str(value))
+    if value is None or value == "null":
+        return "null"
+    return json.dumps(value)
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ resource "google_kms_crypto_key" "this" {
   name            = each.value
   key_ring        = google_kms_key_ring.this.id
   purpose         = "ENCRYPT_DECRYPT"
-  rotation_period = "${var.key_rotation_days * 86400}s"
+  rotation_period = "7776000s" # 90 days
   labels          = var.labels
 
   lifecycle {

@@ -157,18 +157,6 @@ variable "lock_audit_retention" {
   nullable    = false
 }
 
-variable "key_rotation_days" {
-  description = "Days after which keys get a new version, 1 to 365."
-  type        = number
-  default     = 90
-  nullable    = false
-
-  validation {
-    condition     = var.key_rotation_days >= 1 && var.key_rotation_days <= 365 && floor(var.key_rotation_days) == var.key_rotation_days
-    error_message = "key_rotation_days must be a whole number from 1 to 365."
-  }
-}
-
 variable "abort_uploads_after_days" {
   description = "Days after which parts of an unfinished upload are removed, 1 to 30."
   type        = number

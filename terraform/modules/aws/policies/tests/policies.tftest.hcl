@@ -1,0 +1,91 @@
+# Needs no provider. What the policies allow is compared with a plan in terraform/tests.
+
+variables {
+  account_id        = "111122223333"
+  region            = "eu-central-1"
+  name              = "strongroom"
+  data_bucket       = "acme-data"
+  audit_bucket      = "acme-audit"
+  log_bucket        = "acme-data-logs"
+  input_prefixes    = ["datasets/feedback/train/"]
+  outputs_prefix    = "runs/"
+  audit_prefix      = "strongroom/"
+  owner_prefixes    = ["datasets/"]
+  issuer_url        = "https://bao.acme.example/v1/identity/oidc"
+  oidc_provider_arn = "arn:aws:iam::111122223333:oidc-provider/bao.acme.example/v1/identity/oidc"
+  audience          = "strongroom"
+  broker_subject    = "entity-of-the-broker"
+  key_arns          = { data = "arn:aws:kms:eu-central-1:111122223333:key/data", audit = "arn:aws:kms:eu-central-1:111122223333:key/audit" }
+}
+
+run "no_owner_and_no_network_by_default" {
+  command = plan
+
+  assert {
+    condition     = join(" ", sort(keys(output.role_arns))) == "audit inputs runs"
+    error_message = "without owner_subject there are three roles"
+  }
+
+  assert {
+    condition     = alltrue([for bucket in ["data", "audit"] : !strcontains(output.bucket_policies[bucket], "aws:SourceVpce")])
+    error_message = "without vpc_endpoint_ids there is no condition on the network"
+  }
+}
+
+run "owner_has_a_role_of_their_own" {
+  command = plan
+
+  variables {
+    owner_subject = "entity-of-the-owner"
+  }
+
+  assert {
+    condition     = jsondecode(output.trust_policies.owner).Statement[0].Condition.StringEquals["bao.acme.example/v1/identity/oidc:sub"] == "entity-of-the-owner"
+    error_message = "only the owner assumes the owner's role"
+  }
+
+  assert {
+    condition     = !strcontains(output.role_policies.owner, "runs/") && !strcontains(output.role_policies.owner, "Delete")
+    error_message = "the owner neither reaches runs nor deletes"
+  }
+}
+
+run "network_is_asked_of_every_role" {
+  command = plan
+
+  variables {
+    vpc_endpoint_ids = ["vpce-0123456789abcdef0"]
+  }
+
+  assert {
+    condition = alltrue([
+      for bucket in ["data", "audit"] : anytrue([
+        for statement in jsondecode(output.bucket_policies[bucket]).Statement :
+        statement.Sid == "DenyRolesFromOtherNetworks" && statement.Effect == "Deny" &&
+        statement.Condition.StringNotEquals["aws:SourceVpce"] == ["vpce-0123456789abcdef0"] &&
+        length(statement.Condition.ArnEquals["aws:PrincipalArn"]) == 3
+      ])
+    ])
+    error_message = "each bucket denies every role from other networks"
+  }
+}
+
+run "log_has_a_bucket_of_its_own" {
+  command = plan
+
+  variables {
+    audit_bucket = "acme-data"
+  }
+
+  expect_failures = [output.access]
+}
+
+run "inputs_lie_apart_from_outputs" {
+  command = plan
+
+  variables {
+    input_prefixes = ["runs/earlier/"]
+  }
+
+  expect_failures = [output.access]
+}
