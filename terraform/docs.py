@@ -1,7 +1,7 @@
 """Writes each module's table of inputs and outputs between the markers of its README.
 
-    python terraform/docs.py            write
-    python terraform/docs.py --check    exit with 1 where a README is not what the code says
+python terraform/docs.py            write
+python terraform/docs.py --check    exit with 1 where a README is not what the code says
 """
 
 from __future__ import annotations
@@ -57,7 +57,9 @@ def stale() -> list[Path]:
 
 def _blocks(path: Path, kind: str) -> dict[str, dict[str, Any]]:
     """Blocks by their label. This parser puts each attribute's value into a list of one."""
-    return {name: body for block in hcl2.loads(path.read_text())[kind] for name, body in block.items()}
+    return {
+        name: body for block in hcl2.loads(path.read_text())[kind] for name, body in block.items()
+    }
 
 
 def _cell(body: dict[str, Any]) -> str:

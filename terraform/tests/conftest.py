@@ -15,6 +15,7 @@ sys.path.insert(0, str(HERE))
 import terraform_cli  # noqa: E402
 from examples_values import AWS_EXAMPLE, MODULES  # noqa: E402
 
+
 @pytest.fixture(scope="session")
 def planned() -> dict[str, Any]:
     """What `strongroom plan` lists for a run of examples/feedback/run.yaml."""

@@ -1,4 +1,4 @@
-"""The inputs of the modules' examples, for the folders that Terraform evaluates without a provider."""
+"""The inputs of the modules' examples, for the folders that need no provider."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 MODULES = Path(__file__).parents[1] / "modules"
+
+_ISSUER = "bao.acme.example/v1/identity/oidc"
 
 AWS_EXAMPLE: dict[str, Any] = {
     "account_id": "111122223333",
@@ -22,8 +24,8 @@ AWS_EXAMPLE: dict[str, Any] = {
     "outputs_prefix": "runs/",
     "audit_prefix": "strongroom/",
     "owner_prefixes": ["datasets/", "evaluators/", "models/"],
-    "issuer_url": "https://bao.acme.example/v1/identity/oidc",
-    "oidc_provider_arn": "arn:aws:iam::111122223333:oidc-provider/bao.acme.example/v1/identity/oidc",
+    "issuer_url": f"https://{_ISSUER}",
+    "oidc_provider_arn": f"arn:aws:iam::111122223333:oidc-provider/{_ISSUER}",
     "audience": "strongroom",
     "broker_subject": "entity-of-the-broker",
     "key_arns": {

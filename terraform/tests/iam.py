@@ -55,7 +55,9 @@ def _applies(statement: Mapping[str, Any], request: Request) -> bool:
     assert set(statement) <= known, f"elements not known here: {set(statement) - known}"
     if "Principal" in statement and not _is_named(statement["Principal"], request.principal):
         return False
-    if not any(_like(action.lower(), request.action.lower()) for action in _list(statement["Action"])):
+    if not any(
+        _like(action.lower(), request.action.lower()) for action in _list(statement["Action"])
+    ):
         return False
     resources = _list(statement.get("Resource", "*"))
     if not any(_like(pattern, request.resource) for pattern in resources):
@@ -71,7 +73,9 @@ def _is_named(principal: object, arn: str) -> bool:
     if principal == "*":
         return True
     assert isinstance(principal, Mapping)
-    named = [name for kind in ("AWS", "Service", "Federated") for name in _list(principal.get(kind, []))]
+    named = [
+        name for kind in ("AWS", "Service", "Federated") for name in _list(principal.get(kind, []))
+    ]
     return arn in named or (principal.get("AWS") == "*" and arn.startswith("arn:"))
 
 

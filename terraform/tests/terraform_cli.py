@@ -106,4 +106,5 @@ def _configuration(plugins: Path | None) -> str:
     """No registry is asked: what is not in the mirror is not there."""
     if plugins is None:
         return ""
-    return f"provider_installation {{\n  filesystem_mirror {{ path = {json.dumps(str(plugins))} }}\n}}\n"
+    mirror = f"filesystem_mirror {{ path = {json.dumps(str(plugins))} }}"
+    return f"provider_installation {{\n  {mirror}\n}}\n"

@@ -16,7 +16,6 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -200,7 +199,9 @@ def test_a_token_gets_a_session_of_a_role(applied):
         WebIdentityToken="e30.e30.e30",
         DurationSeconds=900,
     )
-    assert answer["AssumedRoleUser"]["Arn"].startswith(f"arn:aws:sts::{ACCOUNT}:assumed-role/strongroom-runs/")
+    assert answer["AssumedRoleUser"]["Arn"].startswith(
+        f"arn:aws:sts::{ACCOUNT}:assumed-role/strongroom-runs/"
+    )
 
 
 def test_the_trail_records_objects_of_both_buckets(applied):
@@ -210,5 +211,10 @@ def test_the_trail_records_objects_of_both_buckets(applied):
     assert found["LogFileValidationEnabled"]
     assert found["IsMultiRegionTrail"]
     selectors = trail.get_event_selectors(TrailName="strongroom")["AdvancedEventSelectors"]
-    starts = [f["StartsWith"] for s in selectors for f in s["FieldSelectors"] if f["Field"] == "resources.ARN"]
+    starts = [
+        f["StartsWith"]
+        for s in selectors
+        for f in s["FieldSelectors"]
+        if f["Field"] == "resources.ARN"
+    ]
     assert starts == [["arn:aws:s3:::acme-data/", "arn:aws:s3:::acme-audit/"]]

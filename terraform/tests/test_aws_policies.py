@@ -83,7 +83,17 @@ KEYS = (
     "strongroom-2/checkpoint",
     "top.txt",
 )
-LISTED = (None, "", "runs", "runs/", "datasets/", "datasets/feedback/train/", "models/", "strongroom/", "s")
+LISTED = (
+    None,
+    "",
+    "runs",
+    "runs/",
+    "datasets/",
+    "datasets/feedback/train/",
+    "models/",
+    "strongroom/",
+    "s",
+)
 BUCKETS = ("acme-data", "acme-audit", "acme-data-logs", "somebody-elses")
 
 
@@ -110,7 +120,10 @@ def planned_grants(planned: dict[str, Any], role: str) -> set[tuple[str, str, st
         if lease["role"] == role:
             wanted |= grants(lease["session_policy"])
     own, every = f"runs/{planned['run']}/", "runs/"
-    return {(action, one.replace(own, every), other.replace(own, every)) for action, one, other in wanted}
+    return {
+        (action, one.replace(own, every), other.replace(own, every))
+        for action, one, other in wanted
+    }
 
 
 def exact(aws: dict[str, Any], planned: dict[str, Any]) -> None:
@@ -132,7 +145,9 @@ def requests_of(principal: str) -> Iterator[Request]:
             yield Request(principal, action, f"{S3}{bucket}")
         for action, key in itertools.product(OBJECT_ACTIONS, KEYS):
             context = {"s3:ObjectCreationOperation": "true", "s3:if-none-match": "*"}
-            yield Request(principal, action, f"{S3}{bucket}/{key}", context if "Put" in action else {})
+            yield Request(
+                principal, action, f"{S3}{bucket}/{key}", context if "Put" in action else {}
+            )
 
 
 def decisions(aws: dict[str, Any], planned: dict[str, Any]) -> None:
@@ -147,7 +162,9 @@ def decisions(aws: dict[str, Any], planned: dict[str, Any]) -> None:
             )
             wanted = may(request, [session])
             decided = may(request, [aws["role_policies"][name], session], of_bucket)
-            assert decided == wanted, f"{lease['purpose']}: {request} is {decided}, planned {wanted}"
+            assert decided == wanted, (
+                f"{lease['purpose']}: {request} is {decided}, planned {wanted}"
+            )
             if not wanted:
                 continue
             assert "Delete" not in request.action
@@ -186,7 +203,9 @@ def key_decisions(aws: dict[str, Any], planned: dict[str, Any]) -> None:
         held = planned_grants(planned, principal)
         for bucket, name in itertools.product(BUCKETS, KEYS):
             arn = f"{S3}{bucket}/{name}"
-            request = Request(principal, action, "key", {**through_s3, "kms:EncryptionContext:aws:s3:arn": arn})
+            request = Request(
+                principal, action, "key", {**through_s3, "kms:EncryptionContext:aws:s3:arn": arn}
+            )
             read = _covered(Request(principal, "s3:GetObject", arn), held)
             create = _covered(Request(principal, "s3:PutObject", arn), held)
             wanted = f"acme-{key}" == bucket and (
@@ -244,12 +263,19 @@ def _forget_create(aws: dict[str, Any]) -> None:
 
 WIDENED = {
     "delete": _add("runs", {"Action": ["s3:DeleteObject"], "Resource": [f"{S3}acme-data/runs/*"]}),
-    "another dataset": _add("inputs", {"Action": ["s3:GetObject"], "Resource": [f"{S3}acme-data/datasets/*"]}),
+    "another dataset": _add(
+        "inputs", {"Action": ["s3:GetObject"], "Resource": [f"{S3}acme-data/datasets/*"]}
+    ),
     "the bucket's root": _forget_list_condition,
-    "write inputs": _add("inputs", {"Action": ["s3:PutObject"], "Resource": [f"{S3}acme-data/models/smollm2-135m-instruct/*"]}),
+    "write inputs": _add(
+        "inputs",
+        {"Action": ["s3:PutObject"], "Resource": [f"{S3}acme-data/models/smollm2-135m-instruct/*"]},
+    ),
     "a neighbour": _add("runs", {"Action": ["s3:GetObject"], "Resource": [f"{S3}acme-data/runs*"]}),
     "another bucket": _add("audit", {"Action": ["s3:GetObject"], "Resource": [f"{S3}acme-data/*"]}),
-    "every action": _add("audit", {"Action": ["s3:*"], "Resource": [f"{S3}acme-audit/strongroom/*"]}),
+    "every action": _add(
+        "audit", {"Action": ["s3:*"], "Resource": [f"{S3}acme-audit/strongroom/*"]}
+    ),
     "too little": _forget_create,
 }
 
@@ -294,11 +320,26 @@ ENCRYPTION = "s3:x-amz-server-side-encryption"
         ("data", "runs/r/plan.json", PUT | {"s3:TlsVersion": "1.1"}, False),
         ("data", "runs/r/plan.json", PUT | {ENCRYPTION: "AES256"}, False),
         ("data", "runs/r/plan.json", PUT | {ENCRYPTION: "aws:kms"}, True),
-        ("data", "runs/r/plan.json", PUT | {f"{ENCRYPTION}-aws-kms-key-id": "arn:aws:kms:us-east-1:111122223333:key/data"}, True),
-        ("data", "runs/r/plan.json", PUT | {f"{ENCRYPTION}-aws-kms-key-id": "arn:aws:kms:us-east-1:111122223333:key/audit"}, False),
+        (
+            "data",
+            "runs/r/plan.json",
+            PUT | {f"{ENCRYPTION}-aws-kms-key-id": "arn:aws:kms:us-east-1:111122223333:key/data"},
+            True,
+        ),
+        (
+            "data",
+            "runs/r/plan.json",
+            PUT | {f"{ENCRYPTION}-aws-kms-key-id": "arn:aws:kms:us-east-1:111122223333:key/audit"},
+            False,
+        ),
         ("data", "runs/r/plan.json", PUT | {f"{ENCRYPTION}-customer-algorithm": "AES256"}, False),
         ("audit", "strongroom/tile/0/000", PUT, True),
-        ("audit", "strongroom/checkpoint", {"s3:ObjectCreationOperation": "true", "s3:if-match": "tag"}, True),
+        (
+            "audit",
+            "strongroom/checkpoint",
+            {"s3:ObjectCreationOperation": "true", "s3:if-match": "tag"},
+            True,
+        ),
         ("audit", "strongroom/checkpoint", {"s3:ObjectCreationOperation": "true"}, False),
     ],
 )

@@ -35,7 +35,9 @@ def test_checkov_finds_only_the_listed_exceptions(module, tmp_path):
     found = json.loads(done.stdout)
     results = found.get("results", {"failed_checks": [], "parsing_errors": []})
     assert results.get("parsing_errors", []) == []
-    failed = {(check["check_id"], _resource(check["resource"])) for check in results["failed_checks"]}
+    failed = {
+        (check["check_id"], _resource(check["resource"])) for check in results["failed_checks"]
+    }
     listed = {
         (entry["check"], resource)
         for entry in EXCEPTIONS

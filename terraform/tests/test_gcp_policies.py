@@ -30,7 +30,9 @@ def planned_uses(planned: dict[str, Any]) -> set[tuple[str, str, str, str]]:
     for lease in planned["leases"]:
         account = lease["role"].rpartition("-")[2]
         for statement in lease["session_policy"]["Statement"]:
-            right = next((RIGHTS[action] for action in statement["Action"] if action in RIGHTS), None)
+            right = next(
+                (RIGHTS[action] for action in statement["Action"] if action in RIGHTS), None
+            )
             for resource in statement["Resource"] if right else ():
                 bucket, _, prefix = resource.removeprefix("arn:aws:s3:::").partition("/")
                 prefix = prefix.removesuffix("*").replace(f"runs/{planned['run']}/", "runs/")

@@ -1,4 +1,4 @@
-"""Form of the modules: layout, formatting, versions, documentation, and what bad inputs are told."""
+"""Form of the modules: layout, formatting, versions, documentation, and what bad inputs get."""
 
 from __future__ import annotations
 
@@ -43,7 +43,9 @@ def test_files_parse_and_only_examples_configure_providers(folder):
     (terraform,) = [block["terraform"][0] for block in blocks if "terraform" in block]
     assert terraform["required_version"] == [">= 1.7.0"]
     for providers in terraform.get("required_providers", []):
-        assert all(re.match(r"~> \d+\.\d+$", provider["version"]) for (provider,) in providers.values())
+        assert all(
+            re.match(r"~> \d+\.\d+$", provider["version"]) for (provider,) in providers.values()
+        )
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -116,7 +118,11 @@ GOOD: dict[str, dict[str, Any]] = {
     },
 }
 
-JWT = {"issuer": "https://kubernetes.acme.example", "audience": "strongroom", "bound_subjects": {"broker": "s"}}
+JWT = {
+    "issuer": "https://kubernetes.acme.example",
+    "audience": "strongroom",
+    "bound_subjects": {"broker": "s"},
+}
 
 BAD: list[tuple[str, str, Any]] = [
     *[

@@ -84,7 +84,9 @@ class Bao:
     def ask(self, token: str, method: str, path: str, body: Any = None) -> tuple[int, Any]:
         """Status and answer of one request."""
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self._base + path, data, {"X-Vault-Token": token}, method=method)
+        request = urllib.request.Request(
+            self._base + path, data, {"X-Vault-Token": token}, method=method
+        )
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
             with opener.open(request, timeout=10) as answer:
@@ -146,14 +148,18 @@ def _fill(bao: Bao, vault: dict[str, Any]) -> None:
         bao.must("POST", f"identity/oidc/role/{role}", {"key": "k", "ttl": "5m"})
     for identity, text in vault["policies"].items():
         bao.must("PUT", f"sys/policies/acl/{identity}", {"policy": text})
-    bao.must("PUT", "sys/policies/acl/everything", {"policy": 'path "*" { capabilities = ["create", "read", "update", "delete", "list", "sudo"] }'})
+    every = '["create", "read", "update", "delete", "list", "sudo"]'
+    wide = f'path "*" {{ capabilities = {every} }}'
+    bao.must("PUT", "sys/policies/acl/everything", {"policy": wide})
 
 
 def holder(bao: Bao, policy: str) -> str:
     """A token that holds one policy beside the default one, for an entity of its own."""
     bao.ask(bao.root, "POST", "sys/auth/userpass", {"type": "userpass"})
     password = secrets.token_hex(8)
-    bao.must("POST", f"auth/userpass/users/{policy}", {"password": password, "token_policies": [policy]})
+    bao.must(
+        "POST", f"auth/userpass/users/{policy}", {"password": password, "token_policies": [policy]}
+    )
     answer = bao.must("POST", f"auth/userpass/login/{policy}", {"password": password})
     return str(answer["auth"]["client_token"])
 
@@ -165,9 +171,16 @@ PLAIN = base64.b64encode(b"keyset").decode()
 def requests(bao: Bao) -> Iterator[tuple[str, str, str, Any]]:
     """Name, method, path and body of what the product asks, and of much that it never asks."""
     for key in ("feedback", "feedback-outputs", "another"):
-        wrapped = bao.must("POST", f"transit/encrypt/{key}", {"plaintext": PLAIN, "context": CONTEXT})
+        wrapped = bao.must(
+            "POST", f"transit/encrypt/{key}", {"plaintext": PLAIN, "context": CONTEXT}
+        )
         ciphertext = {"ciphertext": wrapped["data"]["ciphertext"]}
-        yield f"wrap {key}", "POST", f"transit/encrypt/{key}", {"plaintext": PLAIN, "context": CONTEXT}
+        yield (
+            f"wrap {key}",
+            "POST",
+            f"transit/encrypt/{key}",
+            {"plaintext": PLAIN, "context": CONTEXT},
+        )
         yield f"unwrap {key}", "POST", f"transit/decrypt/{key}", {**ciphertext, "context": CONTEXT}
         yield f"rewrap {key}", "POST", f"transit/rewrap/{key}", {**ciphertext, "context": CONTEXT}
         yield f"data key {key}", "POST", f"transit/datakey/plaintext/{key}", {"context": CONTEXT}
@@ -182,15 +195,26 @@ def requests(bao: Bao) -> Iterator[tuple[str, str, str, Any]]:
         yield f"delete {key}", "DELETE", f"transit/keys/{key}", None
     for role in ("broker", "owner"):
         yield f"token {role}", "GET", f"identity/oidc/token/{role}", None
-    for path in ("transit/keys?list=true", "sys/policies/acl/releaser", "sys/mounts", "auth/token/accessors?list=true"):
+    for path in (
+        "transit/keys?list=true",
+        "sys/policies/acl/releaser",
+        "sys/mounts",
+        "auth/token/accessors?list=true",
+    ):
         yield path, "GET", path, None
 
 
 ALLOWED = {
     "broker": {"token broker"},
-    "releaser": {"unwrap feedback", "wrap feedback-outputs", "unwrap feedback-outputs", "sign audit-log", "look at audit-log"},
+    "releaser": {
+        "unwrap feedback",
+        "wrap feedback-outputs",
+        "unwrap feedback-outputs",
+        "sign audit-log",
+        "look at audit-log",
+    },
     "sealer": {"wrap feedback", "unwrap feedback", f"sign {SIGNER}", f"look at {SIGNER}"},
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("identity", ALLOWED)
@@ -208,12 +232,16 @@ def test_openbao_allows_each_identity_exactly_that(bao, identity):
 
 def test_control_a_wide_policy_is_noticed(bao):
     token = holder(bao, "everything")
-    asked = [request for request in requests(bao) if not request[0].startswith(("configure", "delete"))]
+    asked = [
+        request for request in requests(bao) if not request[0].startswith(("configure", "delete"))
+    ]
     done = {name for name, *request in asked if bao.ask(token, *request)[0] in (200, 204)}
     assert {"unwrap another", "rotate feedback", "sign audit-log", "token broker"} <= done
 
 
-@pytest.mark.parametrize(("identity", "use"), list(itertools.product(["releaser", "sealer"], ["decrypt", "encrypt"])))
+@pytest.mark.parametrize(
+    ("identity", "use"), list(itertools.product(["releaser", "sealer"], ["decrypt", "encrypt"]))
+)
 def test_openbao_wraps_nothing_without_a_context(bao, identity, use):
     key = "feedback-outputs" if identity == "releaser" else "feedback"
     body = {"plaintext": PLAIN} if use == "encrypt" else {"ciphertext": "vault:v1:AAAA"}

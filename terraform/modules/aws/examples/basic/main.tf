@@ -17,9 +17,9 @@ provider "aws" {
 }
 
 variable "region" {
-  description = "Where the data stays."
+  description = "Where the data stays. Brokers speak to us-east-1 only for now."
   type        = string
-  default     = "eu-central-1"
+  default     = "us-east-1"
 }
 
 variable "broker_subject" {
