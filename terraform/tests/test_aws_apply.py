@@ -106,6 +106,8 @@ def _empty_log_bucket(s3: Any) -> None:
     """The module destroys no bucket with objects in it, and moto delivers access logs at once."""
     for bucket in ("acme-data", "acme-audit"):
         s3.put_bucket_logging(Bucket=bucket, BucketLoggingStatus={})
+    # moto takes the conditional denials of a bucket's policy for denials.
+    s3.delete_bucket_policy(Bucket="acme-data-logs")
     found = s3.list_object_versions(Bucket="acme-data-logs")
     assert any(version["Key"].startswith("s3/data/") for version in found["Versions"])
     for version in (*found["Versions"], *found.get("DeleteMarkers", [])):

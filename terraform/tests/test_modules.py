@@ -11,7 +11,7 @@ from typing import Any
 
 import hcl2
 import pytest
-from examples_values import MODULES
+from examples_values import AWS_EXAMPLE, GCP_EXAMPLE, MODULES, VAULT_EXAMPLE
 from terraform_cli import Terraform, aws_plugins
 
 NAMES = ("aws", "gcp", "vault")
@@ -46,6 +46,18 @@ def test_files_parse_and_only_examples_configure_providers(folder):
         assert all(
             re.match(r"~> \d+\.\d+$", provider["version"]) for (provider,) in providers.values()
         )
+
+
+@pytest.mark.parametrize(
+    ("name", "values"), [("aws", AWS_EXAMPLE), ("gcp", GCP_EXAMPLE), ("vault", VAULT_EXAMPLE)]
+)
+def test_examples_say_what_is_compared_with_a_plan(name, values):
+    example = hcl2.loads((MODULES / name / "examples" / "basic" / "main.tf").read_text())
+    (module,) = [block["strongroom"] for block in example["module"]]
+    compared = [field for field in module if field in values and field != "broker_subject"]
+    assert compared
+    for field in compared:
+        assert module[field] == [values[field]], field
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -219,9 +231,23 @@ def test_good_inputs_pass(inputs_of, name):
         assert code == 0, text
 
 
-@pytest.mark.parametrize(("name", "field", "value"), BAD)
-def test_bad_inputs_are_refused_with_what_is_expected(inputs_of, name, field, value):
-    code, text = inputs_of(name, {**GOOD[name], field: value})
+def _rounds() -> list[tuple[str, dict[str, Any]]]:
+    """The bad inputs, as many at once as there are different fields: Terraform reports them all."""
+    rounds: list[tuple[str, dict[str, Any]]] = []
+    for name, field, value in BAD:
+        for held, values in rounds:
+            if held == name and field not in values:
+                values[field] = value
+                break
+        else:
+            rounds.append((name, {field: value}))
+    return rounds
+
+
+@pytest.mark.parametrize(("name", "bad"), _rounds())
+def test_bad_inputs_are_refused_with_what_is_expected(inputs_of, name, bad):
+    code, text = inputs_of(name, {**GOOD[name], **bad})
     assert code == 1
-    assert "Invalid value for variable" in text
-    assert re.search(rf"{field}\S* must", text), text
+    assert text.count("Invalid value for variable") == len(bad), text
+    for field in bad:
+        assert re.search(rf"{field}\S* must", text), f"{field} is not refused:\n{text}"

@@ -1,10 +1,6 @@
 # The customer's side of Strongroom on Google Cloud. Who may do what is decided in ./policies; this
 # folder makes the buckets, keys and identities that carry it.
 
-data "google_project" "this" {
-  project_id = var.project
-}
-
 data "google_storage_project_service_account" "this" {
   project = var.project
 }
