@@ -59,12 +59,13 @@ run "network_is_asked_of_every_role" {
 
   assert {
     condition = alltrue([
-      for bucket in ["data", "audit"] : anytrue([
+      for bucket in ["data", "audit"] : [
         for statement in jsondecode(output.bucket_policies[bucket]).Statement :
-        statement.Sid == "DenyRolesFromOtherNetworks" && statement.Effect == "Deny" &&
-        statement.Condition.StringNotEquals["aws:SourceVpce"] == ["vpce-0123456789abcdef0"] &&
-        length(statement.Condition.ArnEquals["aws:PrincipalArn"]) == 3
-      ])
+        jsonencode([statement.Effect, statement.Condition]) if statement.Sid == "DenyRolesFromOtherNetworks"
+        ] == [jsonencode(["Deny", {
+          ArnEquals       = { "aws:PrincipalArn" = [for role in ["audit", "inputs", "runs"] : "arn:aws:iam::111122223333:role/strongroom-${role}"] }
+          StringNotEquals = { "aws:SourceVpce" = ["vpce-0123456789abcdef0"] }
+      }])]
     ])
     error_message = "each bucket denies every role from other networks"
   }
