@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 VENV_VLLM := .venv-vllm
 
-.PHONY: quickstart test test-vllm bench-vllm test-eval-protocol lint docs clean
+.PHONY: quickstart test test-vllm bench-vllm test-eval-protocol test-terraform lint docs clean
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -45,6 +45,17 @@ test-eval-protocol: $(VENV)/installed .venv-eval-protocol/installed
 	EVAL_PROTOCOL_PYTHON=$(CURDIR)/.venv-eval-protocol/bin/python \
 		$(BIN)/python -m pytest tests/enclave/test_eval_protocol_package.py
 
+# Terraform's plugin library needs an older protobuf than Beam, so the provider lives apart, too.
+.venv-terraform/installed: terraform/provider/pyproject.toml
+	$(PYTHON) -m venv .venv-terraform
+	.venv-terraform/bin/pip install --quiet --upgrade pip
+	.venv-terraform/bin/pip install --quiet --editable 'terraform/provider[test]'
+	touch $@
+
+test-terraform: $(VENV)/installed .venv-terraform/installed
+	STRONGROOM_COMMAND=$(CURDIR)/$(BIN)/strongroom \
+		.venv-terraform/bin/python -m pytest -c terraform/provider/pyproject.toml terraform/tests
+
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -55,4 +66,4 @@ docs: $(VENV)/installed
 	$(BIN)/strongroom docs docs/reference
 
 clean:
-	rm -rf $(VENV) $(VENV_VLLM) .venv-eval-protocol .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(VENV) $(VENV_VLLM) .venv-eval-protocol .venv-terraform .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info

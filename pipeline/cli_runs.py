@@ -32,22 +32,33 @@ def plan(
     run_file: RunFile,
     params: Params = None,
     run_id: Annotated[str, typer.Option("--id", help="The run's id; default: a new one.")] = "",
+    stable_id: Annotated[
+        bool,
+        typer.Option(
+            "--stable-id", help="Derive the id from what is asked for: same file, same id."
+        ),
+    ] = False,
     state: State = STATE,
     as_json: Json = False,
 ) -> None:
     """Show exactly what a run would read, write, lease and hold, and what the policy says."""
     from pipeline import controller
+    from pipeline.intent import intent, stable_run_id
     from pipeline.plan_view import print_plan
     from pipeline.progress import Silent
     from policies.gate import denial_list
 
     with reporting(as_json):
         loaded = read_run_file(run_file, params, state)
-        identity = run_id or controller.new_run_id(loaded.spec.metadata.name)
+        name = loaded.spec.metadata.name
+        new_id = stable_run_id(loaded.spec) if stable_id else controller.new_run_id(name)
+        identity = run_id or new_id
         made, decision = controller.make_plan(loaded, identity, Silent())
         if as_json:
             print_json(
                 {
+                    "id": identity,
+                    "intent": intent(loaded.spec),
                     "plan": made.to_dict(),
                     "digest": made.digest,
                     "admitted": decision.allowed,
@@ -82,15 +93,22 @@ def run(
     detach: Annotated[
         bool, typer.Option("--detach", help="Leave the run to a supervisor on this machine.")
     ] = False,
+    planned: Annotated[
+        str,
+        typer.Option("--intent", help="Refuse a file that asks for anything but what `plan` saw."),
+    ] = "",
     state: State = STATE,
     as_json: Json = False,
 ) -> None:
     """Run a run file to its end, here or detached."""
     from pipeline import controller, drivers, registry
-    from pipeline.process_errors import RunExists
+    from pipeline.intent import intent
+    from pipeline.process_errors import IntentChanged, RunExists
 
     with reporting(as_json):
         loaded = read_run_file(run_file, params, state)
+        if planned and planned != (found := intent(loaded.spec)):
+            raise IntentChanged(place=str(run_file), expected=planned, actual=found)
         identity = run_id or controller.new_run_id(loaded.spec.metadata.name)
         if detach:
             _submit(loaded, identity, state, as_json)

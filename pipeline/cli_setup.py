@@ -34,11 +34,33 @@ def quickstart(
 
 
 @stack_app.command("up")
-def stack_up(state: State = STATE, as_json: Json = False) -> None:
+def stack_up(
+    with_model: Annotated[
+        bool, typer.Option("--with-model", help="Put the examples' base model into its bucket.")
+    ] = False,
+    state: State = STATE,
+    as_json: Json = False,
+) -> None:
     """Start what does not run: S3 server, key service, releaser."""
     with reporting(as_json):
-        embedded.up(state)
+        stack = embedded.up(state)
+        if with_model:
+            from pipeline.inputs import base_model
+
+            embedded.upload_model(stack, base_model())
         _show_stack(state, as_json)
+
+
+@stack_app.command("show")
+def stack_show(state: State = STATE, as_json: Json = False) -> None:
+    """Show what a run file or a Terraform configuration needs to know of the stack."""
+    with reporting(as_json):
+        found = embedded.load(state).references()
+        if as_json:
+            print_json(found)
+        else:
+            for name, value in found.items():
+                out.print(f"{name:<14} {value}")
 
 
 @stack_app.command("status")
@@ -106,6 +128,29 @@ def seal(
             out.print(
                 f"sealed {manifest.records} records in {len(manifest.shards)} shards at "
                 f"{sealed.uri}\nmanifest {sealed.manifest_sha256}\nsigned by {sealed.signer}"
+            )
+
+
+@app.command()
+def dataset(
+    uri: Annotated[str, typer.Argument(help="Prefix of the dataset; ends with /.")],
+    state: State = STATE,
+    as_json: Json = False,
+) -> None:
+    """Show a sealed dataset, from its signed manifest."""
+    from crypto.dsse import KeyRef
+    from pipeline.sealing import describe, stored
+
+    with reporting(as_json):
+        stack, target = sealing_target(uri, state)
+        signers = [KeyRef(stack.info.public_keys["feedback-signer"])]
+        found = stored(target, stack.owner_bucket(target.key), signers)
+        if as_json:
+            print_json(describe(found))
+        else:
+            out.print(
+                f"{found.manifest.records} records in {len(found.manifest.shards)} shards at "
+                f"{found.uri}\nmanifest {found.manifest_sha256}\nsigned by {found.signer}"
             )
 
 

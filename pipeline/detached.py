@@ -95,7 +95,8 @@ def standing(state: Path, run: str) -> dict[str, Any]:
     # Before the log is read: a run that ends in between is not taken for an interrupted one.
     supervised = drivers.driver(state, run, "supervisor") is not None
     driven = supervised or drivers.driver(state, run, "controller") is not None
-    row = {**inspection.run_status(spec, run), "supervised": supervised}
+    row = {**inspection.run_status(spec, run), **registry.asked(state, run)}
+    row["supervised"] = supervised
     if driven and row["state"] not in ("running", "completed"):
         return {**row, "state": "submitted", "code": None, "reason": None}
     if driven or row["state"] not in ("running", "unknown"):

@@ -73,6 +73,21 @@ class Embedded:
             "model_digest": model.read_text() if model.exists() else "sha256:" + "0" * 64,
         }
 
+    def references(self) -> dict[str, str]:
+        """Buckets, keys, model and policy, by the names of the Terraform modules' outputs."""
+        info = self.info
+        return {
+            "state": str(self.state),
+            "data_uri": f"s3://{info.data_bucket}/",
+            "audit_uri": f"s3://{info.audit_bucket}/strongroom/",
+            "data_key": "vault://transit/feedback",
+            "outputs_key": "vault://transit/feedback-outputs",
+            "audit_key": "vault://transit/audit-log",
+            "model_uri": MODEL_URI,
+            "model_digest": self.variables()["model_digest"],
+            "policy_bundle": str(self.policy),
+        }
+
     def owner_bucket(self, prefix: str) -> Bucket:
         """The data bucket with the data owner's rights under ``prefix``: read and create."""
         info = self.info

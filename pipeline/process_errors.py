@@ -181,6 +181,16 @@ class EdgeRefused(ProcessError):
     remedy = "This is a defect in the pipeline's code: keep rows inside the enclave."
 
 
+class DatasetMissing(ProcessError):
+    """There is no manifest under the prefix."""
+
+    code = "SR-SEAL-004"
+    title = "there is no sealed dataset"
+    fault = Fault.INPUT
+    exit_code = Exit.BAD_INPUT
+    remedy = "Check the prefix; a dataset exists once its manifest.json does."
+
+
 class DatasetExists(ProcessError):
     """The target prefix of a seal is not empty."""
 
@@ -333,6 +343,16 @@ class RunGoesOn(ProcessError):
     title = "the run has not ended yet"
     fault = Fault.INPUT
     remedy = "Wait longer with `strongroom wait RUN`; nothing was stopped."
+
+
+class IntentChanged(ProcessError):
+    """The run file or the evaluator is not what was looked at when the run was planned."""
+
+    code = "SR-RUN-222"
+    title = "the run file asks for something else than was planned"
+    fault = Fault.INPUT
+    exit_code = Exit.BAD_INPUT
+    remedy = "Plan again, look at the plan, and submit what it says."
 
 
 class SupervisorLost(ProcessError):

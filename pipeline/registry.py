@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from connectors.stack_folder import private_folder, write_private
+from pipeline.intent import intent
 from pipeline.process_errors import RunFileOutdated, RunUnknown
 from pipeline.run_objects import check_run_id
 from pipeline.runfile import LoadedRun
@@ -27,6 +28,7 @@ def remember(state: Path, run: str, spec: RunSpec, run_file: Path) -> bytes | No
     before = path.read_bytes() if path.exists() else None
     data = {
         "run_file": str(run_file.absolute()),
+        "intent": intent(spec),
         "spec": spec.normalised(),
         "paths": {
             "evaluator": str(spec.spec.evaluator.source or ""),
@@ -76,6 +78,12 @@ def reload(state: Path, run: str) -> LoadedRun:
     data: dict[str, Any] = json.loads((state / "runs" / f"{run}.json").read_bytes())
     path = Path(data["run_file"])
     return LoadedRun(spec, path, read(path).root or Mapping(Mark(1, 1)))
+
+
+def asked(state: Path, run: str) -> dict[str, str]:
+    """The run file that a run was started from, and its intent then. The run is known here."""
+    data = json.loads((state / "runs" / f"{check_run_id(run)}.json").read_bytes())
+    return {"run_file": data["run_file"], "intent": data["intent"]}
 
 
 def known_runs(state: Path) -> list[str]:

@@ -10,18 +10,25 @@ from __future__ import annotations
 import hashlib
 import re
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
 from connectors.bucket import Bucket
-from connectors.errors import ObjectExists
+from connectors.errors import ObjectExists, ObjectMissing
 from connectors.uri import Location
-from crypto.digests import Sha256
-from crypto.dsse import KeyRef, sign_envelope
-from crypto.manifest import DATASET_TYPE, DatasetManifest, Shard, encode, shard_name
+from crypto.digests import Sha256, sha256
+from crypto.dsse import KeyRef, open_envelope, sign_envelope
+from crypto.manifest import (
+    DATASET_TYPE,
+    DatasetManifest,
+    Shard,
+    decode_sealed,
+    encode,
+    shard_name,
+)
 from enclave import frames, launch
 from enclave.broker import RECORDS
 from enclave.channel import Channel
@@ -35,7 +42,12 @@ from enclave.channel_errors import (
 from enclave.sealer import source_files
 from enclave.words import DETAILS
 from errors import ErrorList, StrongroomError, all_codes
-from pipeline.process_errors import DatasetExists, DatasetNameInvalid, SourceMissing
+from pipeline.process_errors import (
+    DatasetExists,
+    DatasetMissing,
+    DatasetNameInvalid,
+    SourceMissing,
+)
 from pipeline.releaser_socket import ReleaserClient
 from trainer.chat import FaultCode
 
@@ -125,8 +137,7 @@ def seal(
         DATASET_TYPE, payload, KeyRef(signed.signer), lambda _message: signed.signature
     )
     bucket.create(target.key + "manifest.json", envelope)
-    digest = Sha256("sha256:" + hashlib.sha256(envelope).hexdigest())
-    return Sealed(str(target), manifest, digest, signed.signer)
+    return Sealed(str(target), manifest, sha256(envelope), signed.signer)
 
 
 def _receive(
@@ -200,6 +211,20 @@ def _ending(process: subprocess.Popen[bytes]) -> str:
     except subprocess.TimeoutExpired:
         return "it closed its channel"
     return f"signal {-status}" if status < 0 else f"exit status {status}"
+
+
+def stored(target: Location, bucket: Bucket, signers: Collection[KeyRef]) -> Sealed:
+    """A dataset or evaluator that is there, signed by one of ``signers``.
+
+    Raises ``DatasetMissing``, and as ``open_envelope`` and ``decode_sealed``.
+    """
+    place = f"{target}manifest.json"
+    try:
+        envelope, _etag = bucket.get(target.key + "manifest.json")
+    except ObjectMissing:
+        raise DatasetMissing(place=place) from None
+    payload, signer = open_envelope(envelope, DATASET_TYPE, signers, place=place)
+    return Sealed(str(target), decode_sealed(payload, place), sha256(envelope), signer)
 
 
 def describe(sealed: Sealed) -> dict[str, object]:

@@ -1,0 +1,1 @@
+"""Terraform provider for Strongroom, on the ``strongroom`` command."""

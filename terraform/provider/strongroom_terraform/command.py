@@ -1,0 +1,114 @@
+"""Calls the ``strongroom`` command and reads its JSON; turns its errors into diagnostics."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tf.utils import Diagnostics
+
+Path = list[Any]
+"""Of an attribute; a map's key is a tuple of one string."""
+
+PASSED_ON = ("HOME", "LANG", "PATH", "TMPDIR", "XDG_RUNTIME_DIR")
+"""Environment of the command; a run file's ``${env.…}`` has no place in Terraform."""
+
+
+class CommandFailed(Exception):
+    """The command's errors, as it printed them."""
+
+    def __init__(self, errors: Sequence[dict[str, str]], exit_code: int) -> None:
+        self.errors = tuple(errors)
+        self.exit_code = exit_code
+        super().__init__("; ".join(error["code"] for error in errors))
+
+    def has(self, code: str) -> bool:
+        """Whether an error with this code is among them."""
+        return any(error["code"] == code for error in self.errors)
+
+
+@dataclass(frozen=True)
+class Strongroom:
+    """The installed command and the state folder it works on."""
+
+    command: str
+    state: str | None
+
+    def __call__(self, *arguments: str) -> Any:
+        """The JSON document that a command prints last. Raises :class:`CommandFailed`."""
+        line = [self.command, *arguments, "--json"]
+        if self.state is not None:
+            line += ["--state", self.state]
+        environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+        try:
+            done = subprocess.run(
+                line, check=False, capture_output=True, text=True, env=environment
+            )
+        except OSError as error:
+            raise CommandFailed(
+                [
+                    {
+                        "code": "SR-TERRAFORM-001",
+                        "title": "the strongroom command cannot be started",
+                        "place": self.command,
+                        "expected": "an executable file",
+                        "actual": error.strerror or type(error).__name__,
+                        "remedy": "Install strongroom; give its path as the provider's `command`.",
+                    }
+                ],
+                1,
+            ) from None
+        try:
+            document = json.loads(done.stdout.splitlines()[-1])
+        except (IndexError, ValueError):
+            document = None
+        if isinstance(document, dict) and "errors" in document:
+            raise CommandFailed(document["errors"], done.returncode)
+        if document is None:
+            raise CommandFailed(
+                [
+                    {
+                        "code": "SR-TERRAFORM-002",
+                        "title": "the strongroom command gave no answer",
+                        "place": f"strongroom {arguments[0]}",
+                        "expected": "one JSON document",
+                        "actual": f"exit status {done.returncode}",
+                        "remedy": "Call the command by hand; provider and command may be of "
+                        "different versions.",
+                    }
+                ],
+                done.returncode,
+            )
+        return document
+
+
+def params_options(params: dict[str, str] | None) -> list[str]:
+    """``--param name=value`` for each, by name."""
+    return [
+        part
+        for name, value in sorted((params or {}).items())
+        for part in ("--param", f"{name}={value}")
+    ]
+
+
+def report(
+    diagnostics: Diagnostics, failed: CommandFailed, where: Callable[[str], Path | None]
+) -> None:
+    """Each error as a diagnostic on the attribute that ``where`` finds for its place."""
+    for error in failed.errors:
+        head = f"{error['code']} {error['title']}"
+        lines = [
+            f"{label} {error[key]}"
+            for label, key in (
+                ("place:    ", "place"),
+                ("expected: ", "expected"),
+                ("found:    ", "actual"),
+                ("fix:      ", "remedy"),
+            )
+            if error.get(key)
+        ]
+        diagnostics.add_error(head, "\n".join(lines), path=where(error.get("place", "")))

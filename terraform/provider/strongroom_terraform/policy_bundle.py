@@ -1,0 +1,123 @@
+"""``strongroom_policy_bundle``: the installed version's rules with the customer's settings."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tf.iface import (
+    CreateContext,
+    DeleteContext,
+    ImportContext,
+    PlanContext,
+    ReadContext,
+    Resource,
+    UpdateContext,
+)
+from tf.schema import Attribute, Schema
+from tf.types import NormalizedJson, String, Unknown
+from tf.utils import Diagnostics
+
+from strongroom_terraform.command import CommandFailed, report
+
+if TYPE_CHECKING:
+    from strongroom_terraform.provider import StrongroomProvider
+
+BUNDLE_MISSING = "SR-POLICY-001"
+
+
+class PolicyBundle(Resource):
+    """A folder with a policy bundle."""
+
+    def __init__(self, provider: StrongroomProvider) -> None:
+        self._strongroom = provider.strongroom
+
+    @classmethod
+    def get_name(cls) -> str:
+        return "policy_bundle"
+
+    @classmethod
+    def get_schema(cls) -> Schema:
+        return Schema(
+            version=0,
+            description="A policy bundle: the rules that come with the installed version, and what "
+            "the customer decides.",
+            attributes=[
+                Attribute(
+                    "folder",
+                    String(),
+                    required=True,
+                    requires_replace=True,
+                    description="Where the bundle is written; the run file's `policy.bundle`.",
+                ),
+                Attribute(
+                    "settings",
+                    NormalizedJson(),
+                    required=True,
+                    description="The customer's settings as JSON, see docs/reference/policy.md.",
+                ),
+                Attribute("id", String(), computed=True, description="The folder."),
+                Attribute(
+                    "digest",
+                    String(),
+                    computed=True,
+                    description="SHA-256 of rules and settings, as a plan pins it.",
+                ),
+            ],
+        )
+
+    def create(self, ctx: CreateContext, planned: dict[str, Any]) -> dict[str, Any] | None:
+        return self._write(ctx.diagnostics, planned)
+
+    def update(
+        self, ctx: UpdateContext, current: dict[str, Any], planned: dict[str, Any]
+    ) -> dict[str, Any] | None:
+        return self._write(ctx.diagnostics, planned)
+
+    def _write(self, diagnostics: Diagnostics, planned: dict[str, Any]) -> dict[str, Any] | None:
+        with tempfile.TemporaryDirectory() as scratch:
+            settings = Path(scratch) / "settings.json"
+            settings.write_text(json.dumps(planned["settings"]), encoding="utf-8")
+            try:
+                found = self._strongroom(
+                    "policy", "write", planned["folder"], "--settings", str(settings)
+                )
+            except CommandFailed as failed:
+                report(diagnostics, failed, lambda _: ["settings"])
+                return None
+        return {**planned, "id": planned["folder"], "digest": found["digest"]}
+
+    def plan(
+        self, ctx: PlanContext, current: dict[str, Any] | None, planned: dict[str, Any]
+    ) -> dict[str, Any]:
+        if "settings" in ctx.changed_fields:
+            planned["digest"] = Unknown
+        return planned
+
+    def read(self, ctx: ReadContext, current: dict[str, Any]) -> dict[str, Any] | None:
+        try:
+            return {**current, **self._show(current["folder"])}
+        except CommandFailed as failed:
+            if failed.has(BUNDLE_MISSING):
+                return None
+            report(ctx.diagnostics, failed, lambda _: ["folder"])
+            return current
+
+    def delete(self, ctx: DeleteContext, current: dict[str, Any]) -> None:
+        ctx.diagnostics.add_warning(
+            "the policy bundle stays in its folder",
+            f"{current['folder']} is no longer managed. Runs that name it are judged by it.",
+        )
+
+    def import_(self, ctx: ImportContext, name: str) -> dict[str, Any] | None:
+        try:
+            return {"folder": name, "id": name, **self._show(name)}
+        except CommandFailed as failed:
+            report(ctx.diagnostics, failed, lambda _: None)
+            return None
+
+    def _show(self, folder: str) -> dict[str, Any]:
+        found = self._strongroom("policy", "show", folder)
+        return {"settings": found["settings"], "digest": found["digest"]}

@@ -1,0 +1,181 @@
+"""``strongroom_run``: one training run.
+
+A run is what its intent says, so it is replaced when the intent changes and never otherwise. Its
+id is derived from the intent: an ``apply`` that was interrupted finds the run that it started, and
+a finished run is taken as it is. Destroying cancels a run that still goes on; what it wrote, and
+the log, stay.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tf.iface import (
+    CreateContext,
+    DeleteContext,
+    ImportContext,
+    ReadContext,
+    Resource,
+    UpdateContext,
+)
+from tf.schema import Attribute, Schema
+from tf.types import Bool, Map, Number, String
+
+from strongroom_terraform.command import CommandFailed, params_options, report
+from strongroom_terraform.plan import attribute_of
+
+if TYPE_CHECKING:
+    from strongroom_terraform.provider import StrongroomProvider
+
+RUN_UNKNOWN = "SR-RUN-203"
+RUN_ENDED = "SR-RUN-217"
+COMPUTED = {
+    "status": (String(), "`running`, `completed`, `failed`, `cancelled` or `denied`."),
+    "step": (Number(), "Steps done."),
+    "metrics": (Map(Number()), "Held-out numbers by phase and name, such as `after.score`."),
+    "adapter_sha256": (String(), "SHA-256 of the adapter that is the result."),
+    "outputs": (String(), "Folder of the run's sealed outputs."),
+    "plan_digest": (String(), "SHA-256 of the plan that was admitted."),
+    "log_origin": (String(), "Name of the audit log."),
+    "log_size": (Number(), "Entries of the log when the run was last looked at."),
+    "log_root": (String(), "Root hash of the log at that size."),
+    "report": (String(), "Path of the report, when the run has completed."),
+}
+
+
+class Run(Resource):
+    """A submitted run."""
+
+    def __init__(self, provider: StrongroomProvider) -> None:
+        self._strongroom = provider.strongroom
+
+    @classmethod
+    def get_name(cls) -> str:
+        return "run"
+
+    @classmethod
+    def get_schema(cls) -> Schema:
+        return Schema(
+            version=0,
+            description="A training run: created means submitted. Immutable; destroying it cancels "
+            "it and never deletes outputs or log.",
+            attributes=[
+                Attribute("run_file", String(), required=True, description="Path of the run file."),
+                Attribute(
+                    "params",
+                    Map(String()),
+                    optional=True,
+                    description="Values of `${params.NAME}` in the run file.",
+                ),
+                Attribute(
+                    "run_id",
+                    String(),
+                    required=True,
+                    requires_replace=True,
+                    description="The run's id: `data.strongroom_plan.….id`, or one of your own.",
+                ),
+                Attribute(
+                    "intent",
+                    String(),
+                    required=True,
+                    requires_replace=True,
+                    description="`data.strongroom_plan.….intent`: what was planned is what runs.",
+                ),
+                Attribute(
+                    "wait",
+                    Bool(),
+                    optional=True,
+                    description="Whether `apply` waits for the run's end; default true.",
+                ),
+                Attribute("id", String(), computed=True, description="The run's id."),
+                *(
+                    Attribute(name, kind, computed=True, description=text)
+                    for name, (kind, text) in COMPUTED.items()
+                ),
+            ],
+        )
+
+    def create(self, ctx: CreateContext, planned: dict[str, Any]) -> dict[str, Any] | None:
+        run = planned["run_id"]
+        options = params_options(planned.get("params"))
+        try:
+            # Asking again for the same run is no error: it is found wherever it stands.
+            self._strongroom(
+                "run", planned["run_file"], *options,
+                "--id", run, "--intent", planned["intent"], "--detach",
+            )  # fmt: skip
+            if planned.get("wait") is not False:
+                self._strongroom("wait", run)
+            found = self._look(run)
+        except CommandFailed as failed:
+            report(ctx.diagnostics, failed, lambda place: attribute_of(planned, place))
+            return None
+        return {**planned, "id": run, **found}
+
+    def read(self, ctx: ReadContext, current: dict[str, Any]) -> dict[str, Any] | None:
+        # A finished run cannot change, and the log that it is in grows with other runs.
+        if current["status"] == "completed" and current.get("report"):
+            return current
+        try:
+            return {**current, **self._look(current["id"])}
+        except CommandFailed as failed:
+            if failed.has(RUN_UNKNOWN):
+                return None
+            report(ctx.diagnostics, failed, lambda _: ["run_id"])
+            return current
+
+    def update(
+        self, ctx: UpdateContext, current: dict[str, Any], planned: dict[str, Any]
+    ) -> dict[str, Any]:
+        # Only where the file lies, how it spells the same intent, and whether to wait.
+        return planned
+
+    def delete(self, ctx: DeleteContext, current: dict[str, Any]) -> None:
+        if current["status"] == "completed":
+            return
+        try:
+            self._strongroom("cancel", current["id"])
+        except CommandFailed as failed:
+            if not (failed.has(RUN_ENDED) or failed.has(RUN_UNKNOWN)):
+                report(ctx.diagnostics, failed, lambda _: ["run_id"])
+
+    def import_(self, ctx: ImportContext, name: str) -> dict[str, Any] | None:
+        try:
+            [row] = self._strongroom("status", name)
+            found = self._look(name)
+        except CommandFailed as failed:
+            report(ctx.diagnostics, failed, lambda _: None)
+            return None
+        return {
+            "run_file": row["run_file"],
+            "params": None,
+            "run_id": name,
+            "intent": row["intent"],
+            "wait": None,
+            "id": name,
+            **found,
+        }
+
+    def _look(self, run: str) -> dict[str, Any]:
+        """The computed attributes, from the run's log."""
+        [row] = self._strongroom("status", run)
+        report_path = None
+        if row["state"] == "completed":
+            report_path = self._strongroom("report", run)["report"]
+        log = row["log"] or {"origin": None, "size": None, "root": None}
+        return {
+            "status": row["state"],
+            "step": row["step"],
+            "metrics": {
+                f"{phase}.{name}": value
+                for phase, values in row["metrics"].items()
+                for name, value in values.items()
+            },
+            "adapter_sha256": row["adapter_sha256"],
+            "outputs": row["outputs"],
+            "plan_digest": row["plan"],
+            "log_origin": log["origin"],
+            "log_size": log["size"],
+            "log_root": log["root"],
+            "report": report_path,
+        }

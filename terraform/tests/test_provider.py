@@ -1,0 +1,202 @@
+"""The whole chain on the embedded stack: datasets sealed, a run trained, read back, left in place.
+
+The tests are steps in the life of one configuration and run in order.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from terraform_cli import Terraform
+
+ROOT = Path(__file__).parents[2]
+PARTS = ("examples/terraform", "examples/feedback", "terraform/modules/embedded")
+RUN = "strongroom_run.this"
+pytestmark = pytest.mark.timeout(600)
+
+
+class Example:
+    """The example, copied, so that nothing is written into the repository."""
+
+    def __init__(self, folder: Path, mirror: Path, settings: dict[str, str]) -> None:
+        for part in PARTS:
+            shutil.copytree(
+                ROOT / part, folder / part, ignore=shutil.ignore_patterns(".terraform*")
+            )
+        self.folder = folder / "examples" / "terraform"
+        (self.folder / "terraform.tfvars.json").write_text(json.dumps(settings))
+        (folder / "data").mkdir()
+        self.terraform = Terraform(self.folder, folder / "data", mirror)
+
+    def outputs(self) -> dict[str, Any]:
+        made = json.loads(self.terraform("output", "-json"))
+        return {name: each["value"] for name, each in made.items()}
+
+    def planned(self, *options: str) -> dict[str, dict[str, Any]]:
+        """What a plan would change, by address."""
+        self.terraform("plan", "-no-color", "-out=planned", *options)
+        plan = json.loads(self.terraform("show", "-json", "planned"))
+        return {each["address"]: each["change"] for each in plan["resource_changes"]}
+
+    def state(self, name: str = "terraform.tfstate") -> str:
+        return (self.folder / name).read_text()
+
+
+@pytest.fixture(scope="module")
+def example(tmp_path_factory, mirror, stack, rows):
+    settings = {"command": stack.command, "state": str(stack.state), "rows": str(rows)}
+    return Example(tmp_path_factory.mktemp("work"), mirror, {**settings, "steps": "2"})
+
+
+def words(text: str) -> str:
+    """A message without the frame and the line breaks that Terraform gives it."""
+    return " ".join(text.replace("│", " ").split())
+
+
+def test_the_example_is_well_formed(example):
+    example.terraform("fmt", "-check", "-recursive")
+    example.terraform("init", "-no-color")
+    assert json.loads(example.terraform("validate", "-json"))["valid"]
+
+
+def test_a_stopped_stack_is_a_clear_error(example, stack):
+    code, text = example.terraform.run(
+        "plan", "-no-color", "-var=command=/no/such/strongroom", "-target=module.customer"
+    )
+    assert code == 0, text  # nothing is asked of the command before there is something to read
+    code, text = example.terraform.run(
+        "apply", "-no-color", "-auto-approve", "-var=command=/no/such/strongroom"
+    )
+    assert code == 1
+    assert "SR-TERRAFORM-001 the strongroom command cannot be started" in words(text)
+
+
+def test_one_apply_seals_trains_and_reports(example, stack):
+    example.terraform("apply", "-auto-approve", "-no-color")
+    found = example.outputs()
+    assert Path(found["report"]).read_text().lstrip().lower().startswith("<!doctype html>")
+    assert {"before.score_mean", "after.score_mean"} <= found["metrics"].keys()
+    [row] = stack("status", found["run"])
+    assert (row["state"], row["step"]) == ("completed", 2)
+    assert row["adapter_sha256"] == found["adapter_sha256"]
+    assert all(check["ok"] for check in stack("verify", found["run"])["checks"])
+
+
+def test_a_second_plan_is_empty(example):
+    example.terraform("plan", "-detailed-exitcode", "-no-color")
+
+
+def test_state_holds_no_secret_and_no_row(example, stack, rows):
+    state = example.state()
+    texts = [json.loads(line)["messages"][-1]["content"] for line in (rows / "train.jsonl").open()]
+    assert not [text for text in texts if json.dumps(text)[1:-1] in state]
+    secrets = {
+        value
+        for path in (stack.state / "identity").glob("*.json")
+        for value in json.loads(path.read_bytes()).values()
+        if isinstance(value, str) and len(value) > 20
+    }
+    assert len(secrets) > 3
+    assert not [secret for secret in secrets if secret in state]
+
+
+def test_a_changed_hyperparameter_is_a_new_run(example):
+    changes = example.planned("-var=learning_rate=1.0e-4")
+    run = changes.pop(RUN)
+    assert run["actions"] == ["delete", "create"]
+    assert ["intent"] in run["replace_paths"]
+    assert all(change["actions"] == ["no-op"] for change in changes.values())
+
+
+def test_another_spelling_of_the_same_run_is_no_new_run(example):
+    assert example.planned("-var=learning_rate=0.0005")[RUN]["actions"] == ["update"]
+
+
+def test_a_denial_is_an_error_of_plan_on_the_right_attribute(example):
+    code, text = example.terraform.run("plan", "-json", "-var=ttl=2h")
+    assert code == 1
+    lines = [json.loads(line) for line in text.splitlines()]
+    found = [line["diagnostic"] for line in lines if "diagnostic" in line]
+    errors = [each for each in found if each["severity"] == "error"]
+    assert errors
+    for error in errors:
+        assert error["summary"] == "denied by policy rule lease_lifetime"
+        assert "run.yaml:" in error["detail"]
+        assert "ttl" in json.dumps(error.get("snippet"))
+
+
+def test_a_mistake_in_the_run_file_is_an_error_of_plan(example):
+    path = example.folder / "run.yaml"
+    right = path.read_text()
+    path.write_text(right.replace("  evaluator:", "  evaluater:"))
+    try:
+        code, text = example.terraform.run("plan", "-no-color")
+    finally:
+        path.write_text(right)
+    assert code == 1
+    assert "SR-RUN-012 unknown field" in words(text)
+    assert "Did you mean evaluator?" in words(text)
+
+
+def test_rows_that_changed_under_the_same_prefix_are_an_error_of_plan(example, rows):
+    code, text = example.terraform.run("plan", "-no-color", f"-var=rows={rows}/../elsewhere")
+    assert code == 1
+    assert "elsewhere" in text
+
+
+def test_a_run_can_be_imported(example):
+    run = example.outputs()["run"]
+    example.terraform("state", "rm", RUN)
+    example.terraform("import", "-no-color", RUN, run)
+    assert example.planned()[RUN]["actions"] in (["update"], ["no-op"])
+    example.terraform("apply", "-auto-approve", "-no-color")
+    example.terraform("plan", "-detailed-exitcode", "-no-color")
+
+
+def test_destroy_leaves_outputs_and_log(example, stack):
+    run = example.outputs()["run"]
+    text = example.terraform("destroy", "-auto-approve", "-no-color")
+    assert "the sealed dataset stays in the bucket" in words(text)
+    stack("stack", "up")
+    assert all(check["ok"] for check in stack("verify", run)["checks"])
+
+
+def test_a_finished_run_is_taken_as_it_is(example):
+    """Forgotten datasets are taken up by import; the run they led to is found, not made again."""
+    before = json.loads(example.state("terraform.tfstate.backup"))
+    known = {
+        f"{each['type']}.{each['name']}": item["attributes"]["id"]
+        for each in before["resources"]
+        if each["type"] == "strongroom_dataset"
+        for item in each["instances"]
+    }
+    assert len(known) == 2
+    code, text = example.terraform.run("apply", "-auto-approve", "-no-color")
+    assert code == 1
+    assert "SR-SEAL-001" in text
+    for address, uri in known.items():
+        example.terraform("import", "-no-color", address, uri)
+    example.terraform("apply", "-auto-approve", "-no-color")
+    digest = before["outputs"]["adapter_sha256"]["value"]
+    assert example.outputs()["adapter_sha256"] == digest
+    example.terraform("plan", "-detailed-exitcode", "-no-color")
+
+
+def test_destroy_cancels_a_run_that_goes_on(example, stack):
+    """Submitted and left to itself; another run than before, which stays as it is."""
+    finished = example.outputs()["run"]
+    example.terraform("apply", "-auto-approve", "-no-color", "-var=wait=false", "-var=steps=200")
+    run = example.outputs()["run"]
+    assert run != finished
+    [row] = stack("status", run)
+    assert row["state"] in ("submitted", "running")
+    example.terraform("destroy", "-auto-approve", "-no-color")
+    stack("stack", "up")
+    [row] = stack("status", run)
+    assert row["state"] == "cancelled"
+    [row] = stack("status", finished)
+    assert row["state"] == "completed"
