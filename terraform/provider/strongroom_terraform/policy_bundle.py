@@ -98,12 +98,14 @@ class PolicyBundle(Resource):
 
     def read(self, ctx: ReadContext, current: dict[str, Any]) -> dict[str, Any] | None:
         try:
-            return {**current, **self._show(current["folder"])}
+            found = self._show(current["folder"])
         except CommandFailed as failed:
             if failed.has(BUNDLE_MISSING):
                 return None
             report(ctx.diagnostics, failed, lambda _: ["folder"])
             return current
+        # The folder spells every default out; with the same digest it says what was written.
+        return current if found["digest"] == current["digest"] else {**current, **found}
 
     def delete(self, ctx: DeleteContext, current: dict[str, Any]) -> None:
         ctx.diagnostics.add_warning(
