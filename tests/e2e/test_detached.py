@@ -77,6 +77,8 @@ def whole(strongroom: Any, auditor: Any, small_job: Any, run_file: Path) -> dict
         again = strongroom("run", run_file, "--detach", "--id", WHOLE)
         assert (again.code, again.data) == (0, {"run": WHOLE, "state": "running"})
         assert pid(state, WHOLE, "supervisor") == supervisor
+        late = strongroom("wait", WHOLE, "--timeout", "0")
+        assert (late.code, late.codes) == (1, ["SR-RUN-220"])
         other = small_job.run_file("detached-other", steps=1)
         refused = strongroom("run", other, "--detach", "--id", WHOLE)
         assert (refused.code, refused.codes) == (2, ["SR-RUN-202"])
@@ -86,8 +88,6 @@ def whole(strongroom: Any, auditor: Any, small_job: Any, run_file: Path) -> dict
         assert row["state"] in ("submitted", "running")
         assert row["supervised"] is True
         assert row["adapter_sha256"] is None
-        late = strongroom("wait", WHOLE, "--timeout", "0")
-        assert (late.code, late.codes) == (1, ["SR-RUN-220"])
         # In a session of its own, told a run's id and nothing else.
         assert os.getsid(supervisor) == supervisor
         told = Path(f"/proc/{supervisor}/cmdline").read_bytes().split(b"\0")[-3:-1]
