@@ -23,6 +23,7 @@ from errors import StrongroomError
 from pipeline import rpc
 from pipeline.collect import collect_facts
 from pipeline.connections import Connections, Watcher
+from pipeline.intent import intent, planned_intent
 from pipeline.layout import RunLayout
 from pipeline.lease_plan import plan_leases
 from pipeline.plan import Plan, build_plan
@@ -107,9 +108,7 @@ def run_or_resume(loaded: LoadedRun, run_id: str, watcher: Watcher) -> Outcome:
 
 def check_same(plan: Plan, spec: RunSpec, layout: RunLayout) -> None:
     """Raises ``RunExists`` where the plan is not of this run file and its evaluator."""
-    source = spec.spec.evaluator.source
-    same_evaluator = source is None or plan.evaluator.sha256 == sha256(source.read_bytes())
-    if plan.spec != spec.normalised() or not same_evaluator:
+    if planned_intent(plan) != intent(spec):
         raise RunExists(place=layout.plan, expected="this run file", actual="another one")
 
 

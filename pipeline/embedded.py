@@ -37,6 +37,7 @@ from policies.gate import Settings, read_bundle, write_bundle
 
 DEFAULT_STATE = Path("~/.strongroom").expanduser()
 MODEL_URI = "s3://acme-data/models/smollm2-135m-instruct/"
+DATA_KEY = "vault://transit/feedback"
 _READY_S = 20.0
 
 
@@ -80,7 +81,7 @@ class Embedded:
             "state": str(self.state),
             "data_uri": f"s3://{info.data_bucket}/",
             "audit_uri": f"s3://{info.audit_bucket}/strongroom/",
-            "data_key": "vault://transit/feedback",
+            "data_key": DATA_KEY,
             "outputs_key": "vault://transit/feedback-outputs",
             "audit_key": "vault://transit/audit-log",
             "model_uri": MODEL_URI,

@@ -29,7 +29,6 @@ from pipeline.releaser_socket import ReleaserClient
 from pipeline.runfile import LoadedRun, load
 from pipeline.sealing import seal
 
-DATA_KEY = "vault://transit/feedback"
 RECORDS_PER_SHARD = 100
 
 
@@ -130,7 +129,7 @@ def _seal_once(stack: embedded.Embedded, name: str, rows: list[dict[str, Any]]) 
             target,
             bucket,
             ReleaserClient(stack.releaser_socket),
-            kms=DATA_KEY,
+            kms=embedded.DATA_KEY,
             name=name.replace("/", "."),
             records_per_shard=RECORDS_PER_SHARD,
         )

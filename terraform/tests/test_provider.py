@@ -63,7 +63,7 @@ def test_the_example_is_well_formed(example):
     assert json.loads(example.terraform("validate", "-json"))["valid"]
 
 
-def test_a_stopped_stack_is_a_clear_error(example, stack):
+def test_a_missing_command_is_a_clear_error(example):
     code, text = example.terraform.run(
         "plan", "-no-color", "-var=command=/no/such/strongroom", "-target=module.customer"
     )
@@ -142,10 +142,46 @@ def test_a_mistake_in_the_run_file_is_an_error_of_plan(example):
     assert "Did you mean evaluator?" in words(text)
 
 
-def test_rows_that_changed_under_the_same_prefix_are_an_error_of_plan(example, rows):
-    code, text = example.terraform.run("plan", "-no-color", f"-var=rows={rows}/../elsewhere")
+ONE_DATASET = """
+terraform {
+  required_providers {
+    strongroom = { source = "strongroom/strongroom" }
+  }
+}
+
+variable "command" { type = string }
+variable "state" { type = string }
+
+provider "strongroom" {
+  command = var.command
+  state   = var.state
+}
+
+resource "strongroom_dataset" "this" {
+  source = "rows.jsonl"
+  uri    = "s3://acme-data/datasets/fixed/"
+  key    = "vault://transit/feedback"
+}
+"""
+
+
+def test_rows_that_changed_under_the_same_prefix_are_an_error_of_plan(
+    example, stack, rows, mirror, tmp_path
+):
+    """Whose ``uri`` does not follow the rows, as that of the example does."""
+    (tmp_path / "main.tf").write_text(ONE_DATASET)
+    settings = {"command": stack.command, "state": str(stack.state)}
+    (tmp_path / "terraform.tfvars.json").write_text(json.dumps(settings))
+    shutil.copy(rows / "held_out.jsonl", tmp_path / "rows.jsonl")
+    (tmp_path / "data").mkdir()
+    terraform = Terraform(tmp_path, tmp_path / "data", mirror)
+    terraform("init", "-no-color")
+    terraform("apply", "-auto-approve", "-no-color")
+    terraform("plan", "-detailed-exitcode", "-no-color")
+    shutil.copy(rows / "train.jsonl", tmp_path / "rows.jsonl")
+    code, text = terraform.run("plan", "-no-color")
     assert code == 1
-    assert "elsewhere" in text
+    assert "SR-TERRAFORM-003 the rows have changed under the same uri" in words(text)
 
 
 def test_a_run_can_be_imported(example):

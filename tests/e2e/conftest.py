@@ -187,7 +187,7 @@ def auditor(small_job: Any) -> Auditor:
     return Auditor(small_job.stack.state, small_job.stack.info.public_keys["audit-log"])
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def until() -> Callable[..., None]:
     """Wait until a condition holds."""
 

@@ -64,8 +64,27 @@ def row_of(strongroom: Any, run: str) -> dict[str, Any]:
     return dict(row)
 
 
+@contextlib.contextmanager
+def stopped(pids: list[int]) -> Iterator[None]:
+    """These processes stand still meanwhile."""
+    for each in pids:
+        os.kill(each, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for each in pids:
+            os.kill(each, signal.SIGCONT)
+
+
+def pending(process: int, number: signal.Signals) -> bool:
+    """Whether a signal waits for a process that stands still."""
+    status = Path(f"/proc/{process}/status").read_text()
+    [mask] = [line.split()[1] for line in status.splitlines() if line.startswith("ShdPnd:")]
+    return bool(int(mask, 16) >> (number - 1) & 1)
+
+
 @pytest.fixture(scope="module")
-def whole(strongroom: Any, auditor: Any, small_job: Any, run_file: Path) -> dict[str, Any]:
+def whole(strongroom: Any, small_job: Any, run_file: Path, until: Any) -> dict[str, Any]:
     """A detached run that nobody disturbs, looked at while it runs; where it stands at its end."""
     state = small_job.stack.state
     first = strongroom("run", run_file, "--detach", "--id", WHOLE, environment={"TOKEN": CANARY})
@@ -73,27 +92,29 @@ def whole(strongroom: Any, auditor: Any, small_job: Any, run_file: Path) -> dict
     supervisor = pid(state, WHOLE, "supervisor")
     assert supervisor
     try:
-        # Again, it is the same run; with another file, another one's. Nobody else may drive it.
-        again = strongroom("run", run_file, "--detach", "--id", WHOLE)
-        assert (again.code, again.data) == (0, {"run": WHOLE, "state": "running"})
-        assert pid(state, WHOLE, "supervisor") == supervisor
-        late = strongroom("wait", WHOLE, "--timeout", "0")
-        assert (late.code, late.codes) == (1, ["SR-RUN-220"])
-        other = small_job.run_file("detached-other", steps=1)
-        refused = strongroom("run", other, "--detach", "--id", WHOLE)
-        assert (refused.code, refused.codes) == (2, ["SR-RUN-202"])
-        busy = strongroom("resume", WHOLE)
-        assert (busy.code, busy.codes) == (2, ["SR-RUN-216"])
-        row = row_of(strongroom, WHOLE)
-        assert row["state"] in ("submitted", "running")
-        assert row["supervised"] is True
-        assert row["adapter_sha256"] is None
-        # In a session of its own, told a run's id and nothing else.
-        assert os.getsid(supervisor) == supervisor
-        told = Path(f"/proc/{supervisor}/cmdline").read_bytes().split(b"\0")[-3:-1]
-        assert told == [str(state).encode(), WHOLE.encode()]
-        for process in (supervisor, pid(state, WHOLE, "controller")):
-            if process:
+        until(lambda: pid(state, WHOLE, "controller"))
+        controller = pid(state, WHOLE, "controller")
+        with stopped([controller]):  # a run that stands still is one that goes on
+            # Again, it is the same run; with another file, another one's. Nobody else may drive it.
+            again = strongroom("run", run_file, "--detach", "--id", WHOLE)
+            assert (again.code, again.data) == (0, {"run": WHOLE, "state": "running"})
+            assert pid(state, WHOLE, "supervisor") == supervisor
+            late = strongroom("wait", WHOLE, "--timeout", "0")
+            assert (late.code, late.codes) == (1, ["SR-RUN-220"])
+            other = small_job.run_file("detached-other", steps=1)
+            refused = strongroom("run", other, "--detach", "--id", WHOLE)
+            assert (refused.code, refused.codes) == (2, ["SR-RUN-202"])
+            busy = strongroom("resume", WHOLE)
+            assert (busy.code, busy.codes) == (2, ["SR-RUN-216"])
+            row = row_of(strongroom, WHOLE)
+            assert row["state"] in ("submitted", "running")
+            assert row["supervised"] is True
+            assert row["adapter_sha256"] is None
+            # In a session of its own, told a run's id and nothing else.
+            assert os.getsid(supervisor) == supervisor
+            told = Path(f"/proc/{supervisor}/cmdline").read_bytes().split(b"\0")[-3:-1]
+            assert told == [str(state).encode(), WHOLE.encode()]
+            for process in (supervisor, controller):
                 assert CANARY.encode() not in Path(f"/proc/{process}/environ").read_bytes()
         done = strongroom("wait", WHOLE)
         assert done.code == 0, done.out
@@ -212,7 +233,11 @@ def test_a_cancelled_run_verifies_and_can_be_gone_on_with(
     until(wrote(auditor, CANCELLED, "checkpoints/000002/manifest.json"), 100)
     processes = family(foreground.pid)
     assert len(processes) >= 4, "two brokers, enclave, evaluator"
-    done = strongroom("cancel", CANCELLED)
+    # Everybody stands still until the word has come, or the run might be over before it.
+    with stopped([foreground.pid, *(process.pid for process in processes)]):
+        cancelling = strongroom.start("cancel", CANCELLED)
+        until(lambda: pending(foreground.pid, signal.SIGTERM), 30)
+    done = strongroom.ended(cancelling, 60)
     ended = strongroom.ended(foreground, 20)
     until(lambda: not alive(processes), 10)
     assert (done.code, done.data) == (0, {"run": CANCELLED, "state": "cancelled"}), done.out

@@ -106,7 +106,8 @@ class Run(Resource):
             )  # fmt: skip
             if planned.get("wait") is not False:
                 self._strongroom("wait", run)
-            found = self._look(run)
+            [row] = self._strongroom("status", run)
+            found = self._computed(row)
         except CommandFailed as failed:
             report(ctx.diagnostics, failed, lambda place: attribute_of(planned, place))
             return None
@@ -117,7 +118,8 @@ class Run(Resource):
         if current["status"] == "completed" and current.get("report"):
             return current
         try:
-            return {**current, **self._look(current["id"])}
+            [row] = self._strongroom("status", current["id"])
+            return {**current, **self._computed(row)}
         except CommandFailed as failed:
             if failed.has(RUN_UNKNOWN):
                 return None
@@ -142,7 +144,7 @@ class Run(Resource):
     def import_(self, ctx: ImportContext, name: str) -> dict[str, Any] | None:
         try:
             [row] = self._strongroom("status", name)
-            found = self._look(name)
+            found = self._computed(row)
         except CommandFailed as failed:
             report(ctx.diagnostics, failed, lambda _: None)
             return None
@@ -156,12 +158,11 @@ class Run(Resource):
             **found,
         }
 
-    def _look(self, run: str) -> dict[str, Any]:
-        """The computed attributes, from the run's log."""
-        [row] = self._strongroom("status", run)
+    def _computed(self, row: dict[str, Any]) -> dict[str, Any]:
+        """The computed attributes of a run of this status; a completed one gets its report."""
         report_path = None
         if row["state"] == "completed":
-            report_path = self._strongroom("report", run)["report"]
+            report_path = self._strongroom("report", row["run"])["report"]
         log = row["log"] or {"origin": None, "size": None, "root": None}
         return {
             "status": row["state"],

@@ -60,16 +60,16 @@ class Stack(Resource):
         )
 
     def create(self, ctx: CreateContext, planned: dict[str, Any]) -> dict[str, Any] | None:
-        return self._up(ctx.diagnostics)
+        return self._up(ctx.diagnostics, "--with-model")
 
     def read(self, ctx: ReadContext, current: dict[str, Any]) -> dict[str, Any] | None:
         # What has stopped, after a restart of the machine for one, is started again: data sources
         # are read with it.
         return self._up(ctx.diagnostics) or current
 
-    def _up(self, diagnostics: Diagnostics) -> dict[str, Any] | None:
+    def _up(self, diagnostics: Diagnostics, *options: str) -> dict[str, Any] | None:
         try:
-            self._strongroom("stack", "up", "--with-model")
+            self._strongroom("stack", "up", *options)
             found = self._strongroom("stack", "show")
         except CommandFailed as failed:
             report(diagnostics, failed, lambda _: None)
@@ -88,4 +88,4 @@ class Stack(Resource):
             report(ctx.diagnostics, failed, lambda _: None)
 
     def import_(self, ctx: ImportContext, name: str) -> dict[str, Any] | None:
-        return self._up(ctx.diagnostics)
+        return self._up(ctx.diagnostics, "--with-model")
