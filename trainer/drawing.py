@@ -15,13 +15,12 @@ BLOCK = 256
 """Entries that are added up one by one."""
 
 
-def draw(
-    logits_BV: Tensor, temperature: float, generator: torch.Generator | None
-) -> tuple[Tensor, Tensor]:
+def draw(logits_BV: Tensor, temperature: float, random_B: Tensor) -> tuple[Tensor, Tensor]:
     """A token for each row, int64 (B,), and its log-probability at ``temperature``, float32 (B,).
 
-    At ``temperature`` 0 the likeliest token is taken, its log-probability is that at 1, and no
-    ``generator`` is needed. ``logits_BV`` is float32 and may be overwritten.
+    ``random_B`` are float64 numbers in [0, 1). At ``temperature`` 0 the likeliest token is taken
+    whatever they are, and its log-probability is that at 1. ``logits_BV`` is float32 and may be
+    overwritten.
     """
     if temperature == 0:
         token_B = logits_BV.argmax(dim=-1)
@@ -34,9 +33,7 @@ def draw(
     blocks_BNK = padded_BV.view(len(padded_BV), -1, BLOCK)
     ends_BN = blocks_BNK.sum(dim=-1).double().cumsum(dim=-1)
     total_B1 = ends_BN[:, -1:]
-    # From the generator's own device, so that logits on any device meet the same numbers.
-    random_B1 = torch.rand(total_B1.shape, dtype=torch.float64, generator=generator)
-    point_B1 = total_B1 * random_B1.to(total_B1.device)
+    point_B1 = total_B1 * random_B[:, None]
     block_B1 = torch.searchsorted(ends_BN, point_B1, right=True)
     block_BK = blocks_BNK.take_along_dim(block_B1[:, :, None], dim=1).squeeze(1)
     inside_BK = block_BK.double().cumsum(dim=-1)

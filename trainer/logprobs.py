@@ -9,9 +9,9 @@ import transformers
 from torch import Tensor
 from torch.nn import functional
 
+from trainer.attention import additive
 from trainer.batch import GroupBatch
 from trainer.lora import Policy
-from trainer.masks import additive
 
 HEAD_CHUNK = 256
 """Completion tokens whose logits are in memory at once."""
@@ -41,7 +41,7 @@ def predicting_states(policy: Policy, batch: GroupBatch) -> Tensor:
         cache.batch_repeat_interleave(len(batch.ids_NS))
     hidden_NSD: Tensor = policy.decoder(
         input_ids=batch.ids_NS,
-        attention_mask=additive(batch.visible_NSL, policy.head_weight.dtype),
+        attention_mask=additive(batch.visible_NSL, policy.decoder),
         position_ids=batch.positions_NS,
         past_key_values=cache,
         use_cache=cache is not None,

@@ -19,6 +19,7 @@ import torch
 import transformers
 from torch import Tensor
 
+from trainer.attention import GROUPED
 from trainer.errors import ModelFileInvalid, ModelFileMissing, ModelMismatch, ModelUnsupported
 
 Buffer = bytes | bytearray | memoryview
@@ -98,7 +99,7 @@ def _empty_model(settings: dict[str, Any], dtype: torch.dtype) -> transformers.P
         config = transformers.AutoConfig.for_model(**settings)
         with torch.device("meta"):
             model = transformers.AutoModelForCausalLM.from_config(
-                config, dtype=dtype, attn_implementation="sdpa"
+                config, dtype=dtype, attn_implementation=GROUPED
             )
         # Rotary frequencies are computed, not stored, and would stay on the meta device.
         decoder = model.get_decoder()

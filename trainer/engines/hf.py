@@ -6,17 +6,20 @@ repeated for the G completions of each prompt. Nothing outlives a call, so no st
 can follow a weight update.
 """
 
+# Field names carry their shapes.
+# ruff: noqa: N815
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 import transformers
 from torch import Tensor
 
+from trainer.attention import additive
 from trainer.drawing import draw
 from trainer.lora import Policy
-from trainer.masks import additive
 from trainer.rollout import Rollouts, shared_prefix
 
 
@@ -41,12 +44,55 @@ class _GrowingLayer(transformers.cache_utils.DynamicLayer):  # type: ignore[misc
         self._used = stop
         return self._keys[..., :stop, :], self._values[..., :stop, :]
 
+    def keep(self, rows_R: Tensor) -> None:
+        """Forget all other rows."""
+        self._keys, self._values = self._keys[rows_R], self._values[rows_R]
+
     def get_seq_length(self) -> int:
         return self._used
 
 
 def _with_length(tensor: Tensor, length: int) -> tuple[int, ...]:
     return (*tensor.shape[:-2], length, tensor.shape[-1])
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where completions that go on stand: R rows of the cache with Q completions of a prompt each.
+
+    A row of which fewer go on is filled up with finished ones, whose tokens count for nothing.
+    """
+
+    going_RQ: Tensor
+    """The completions, as indices."""
+    prompt_RL: Tensor
+    """Which of the cache's first L columns hold the prompt, bool."""
+    owner_RC: Tensor
+    """Whose token each of its further C columns holds."""
+
+    @property
+    def visible_RQL(self) -> Tensor:
+        """What a completion's token sees: the prompt, and what is its own."""
+        prompt_RQL = self.prompt_RL[:, None].expand(-1, self.going_RQ.shape[1], -1)
+        own_RQC = self.owner_RC[:, None, :] == self.going_RQ[:, :, None]
+        return torch.cat([prompt_RQL, own_RQC], dim=2)
+
+    def narrowed(self, finished_B: Tensor, cache: transformers.DynamicCache) -> _Place:
+        """The place of the next token of each completion that is not finished.
+
+        Rows in which none goes on leave the cache once they are half of it.
+        """
+        going_RQ, prompt_RL, owner_RC = self.going_RQ, self.prompt_RL, self.owner_RC
+        live_R = ~finished_B[going_RQ].all(dim=1)
+        if 2 * int(live_R.sum()) <= len(live_R):
+            for layer in cache.layers:
+                layer.keep(live_R)
+            going_RQ, prompt_RL, owner_RC = going_RQ[live_R], prompt_RL[live_R], owner_RC[live_R]
+        finished_RQ = finished_B[going_RQ]
+        most = int((~finished_RQ).sum(dim=1).max())
+        first_RQ = finished_RQ.long().argsort(dim=1, stable=True)[:, :most]
+        going_RQ = going_RQ.gather(1, first_RQ)
+        return _Place(going_RQ, prompt_RL, torch.cat([owner_RC, going_RQ], dim=1))
 
 
 class HfSampler:
@@ -68,43 +114,54 @@ class HfSampler:
         """See :meth:`trainer.rollout.Engine.generate`."""
         hidden_PD, layers, keep_PL, next_position_P = self._prefill(prompts)
         batch, device = len(prompts) * samples, self._policy.device
+        # The completions of a prompt stand in one row of the cache, side by side, as long as what
+        # they share is more than what they do not.
+        in_row = samples if max_tokens <= keep_PL.shape[1] else 1
+        rows = samples // in_row
         cache = transformers.DynamicCache()
         cache.layers = [
             _GrowingLayer(
-                keys.repeat_interleave(samples, dim=0),
-                values.repeat_interleave(samples, dim=0),
-                max_tokens,
+                keys.repeat_interleave(rows, dim=0),
+                values.repeat_interleave(rows, dim=0),
+                max_tokens * in_row,
             )
             for keys, values in layers
         ]
+        place = _Place(
+            going_RQ=torch.arange(batch, device=device).view(-1, in_row),
+            prompt_RL=keep_PL.repeat_interleave(rows, dim=0),
+            owner_RC=torch.empty(len(prompts) * rows, 0, dtype=torch.int64, device=device),
+        )
         hidden_BD = hidden_PD.repeat_interleave(samples, dim=0)
-        keep_BL = torch.cat(
-            [keep_PL, keep_PL.new_ones(len(prompts), max_tokens)], dim=1
-        ).repeat_interleave(samples, dim=0)
-        mask_B1QL = additive(keep_BL[:, None, :], hidden_BD.dtype)
         position_B = next_position_P.repeat_interleave(samples)
         tokens_BT = torch.full((batch, max_tokens), int(self._end[0]), device=device)
         logprobs_BT = torch.zeros(batch, max_tokens, device=device)
         lengths_B = torch.zeros(batch, dtype=torch.int64, device=device)
         finished_B = torch.zeros(batch, dtype=torch.bool, device=device)
-        prompt_length = keep_PL.shape[1]
         for t in range(max_tokens):
-            token_B, logprob_B = self._draw(hidden_BD, temperature, generator)
-            token_B = torch.where(finished_B, self._end[0], token_B)
-            tokens_BT[:, t] = token_B
-            logprobs_BT[:, t] = logprob_B.masked_fill(finished_B, 0.0)
-            lengths_B += ~finished_B
-            finished_B |= torch.isin(token_B, self._end)
+            # For all of them, so that what one draws does not depend on which others go on.
+            random_B = torch.zeros(batch, dtype=torch.float64)
+            if temperature:
+                random_B.uniform_(generator=generator)
+            going_B = place.going_RQ.flatten()
+            live_B = ~finished_B[going_B]
+            token_B, logprob_B = self._draw(hidden_BD, temperature, random_B.to(device)[going_B])
+            token_B = torch.where(live_B, token_B, self._end[0])
+            tokens_BT[going_B, t] = token_B
+            logprobs_BT[going_B, t] = logprob_B.masked_fill(~live_B, 0.0)
+            lengths_B[going_B] += live_B
+            finished_B[going_B] |= torch.isin(token_B, self._end)
             if t == max_tokens - 1 or bool(finished_B.all()):
                 break
+            place = place.narrowed(finished_B, cache)
             output = self._policy.decoder(
-                input_ids=token_B[:, None],
-                attention_mask=mask_B1QL[..., : prompt_length + t + 1],
-                position_ids=position_B[:, None] + t,
+                input_ids=tokens_BT[:, t][place.going_RQ],
+                attention_mask=additive(place.visible_RQL, self._policy.decoder),
+                position_ids=position_B[place.going_RQ] + t,
                 past_key_values=cache,
                 use_cache=True,
             )
-            hidden_BD = output.last_hidden_state[:, -1]
+            hidden_BD = output.last_hidden_state.flatten(0, 1)
         longest = int(lengths_B.max())
         return Rollouts(
             prompts=tuple(tuple(prompt) for prompt in prompts),
@@ -149,7 +206,7 @@ class HfSampler:
         visible_PRL = (causal_RL & keep_PL[:, None, :]) | itself_RL
         output = self._policy.decoder(
             input_ids=ids_PR.to(device),
-            attention_mask=additive(visible_PRL.to(device), self._policy.head_weight.dtype),
+            attention_mask=additive(visible_PRL.to(device), self._policy.decoder),
             position_ids=position_PL[:, prefix:].to(device),
             past_key_values=cache,
             use_cache=True,
@@ -160,11 +217,11 @@ class HfSampler:
         return hidden_PD, layers, keep_PL.to(device), next_position_P.to(device)
 
     def _draw(
-        self, hidden_BD: Tensor, temperature: float, generator: torch.Generator | None
+        self, hidden_BD: Tensor, temperature: float, random_B: Tensor
     ) -> tuple[Tensor, Tensor]:
         """One token for each row, and its log-probability at ``temperature``."""
         logits_BV = torch.nn.functional.linear(hidden_BD, self._policy.head_weight).float()
-        return draw(logits_BV, temperature, generator)
+        return draw(logits_BV, temperature, random_B)
 
     def _texts(self, tokens_BT: Tensor, lengths_B: Tensor, finished_B: Tensor) -> tuple[str, ...]:
         stops = (lengths_B - finished_B.long()).tolist()
