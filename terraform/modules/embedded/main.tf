@@ -1,4 +1,4 @@
-# The embedded stack as the customer's side: the same outputs as the modules for clouds, so that a
-# configuration tried here needs another `source` and no other change.
+# The customer's side on this machine. The modules for clouds tell more: identities, and the part of
+# a run file that names buckets and roles.
 
 resource "strongroom_stack" "this" {}

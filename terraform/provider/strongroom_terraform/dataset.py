@@ -23,6 +23,7 @@ from tf.iface import (
 from tf.schema import Attribute, Schema
 from tf.types import Number, String
 
+from strongroom_terraform.attributes import computed
 from strongroom_terraform.command import CommandFailed, report
 
 if TYPE_CHECKING:
@@ -96,10 +97,7 @@ class Dataset(Resource):
                     description="SHA-256 of the rows' files, so that a change of them under the "
                     "same `uri` is an error of `terraform plan`.",
                 ),
-                *(
-                    Attribute(name, kind, computed=True, description=text)
-                    for name, (kind, text) in COMPUTED.items()
-                ),
+                *computed(COMPUTED),
             ],
         )
 

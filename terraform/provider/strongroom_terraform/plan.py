@@ -12,14 +12,30 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tf.iface import DataSource, ReadDataContext
-from tf.schema import Attribute, Schema
-from tf.types import Map, Number, String
+from tf.schema import Schema
+from tf.types import Number, String
 
+from strongroom_terraform.attributes import computed, run_file
 from strongroom_terraform.command import CommandFailed, params_options, report
 
 if TYPE_CHECKING:
     from strongroom_terraform.provider import StrongroomProvider
 
+COMPUTED = {
+    "id": (String(), "The run's id: name and intent."),
+    "intent": (
+        String(),
+        "SHA-256 of what the run file asks for, evaluator included. A run is replaced when it "
+        "changes.",
+    ),
+    "digest": (String(), "SHA-256 of the whole plan: intent, data, code, policy."),
+    "objects": (String(), "Exact objects that are read and written, as JSON."),
+    "leases": (
+        String(),
+        "Credentials that the run takes: bucket, prefixes, lifetime, as JSON.",
+    ),
+    "capacity_bits": (Number(), "Most bits that numbers may carry out of the enclave."),
+}
 _LINE = re.compile(r":(\d+)(?::\d+)?$")
 _PARAM = re.compile(r"\$\{params\.([A-Za-z_][A-Za-z0-9_]*)\}")
 
@@ -41,48 +57,8 @@ class PlanSource(DataSource):
             description="What a run would read, write and lease. Denials by the policy and "
             "mistakes in the run file are errors of `terraform plan`.",
             attributes=[
-                Attribute("run_file", String(), required=True, description="Path of the run file."),
-                Attribute(
-                    "params",
-                    Map(String()),
-                    optional=True,
-                    description="Values of `${params.NAME}` in the run file.",
-                ),
-                Attribute(
-                    "id", String(), computed=True, description="The run's id: name and intent."
-                ),
-                Attribute(
-                    "intent",
-                    String(),
-                    computed=True,
-                    description="SHA-256 of what the run file asks for, evaluator included. A run "
-                    "is replaced when it changes.",
-                ),
-                Attribute(
-                    "digest",
-                    String(),
-                    computed=True,
-                    description="SHA-256 of the whole plan: intent, data, code, policy.",
-                ),
-                Attribute(
-                    "objects",
-                    String(),
-                    computed=True,
-                    description="Exact objects that are read and written, as JSON.",
-                ),
-                Attribute(
-                    "leases",
-                    String(),
-                    computed=True,
-                    description="Credentials that the run takes: bucket, prefixes, lifetime, as "
-                    "JSON.",
-                ),
-                Attribute(
-                    "capacity_bits",
-                    Number(),
-                    computed=True,
-                    description="Most bits that numbers may carry out of the enclave.",
-                ),
+                *run_file(),
+                *computed(COMPUTED),
             ],
         )
 

@@ -21,6 +21,7 @@ from tf.iface import (
 from tf.schema import Attribute, Schema
 from tf.types import Bool, Map, Number, String
 
+from strongroom_terraform.attributes import computed, run_file
 from strongroom_terraform.command import CommandFailed, params_options, report
 from strongroom_terraform.plan import attribute_of
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 RUN_UNKNOWN = "SR-RUN-203"
 RUN_ENDED = "SR-RUN-217"
 COMPUTED = {
+    "id": (String(), "The run's id."),
     "status": (String(), "`running`, `completed`, `failed`, `cancelled` or `denied`."),
     "step": (Number(), "Steps done."),
     "metrics": (Map(Number()), "Held-out numbers by phase and name, such as `after.score`."),
@@ -60,13 +62,7 @@ class Run(Resource):
             description="A training run: created means submitted. Immutable; destroying it cancels "
             "it and never deletes outputs or log.",
             attributes=[
-                Attribute("run_file", String(), required=True, description="Path of the run file."),
-                Attribute(
-                    "params",
-                    Map(String()),
-                    optional=True,
-                    description="Values of `${params.NAME}` in the run file.",
-                ),
+                *run_file(),
                 Attribute(
                     "run_id",
                     String(),
@@ -87,11 +83,7 @@ class Run(Resource):
                     optional=True,
                     description="Whether `apply` waits for the run's end; default true.",
                 ),
-                Attribute("id", String(), computed=True, description="The run's id."),
-                *(
-                    Attribute(name, kind, computed=True, description=text)
-                    for name, (kind, text) in COMPUTED.items()
-                ),
+                *computed(COMPUTED),
             ],
         )
 
@@ -111,7 +103,7 @@ class Run(Resource):
         except CommandFailed as failed:
             report(ctx.diagnostics, failed, lambda place: attribute_of(planned, place))
             return None
-        return {**planned, "id": run, **found}
+        return {**planned, **found}
 
     def read(self, ctx: ReadContext, current: dict[str, Any]) -> dict[str, Any] | None:
         # A finished run cannot change, and the log that it is in grows with other runs.
@@ -154,7 +146,6 @@ class Run(Resource):
             "run_id": name,
             "intent": row["intent"],
             "wait": None,
-            "id": name,
             **found,
         }
 
@@ -165,6 +156,7 @@ class Run(Resource):
             report_path = self._strongroom("report", row["run"])["report"]
         log = row["log"] or {"origin": None, "size": None, "root": None}
         return {
+            "id": row["run"],
             "status": row["state"],
             "step": row["step"],
             "metrics": {

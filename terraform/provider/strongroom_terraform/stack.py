@@ -16,6 +16,7 @@ from tf.schema import Attribute, Schema
 from tf.types import String
 from tf.utils import Diagnostics
 
+from strongroom_terraform.attributes import computed
 from strongroom_terraform.command import CommandFailed, report
 
 if TYPE_CHECKING:
@@ -52,10 +53,7 @@ class Stack(Resource):
             "store stays in the state folder.",
             attributes=[
                 Attribute("id", String(), computed=True, description="The state folder."),
-                *(
-                    Attribute(name, String(), computed=True, description=text)
-                    for name, text in COMPUTED.items()
-                ),
+                *computed({name: (String(), text) for name, text in COMPUTED.items()}),
             ],
         )
 
