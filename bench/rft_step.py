@@ -3,10 +3,10 @@ precision and threads, in one process, taking turns.
 
 Steps: both take steps in turn under a reward that no group agrees on, so that every group is
 trained on both sides; ``step_ratio`` is the median over pairs. Run: each trains to the end under
-the real evaluator, one after the other; ``run_ratio`` is the ratio of the times their steps took,
-and both are scored by the same greedy decoder on 1,000 rows that neither has seen (the curves: on
-the example's 100 held-out rows). Neither side checkpoints, reports or evaluates within the time
-that is measured.
+the real evaluator on the same rows in the same order, one after the other; ``run_ratio`` is the
+ratio of the times their steps took, and both are scored by the same greedy decoder on 1,000 rows
+that neither has seen (the curves: on the example's 100 held-out rows). Neither side checkpoints,
+reports or evaluates within the time that is measured.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ from trainer.lora import Policy, attach_lora
 from trainer.metrics import StepMetrics
 from trainer.model import load_base
 from trainer.rows import Row, decode_row
+from trainer.schedule import row_indices
 from trainer.state import new_state
 
 STEP_BOUND, RUN_BOUND = 8.0, 12.0
@@ -161,9 +162,7 @@ class Theirs:
     def __init__(self, folder: Path, rows: list[Row], where: Where) -> None:
         self._folder = folder
         self._on_cpu = where.device == "cpu"
-        self._rows = datasets.Dataset.from_list(
-            [{"prompt": row.chat(), "ground_truth": row.ground_truth} for row in rows]
-        )
+        self._rows = rows
         self.model: Any = None
 
     def steps(
@@ -192,7 +191,7 @@ class Theirs:
                     self._folder, dtype=torch.bfloat16
                 ),
                 reward_funcs=reward,
-                train_dataset=self._rows,
+                train_dataset=self._dealt(count, seed),
                 processing_class=transformers.AutoTokenizer.from_pretrained(self._folder),
                 peft_config=peft.LoraConfig(
                     r=LORA.rank,
@@ -208,6 +207,7 @@ class Theirs:
                     max_completion_length=MAX_TOKENS,
                     max_steps=count,
                     seed=seed,
+                    shuffle_dataset=False,
                     learning_rate=LEARNING_RATE,
                     lr_scheduler_type="constant_with_warmup",
                     warmup_steps=WARMUP,
@@ -234,6 +234,14 @@ class Theirs:
             self.model = trainer.model
             trainer.train()
         return times
+
+    def _dealt(self, count: int, seed: int) -> datasets.Dataset:
+        """The rows as our trainer deals them."""
+        order = row_indices(0, count * PROMPTS, len(self._rows), seed)
+        dealt = [self._rows[index] for index in order]
+        return datasets.Dataset.from_list(
+            [{"prompt": row.chat(), "ground_truth": row.ground_truth} for row in dealt]
+        )
 
     def copy_adapter(self, policy: Policy) -> None:
         """Put the trained adapter into ``policy``, to score both with the same decoder."""
@@ -292,7 +300,7 @@ def run_ratio(
 
     where = Where(options.device, options.threads)
     ours = Ours(files, train_rows, where)
-    config = settings(options.steps, seed=0)
+    config = settings(options.steps, options.seed)
 
     def accuracy(policy: Policy, rows: list[Row]) -> float:
         found = score_held_out(policy, rows, FunctionEvaluator(function), config)
@@ -315,7 +323,9 @@ def run_ratio(
         return turn
 
     scorer = FunctionEvaluator(function)
-    our_times = ours.steps(options.steps, 0, scorer, watched("ours", lambda: ours.policy))
+    our_times = ours.steps(
+        options.steps, options.seed, scorer, watched("ours", lambda: ours.policy)
+    )
 
     judge = Ours(files, train_rows, where)
     theirs = Theirs(folder, train_rows, where)
@@ -330,11 +340,12 @@ def run_ratio(
         theirs.copy_adapter(judge.policy)
         return judge.policy
 
-    their_times = theirs.steps(options.steps, 0, reward, watched("trl", judged))
+    their_times = theirs.steps(options.steps, options.seed, reward, watched("trl", judged))
     picture = RESULTS / f"rft_step{'' if options.device == 'cpu' else '_gpu'}.svg"
     picture.write_text(drawing(curves, our_times, their_times), encoding="utf-8")
     return {
         "steps": options.steps,
+        "seed": options.seed,
         "trl_run_s": round(sum(their_times.seconds), 1),
         "our_run_s": round(sum(our_times.seconds), 1),
         "run_ratio": round(sum(their_times.seconds) / sum(our_times.seconds), 2),
@@ -398,6 +409,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pairs", type=int, default=9, help="pairs of steps (default 9)")
     parser.add_argument("--steps", type=int, default=60, help="steps of a run (default 60)")
+    parser.add_argument("--seed", type=int, default=0, help="of the run (default 0)")
     parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1))
     parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
     parser.add_argument("--only", choices=["steps", "run"], help="one of the two parts")
