@@ -105,8 +105,9 @@ def main() -> int:
         taken = [(generate(args.max_tokens) - generate(1)) / steps for _ in range(args.rounds)]
         step = statistics.median(taken)
         batch = PROMPTS * samples
-        positions = max(map(len, prompts)) + args.max_tokens / 2
-        read = weight_bytes(policy) + cache_bytes(policy, batch, positions)
+        # A prompt's keys and values are needed once for all of its completions.
+        positions = max(map(len, prompts)) + samples * args.max_tokens / 2
+        read = weight_bytes(policy) + cache_bytes(policy, PROMPTS, positions)
         found.append(
             {
                 "batch": batch,

@@ -16,7 +16,12 @@ from pipeline.console import out
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 State = Annotated[
     Path,
-    typer.Option("--state", envvar="STRONGROOM_STATE", help="Folder of the embedded stack."),
+    typer.Option(
+        "--state",
+        envvar="STRONGROOM_STATE",
+        help="Folder of the embedded stack.",
+        callback=lambda folder: folder.expanduser().absolute(),  # `~`, where no shell replaced it
+    ),
 ]
 RunFile = Annotated[Path, typer.Argument(help="The run file (YAML).")]
 RunId = Annotated[str, typer.Argument(help="The run's id.")]

@@ -9,7 +9,7 @@ import msgspec
 import typer
 
 from pipeline.console import out, print_json, reporting
-from policies.gate import Bundle, read_bundle, read_settings, write_bundle
+from policies.gate import Bundle, read_bundle, read_settings, shipped_digest, write_bundle
 
 app = typer.Typer(no_args_is_help=True, help="The policy bundle that admits runs.")
 
@@ -37,13 +37,22 @@ def policy_show(folder: Folder, as_json: Json = False) -> None:
 
 def _show(folder: Path, bundle: Bundle, as_json: bool) -> None:
     settings: dict[str, Any] = msgspec.to_builtins(bundle.settings)
+    current = bundle.digest == shipped_digest(bundle.settings)
     if as_json:
-        rules = list(bundle.rule_ids)
         print_json(
-            {"folder": str(folder), "digest": bundle.digest, "rules": rules, "settings": settings}
+            {
+                "folder": str(folder),
+                "digest": bundle.digest,
+                "rules": list(bundle.rule_ids),
+                "settings": settings,
+                "current": current,
+            }
         )
         return
-    out.print(f"policy {bundle.digest}\n{len(bundle.rules)} rules in {folder}", soft_wrap=True)
+    whose = "this version's" if current else "another version's, or the owner's own"
+    out.print(
+        f"policy {bundle.digest}\n{len(bundle.rules)} rules in {folder}, {whose}", soft_wrap=True
+    )
     for name, value in settings.items():
         shown = ", ".join(value) or "-" if isinstance(value, tuple) else value
         out.print(f"  {name:<18} {shown}", soft_wrap=True)

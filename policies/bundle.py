@@ -153,6 +153,13 @@ def _digest(modules: dict[str, str], manifest: _Manifest, settings: Settings) ->
     )
 
 
+def shipped_digest(settings: Settings) -> Sha256:
+    """The digest of a bundle of this version's rules with these settings."""
+    modules = {path.name: _text(path) for path in _SHIPPED.glob("*.rego")}
+    manifest = _decode(_SHIPPED / "manifest.json", _Manifest, BundleMalformed)
+    return _digest(modules, manifest, settings)
+
+
 def write_bundle(folder: Path, settings: Settings | dict[str, Any]) -> Bundle:
     """Write a customer's bundle: the shipped rules with their settings. Returns it as read back.
 

@@ -17,7 +17,15 @@ from typing import Any
 import msgspec
 
 from crypto.digests import Sha256
-from policies.bundle import Bundle, Rule, Settings, read_bundle, read_settings, write_bundle
+from policies.bundle import (
+    Bundle,
+    Rule,
+    Settings,
+    read_bundle,
+    read_settings,
+    shipped_digest,
+    write_bundle,
+)
 from policies.errors import AdmissionDenied, DenialList
 from policies.interpreter import Answer, Request, ask_apart
 
@@ -33,6 +41,7 @@ __all__ = [
     "explain",
     "read_bundle",
     "read_settings",
+    "shipped_digest",
     "write_bundle",
 ]
 

@@ -17,7 +17,7 @@ provider "strongroom" {
   state   = var.state
 }
 
-# The customer's side: buckets, keys, identities. On a cloud this is modules/aws or modules/gcp.
+# The customer's side: buckets, keys, identities.
 module "customer" {
   source = "../../terraform/modules/embedded"
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 from terraform_cli import Terraform
@@ -16,10 +17,12 @@ terraform {
 
 variable "folder" { type = string }
 variable "command" { type = string }
+variable "state" { type = string }
 variable "max_ttl_s" { type = string }
 
 provider "strongroom" {
   command = var.command
+  state   = var.state
 }
 
 resource "strongroom_policy_bundle" "this" {
@@ -40,7 +43,12 @@ output "digest" {
 def terraform(tmp_path_factory, mirror, stack):
     folder = tmp_path_factory.mktemp("bundle")
     (folder / "main.tf").write_text(CONFIGURATION)
-    settings = {"folder": str(folder / "policy"), "command": stack.command, "max_ttl_s": "900"}
+    settings = {
+        "folder": str(folder / "policy"),
+        "command": stack.command,
+        "state": str(stack.state),
+        "max_ttl_s": "900",
+    }
     (folder / "terraform.tfvars.json").write_text(json.dumps(settings))
     (folder / "data").mkdir()
     found = Terraform(folder, folder / "data", mirror)
@@ -68,6 +76,29 @@ def test_a_bundle_that_somebody_changed_is_written_again(terraform):
     assert code == 2
     terraform("apply", "-auto-approve", "-no-color")
     assert digest(terraform) == before
+
+
+def test_a_bundle_that_is_gone_is_planned_again(terraform):
+    before = digest(terraform)
+    shutil.rmtree(terraform.folder / "policy")
+    code, _ = terraform.run("plan", "-detailed-exitcode", "-no-color")
+    assert code == 2
+    terraform("apply", "-auto-approve", "-no-color")
+    assert digest(terraform) == before
+
+
+def test_rules_of_another_version_are_brought_up_to_date(terraform):
+    """As after an upgrade: the folder is as it was written, the installed rules are others."""
+    before = digest(terraform)
+    rule = sorted((terraform.folder / "policy").glob("*.rego"))[0]
+    rule.write_text(rule.read_text() + "# as it was\n")
+    terraform("apply", "-refresh-only", "-auto-approve", "-no-color")
+    assert digest(terraform) != before
+    code, _ = terraform.run("plan", "-detailed-exitcode", "-no-color")
+    assert code == 2
+    terraform("apply", "-auto-approve", "-no-color")
+    assert digest(terraform) == before
+    terraform("plan", "-detailed-exitcode", "-no-color")
 
 
 def test_changed_settings_are_another_digest_in_the_same_folder(terraform):

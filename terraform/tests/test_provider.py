@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from concurrent import futures
 from pathlib import Path
 from typing import Any
 
@@ -158,7 +159,7 @@ provider "strongroom" {
 }
 
 resource "strongroom_dataset" "this" {
-  source = "rows.jsonl"
+  source = "rows"
   uri    = "s3://acme-data/datasets/fixed/"
   key    = "vault://transit/feedback"
 }
@@ -172,13 +173,16 @@ def test_rows_that_changed_under_the_same_prefix_are_an_error_of_plan(
     (tmp_path / "main.tf").write_text(ONE_DATASET)
     settings = {"command": stack.command, "state": str(stack.state)}
     (tmp_path / "terraform.tfvars.json").write_text(json.dumps(settings))
-    shutil.copy(rows / "held_out.jsonl", tmp_path / "rows.jsonl")
+    (tmp_path / "rows").mkdir()
+    shutil.copy(rows / "held_out.jsonl", tmp_path / "rows" / "rows.jsonl")
     (tmp_path / "data").mkdir()
     terraform = Terraform(tmp_path, tmp_path / "data", mirror)
     terraform("init", "-no-color")
     terraform("apply", "-auto-approve", "-no-color")
+    (tmp_path / "rows" / "README.md").write_text("Where these rows are from.")
+    (tmp_path / "rows" / "older").mkdir()
     terraform("plan", "-detailed-exitcode", "-no-color")
-    shutil.copy(rows / "train.jsonl", tmp_path / "rows.jsonl")
+    shutil.copy(rows / "train.jsonl", tmp_path / "rows" / "rows.jsonl")
     code, text = terraform.run("plan", "-no-color")
     assert code == 1
     assert "SR-TERRAFORM-003 the rows have changed under the same uri" in words(text)
@@ -222,6 +226,34 @@ def test_a_finished_run_is_taken_as_it_is(example):
     example.terraform("plan", "-detailed-exitcode", "-no-color")
 
 
+def test_a_run_that_ends_badly_is_known_to_terraform(example, stack):
+    """Cancelled from outside while ``apply`` waits; applied again it goes on."""
+    with futures.ThreadPoolExecutor() as pool:
+        applied = pool.submit(
+            example.terraform.run, "apply", "-auto-approve", "-no-color", "-var=steps=40"
+        )
+        while True:
+            going = [row for row in stack("status") if row["state"] in ("submitted", "running")]
+            if going or applied.done():
+                break
+        stack("cancel", going[0]["run"])
+        code, text = applied.result()
+    assert code == 1
+    assert "SR-RUN-219 the run was cancelled" in words(text)
+    [run] = [
+        each
+        for each in json.loads(example.state())["resources"]
+        if f"{each['type']}.{each['name']}" == RUN
+    ]
+    [instance] = run["instances"]
+    assert instance["status"] == "tainted"
+    assert instance["attributes"]["id"] == going[0]["run"]
+    example.terraform("apply", "-auto-approve", "-no-color", "-var=steps=40")
+    [row] = [row for row in stack("status") if row["run"] == going[0]["run"]]
+    assert row["state"] == "completed"
+    example.terraform("apply", "-auto-approve", "-no-color")
+
+
 def test_destroy_cancels_a_run_that_goes_on(example, stack):
     """Submitted and left to itself; another run than before, which stays as it is."""
     finished = example.outputs()["run"]
@@ -230,6 +262,18 @@ def test_destroy_cancels_a_run_that_goes_on(example, stack):
     assert run != finished
     [row] = stack("status", run)
     assert row["state"] in ("submitted", "running")
+    known = stack.state / "runs" / f"{run}.json"
+    elsewhere = known.rename(known.with_suffix(".elsewhere"))
+    try:  # as on another machine
+        text = example.terraform("plan", "-no-color", "-var=wait=false", "-var=steps=200")
+        assert "SR-TERRAFORM-004" in text
+        code, text = example.terraform.run(
+            "destroy", "-auto-approve", "-no-color", f"-target={RUN}"
+        )
+        assert code == 1
+        assert "SR-RUN-203 no run with this id is known" in words(text)
+    finally:
+        elsewhere.rename(known)
     example.terraform("destroy", "-auto-approve", "-no-color")
     stack("stack", "up")
     [row] = stack("status", run)

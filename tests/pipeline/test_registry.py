@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from pipeline.cli import app
 from pipeline.process_errors import RunUnknown
 from pipeline.registry import known_runs, put_back, recall, remember
 from pipeline.run_errors import BadRunId
@@ -24,6 +27,17 @@ def test_a_run_is_remembered(spec, tmp_path):
     state = tmp_path / "state"
     assert remember(state, "feedback-1", spec, Path("run.yaml")) is None
     assert recall(state, "feedback-1") == spec
+
+
+@pytest.mark.parametrize("by_option", [True, False])
+def test_a_home_folder_that_no_shell_replaced(by_option, monkeypatch, tmp_path):
+    """As Terraform and unit files hand it over."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("STRONGROOM_STATE", "~/other" if by_option else "~/state")
+    option = ["--state", "~/state"] if by_option else []
+    done = CliRunner().invoke(app, ["wait", "feedback-1", *option, "--json"])
+    [error] = json.loads(done.output)["errors"]
+    assert (error["code"], error["expected"]) == ("SR-RUN-203", f"a run in {tmp_path / 'state'}")
 
 
 def test_paths_are_those_of_the_run_file(spec, tmp_path):

@@ -40,6 +40,14 @@ def test_a_bundle_is_written_and_shown(settings_file, tmp_path):
     assert command("write", folder, "--settings", settings_file) == (0, written)
 
 
+def test_rules_of_another_version_are_not_current(settings_file, tmp_path):
+    assert command("write", tmp_path / "a", "--settings", settings_file)[1]["current"] is True
+    rule = sorted((tmp_path / "a").glob("*.rego"))[0]
+    rule.write_text(rule.read_text() + "# as it was\n")
+    assert command("show", tmp_path / "a")[1]["current"] is False
+    assert command("write", tmp_path / "a", "--settings", settings_file)[1]["current"] is True
+
+
 def test_settings_are_in_the_digest(settings_file, tmp_path):
     first = command("write", tmp_path / "a", "--settings", settings_file)[1]["digest"]
     settings_file.write_text(json.dumps({**GOOD, "max_ttl_s": 900}))

@@ -14,7 +14,10 @@ from tf.utils import Diagnostics
 Path = list[Any]
 """Of an attribute; a map's key is a tuple of one string."""
 
-PASSED_ON = ("HOME", "LANG", "PATH", "TMPDIR", "XDG_RUNTIME_DIR")
+PASSED_ON = (
+    "HOME", "LANG", "PATH", "TMPDIR", "XDG_RUNTIME_DIR",
+    "AWS_REGION", "AWS_DEFAULT_REGION", "SSL_CERT_FILE", "STRONGROOM_STATE",
+)  # fmt: skip
 """Environment of the command; a run file's ``${env.…}`` has no place in Terraform."""
 
 
@@ -40,13 +43,18 @@ class Strongroom:
 
     def __call__(self, *arguments: str) -> Any:
         """The JSON document that a command prints last. Raises :class:`CommandFailed`."""
-        line = [self.command, *arguments, "--json"]
-        if self.state is not None:
-            line += ["--state", self.state]
         environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+        if self.state is not None:
+            environment["STRONGROOM_STATE"] = self.state
         try:
+            # In a session of its own: Ctrl-C is for Terraform, which asks the provider to stop.
             done = subprocess.run(
-                line, check=False, capture_output=True, text=True, env=environment
+                [self.command, *arguments, "--json"],
+                check=False,
+                capture_output=True,
+                text=True,
+                env=environment,
+                start_new_session=True,
             )
         except OSError as error:
             raise CommandFailed(

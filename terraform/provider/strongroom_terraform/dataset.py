@@ -22,6 +22,7 @@ from tf.iface import (
 )
 from tf.schema import Attribute, Schema
 from tf.types import Number, String
+from tf.utils import Diagnostics
 
 from strongroom_terraform.attributes import computed
 from strongroom_terraform.command import CommandFailed, report
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from strongroom_terraform.provider import StrongroomProvider
 
 DATASET_MISSING = "SR-SEAL-004"
+SOURCES = ("*.jsonl", "*.jsonl.zst", "*.parquet")
+"""What ``strongroom seal`` reads of a folder."""
 COMPUTED = {
     "name": (String(), "Name in the signed manifest."),
     "manifest_sha256": (String(), "SHA-256 of the signed manifest."),
@@ -105,6 +108,7 @@ class Dataset(Resource):
         options = []
         if planned.get("records_per_shard") is not None:
             options = ["--records-per-shard", str(int(planned["records_per_shard"]))]
+        digest = source_digest(planned["source"])
         try:
             found = self._strongroom(
                 "seal", planned["source"], planned["uri"], "--key", planned["key"], *options
@@ -112,21 +116,20 @@ class Dataset(Resource):
         except CommandFailed as failed:
             report(ctx.diagnostics, failed, lambda place: _attribute(planned, place))
             return None
-        digest = source_digest(Path(planned["source"]))
+        if source_digest(planned["source"]) != digest:
+            _changed(ctx.diagnostics, planned["source"], "the rows have changed while sealed")
         return {**planned, "id": planned["uri"], "source_sha256": digest, **_computed(found)}
 
     def plan(
         self, ctx: PlanContext, current: dict[str, Any] | None, planned: dict[str, Any]
     ) -> dict[str, Any]:
-        known = (current or {}).get("source_sha256")
-        now = source_digest(Path(planned["source"]))
-        if known and now and now != known and "uri" not in ctx.changed_fields:
-            ctx.diagnostics.add_error(
-                "SR-TERRAFORM-003 the rows have changed under the same uri",
-                f"place:     {planned['source']}\nexpected:  {known}\nfound:     {now}\n"
-                "fix:       A sealed dataset never changes: give the new rows another uri.",
-                path=["uri"],
-            )
+        if current is None or "uri" in ctx.changed_fields:
+            return planned
+        if current["records_per_shard"] is None:  # one that was imported
+            planned["records_per_shard"] = None
+        known, now = current["source_sha256"], source_digest(planned["source"])
+        if known and now and now != known:
+            _changed(ctx.diagnostics, planned["source"], "the rows have changed under the same uri")
         return planned
 
     def read(self, ctx: ReadContext, current: dict[str, Any]) -> dict[str, Any] | None:
@@ -142,8 +145,8 @@ class Dataset(Resource):
     def update(
         self, ctx: UpdateContext, current: dict[str, Any], planned: dict[str, Any]
     ) -> dict[str, Any]:
-        # Only the path of the same rows.
-        return planned
+        # Only the path of the same rows, which an imported dataset gets to know here.
+        return {**planned, "source_sha256": source_digest(planned["source"])}
 
     def delete(self, ctx: DeleteContext, current: dict[str, Any]) -> None:
         ctx.diagnostics.add_warning(
@@ -169,16 +172,35 @@ class Dataset(Resource):
         }
 
 
-def source_digest(source: Path) -> str | None:
-    """SHA-256 over the file, or over names and contents of a folder's; None where there is none."""
-    files = [source] if source.is_file() else sorted(source.glob("*")) if source.is_dir() else []
-    if not files:
+def source_digest(source: Any) -> str | None:
+    """SHA-256 over names and contents of the files of rows.
+
+    None where there is none, none that may be read, or none that Terraform knows yet.
+    """
+    if not isinstance(source, str):
         return None
+    path = Path(source)
+    files = [path]
+    if path.is_dir():
+        files = sorted(each for kind in SOURCES for each in path.glob(kind))
     whole = hashlib.sha256()
-    for path in files:
-        with path.open("rb") as file:
-            whole.update(path.name.encode() + b"\0" + hashlib.file_digest(file, "sha256").digest())
-    return f"sha256:{whole.hexdigest()}"
+    try:
+        for each in files:
+            with each.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").digest()
+            whole.update(each.name.encode() + b"\0" + digest)
+    except OSError:
+        return None
+    return f"sha256:{whole.hexdigest()}" if files else None
+
+
+def _changed(diagnostics: Diagnostics, source: str, title: str) -> None:
+    diagnostics.add_error(
+        f"SR-TERRAFORM-003 {title}",
+        f"place:     {source}\n"
+        "fix:       A sealed dataset never changes: give the new rows another uri.",
+        path=["uri"],
+    )
 
 
 def _computed(found: dict[str, Any]) -> dict[str, Any]:

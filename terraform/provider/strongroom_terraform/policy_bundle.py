@@ -17,15 +17,21 @@ from tf.iface import (
     UpdateContext,
 )
 from tf.schema import Attribute, Schema
-from tf.types import NormalizedJson, String, Unknown
+from tf.types import Bool, NormalizedJson, String, Unknown
 from tf.utils import Diagnostics
 
+from strongroom_terraform.attributes import computed
 from strongroom_terraform.command import CommandFailed, report
 
 if TYPE_CHECKING:
     from strongroom_terraform.provider import StrongroomProvider
 
-BUNDLE_MISSING = "SR-POLICY-001"
+COMPUTED = {
+    "id": (String(), "The folder."),
+    "digest": (String(), "SHA-256 of rules and settings, as a plan pins it."),
+    "current": (Bool(), "Whether the rules are those of the installed version; made so if not."),
+}
+BUNDLE_MISSING = "SR-POLICY-002"
 
 
 class PolicyBundle(Resource):
@@ -58,13 +64,7 @@ class PolicyBundle(Resource):
                     required=True,
                     description="The customer's settings as JSON, see docs/reference/policy.md.",
                 ),
-                Attribute("id", String(), computed=True, description="The folder."),
-                Attribute(
-                    "digest",
-                    String(),
-                    computed=True,
-                    description="SHA-256 of rules and settings, as a plan pins it.",
-                ),
+                *computed(COMPUTED),
             ],
         )
 
@@ -87,13 +87,19 @@ class PolicyBundle(Resource):
             except CommandFailed as failed:
                 report(diagnostics, failed, lambda _: ["settings"])
                 return None
-        return {**planned, "id": planned["folder"], "digest": found["digest"]}
+        return {
+            **planned,
+            "id": planned["folder"],
+            "digest": found["digest"],
+            "current": found["current"],
+        }
 
     def plan(
         self, ctx: PlanContext, current: dict[str, Any] | None, planned: dict[str, Any]
     ) -> dict[str, Any]:
-        if "settings" in ctx.changed_fields:
-            planned["digest"] = Unknown
+        outdated = current is not None and not current["current"]
+        if "settings" in ctx.changed_fields or outdated:
+            planned |= {"digest": Unknown, "current": True}
         return planned
 
     def read(self, ctx: ReadContext, current: dict[str, Any]) -> dict[str, Any] | None:
@@ -105,7 +111,9 @@ class PolicyBundle(Resource):
             report(ctx.diagnostics, failed, lambda _: ["folder"])
             return current
         # The folder spells every default out; with the same digest it says what was written.
-        return current if found["digest"] == current["digest"] else {**current, **found}
+        if found["digest"] == current["digest"]:
+            return {**current, "current": found["current"]}
+        return {**current, **found}
 
     def delete(self, ctx: DeleteContext, current: dict[str, Any]) -> None:
         ctx.diagnostics.add_warning(
@@ -122,4 +130,4 @@ class PolicyBundle(Resource):
 
     def _show(self, folder: str) -> dict[str, Any]:
         found = self._strongroom("policy", "show", folder)
-        return {"settings": found["settings"], "digest": found["digest"]}
+        return {name: found[name] for name in ("settings", "digest", "current")}

@@ -92,17 +92,22 @@ class Run(Resource):
         options = params_options(planned.get("params"))
         try:
             # Asking again for the same run is no error: it is found wherever it stands.
-            self._strongroom(
+            submitted = self._strongroom(
                 "run", planned["run_file"], *options,
                 "--id", run, "--intent", planned["intent"], "--detach",
             )  # fmt: skip
+        except CommandFailed as failed:
+            report(ctx.diagnostics, failed, lambda place: attribute_of(planned, place))
+            return None
+        try:
             if planned.get("wait") is not False:
                 self._strongroom("wait", run)
             [row] = self._strongroom("status", run)
             found = self._computed(row)
         except CommandFailed as failed:
+            # Terraform knows it from here on, as tainted: destroying it cancels it.
             report(ctx.diagnostics, failed, lambda place: attribute_of(planned, place))
-            return None
+            found = dict.fromkeys(COMPUTED) | {"id": run, "status": submitted["state"]}
         return {**planned, **found}
 
     def read(self, ctx: ReadContext, current: dict[str, Any]) -> dict[str, Any] | None:
@@ -111,12 +116,26 @@ class Run(Resource):
             return current
         try:
             [row] = self._strongroom("status", current["id"])
-            return {**current, **self._computed(row)}
+            found = self._computed(row)
         except CommandFailed as failed:
             if failed.has(RUN_UNKNOWN):
-                return None
-            report(ctx.diagnostics, failed, lambda _: ["run_id"])
+                ctx.diagnostics.add_warning(
+                    "SR-TERRAFORM-004 the run was submitted on another machine, or with another "
+                    "state folder",
+                    f"{current['id']} is shown as it was last seen here.",
+                    path=["run_id"],
+                )
+            else:
+                report(ctx.diagnostics, failed, lambda _: ["run_id"])
             return current
+        if found["status"] in ("failed", "denied", "interrupted"):
+            ctx.diagnostics.add_warning(
+                f"the run is {found['status']}",
+                f"{current['id']}: {row['code']} {row['reason']}\n"
+                "`terraform apply -replace=ADDRESS` goes on with it.",
+                path=["run_id"],
+            )
+        return {**current, **found}
 
     def update(
         self, ctx: UpdateContext, current: dict[str, Any], planned: dict[str, Any]
@@ -125,12 +144,13 @@ class Run(Resource):
         return planned
 
     def delete(self, ctx: DeleteContext, current: dict[str, Any]) -> None:
-        if current["status"] == "completed":
+        if current["status"] in ("completed", "failed", "denied", "cancelled"):
             return
         try:
             self._strongroom("cancel", current["id"])
         except CommandFailed as failed:
-            if not (failed.has(RUN_ENDED) or failed.has(RUN_UNKNOWN)):
+            # One that this machine does not know may go on elsewhere: no silent success.
+            if not failed.has(RUN_ENDED):
                 report(ctx.diagnostics, failed, lambda _: ["run_id"])
 
     def import_(self, ctx: ImportContext, name: str) -> dict[str, Any] | None:
