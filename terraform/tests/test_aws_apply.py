@@ -1,5 +1,7 @@
 """modules/aws with the real hashicorp/aws provider: made, read back, and destroyed, on moto.
 
+As shipped it refuses to be destroyed. What is destroyed at the end is a copy without these lines.
+
 moto has AWS's shapes and enforces almost none of its rules, so this shows that the provider takes
 every argument and that the result holds together; what the policies mean is shown elsewhere.
 Skipped where the provider's plugin is in no mirror (see terraform/README.md).
@@ -8,6 +10,7 @@ Skipped where the provider's plugin is in no mirror (see terraform/README.md).
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import socket
 import subprocess
@@ -16,6 +19,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -51,6 +55,12 @@ ENDPOINTS
 """
 SERVICES = ("cloudtrail", "iam", "kms", "s3", "sts")
 ACCOUNT = "123456789012"
+VARIABLES = ("-var=broker_subject=entity-of-the-broker", "-var=region=us-east-1")
+PROTECTION = """
+  lifecycle {
+    prevent_destroy = true
+  }
+"""
 
 
 @pytest.fixture(scope="module")
@@ -80,26 +90,44 @@ def moto() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def applied(moto, tmp_path_factory) -> Iterator[tuple[dict[str, Any], str]]:
-    """The outputs of examples/basic as applied, and where it was applied. Destroyed at the end."""
+def example(moto, tmp_path_factory) -> Terraform:
+    """A copy of examples/basic, with the module as shipped, that speaks to moto."""
     tree = tmp_path_factory.mktemp("tree")
     shutil.copytree(MODULES / "aws", tree / "aws", ignore=shutil.ignore_patterns(".terraform*"))
     example = tree / "aws" / "examples" / "basic"
     endpoints = "\n".join(f'    {service} = "{moto}"' for service in SERVICES)
     (example / "moto_override.tf").write_text(OVERRIDE.replace("ENDPOINTS", endpoints))
     terraform = Terraform(example, tmp_path_factory.mktemp("data"), PLUGINS)
-    variables = ["-var=broker_subject=entity-of-the-broker", "-var=region=us-east-1"]
     terraform("init", "-no-color")
-    terraform("apply", "-no-color", "-auto-approve", *variables)
-    code, again = terraform.run("plan", "-no-color", "-detailed-exitcode", *variables)
+    return terraform
+
+
+@pytest.fixture(scope="module")
+def applied(example, moto) -> Iterator[tuple[dict[str, Any], str]]:
+    """The outputs of the example as applied, and where it was applied. Destroyed at the end."""
+    example("apply", "-no-color", "-auto-approve", *VARIABLES)
+    code, again = example.run("plan", "-no-color", "-detailed-exitcode", *VARIABLES)
     assert code == 0, f"a second plan is not empty:\n{again}"
-    state = json.loads((example / "terraform.tfstate").read_text())
+    state = json.loads((example.folder / "terraform.tfstate").read_text())
     yield {name: output["value"] for name, output in state["outputs"].items()}, moto
     s3 = client(moto, "s3")
     _empty_log_bucket(s3)
-    terraform("destroy", "-no-color", "-auto-approve", *variables)
+    # Terraform has no switch against `prevent_destroy`; whoever means it has to edit the module.
+    # That it then goes is the control of the test that it does not go as shipped.
+    _unprotect(example.folder.parents[1])
+    example("destroy", "-no-color", "-auto-approve", *VARIABLES)
     assert s3.list_buckets()["Buckets"] == []
     assert client(moto, "iam").list_roles()["Roles"] == []
+
+
+def _unprotect(module: Path) -> None:
+    """Takes `prevent_destroy` out of a copy of the module."""
+    protected = 0
+    for path in module.glob("*.tf"):
+        text = path.read_text()
+        protected += text.count(PROTECTION)
+        path.write_text(text.replace(PROTECTION, ""))
+    assert protected == 3
 
 
 def _empty_log_bucket(s3: Any) -> None:
@@ -190,6 +218,24 @@ def test_policies_are_the_ones_that_were_compared(applied, aws):
         found = kms.get_key_policy(KeyId=kms_arns[bucket], PolicyName="default")["Policy"]
         assert same(found, aws["key_policies"][bucket])
         assert kms.get_key_rotation_status(KeyId=kms_arns[bucket])["KeyRotationEnabled"]
+
+
+def test_a_destroy_is_refused_as_shipped(applied, example):
+    """At the plan, so that no policy, no encryption and no key goes either."""
+    code, text = example.run("plan", "-destroy", "-no-color", *VARIABLES)
+    assert code == 1
+    refused = set(re.findall(r"Resource (\S+) has\s+lifecycle\.prevent_destroy\s+set", text))
+    assert refused == {
+        f"module.strongroom.{address}"
+        for address in (
+            'aws_kms_key.this["audit"]',
+            'aws_kms_key.this["data"]',
+            'aws_kms_key.this["logs"]',
+            'aws_s3_bucket.this["audit"]',
+            'aws_s3_bucket.this["data"]',
+            "aws_s3_bucket_object_lock_configuration.audit",
+        )
+    }, text
 
 
 def test_a_token_gets_a_session_of_a_role(applied):

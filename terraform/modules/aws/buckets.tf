@@ -1,4 +1,7 @@
 # The data and the audit bucket. Object Lock's default retention is per bucket, so the log has its own.
+#
+# S3 itself keeps a bucket that is not empty, but a destroy would first have taken its policy, its
+# encryption and its retention away. With `prevent_destroy` the whole plan is refused.
 
 locals {
   buckets = { data = var.data_bucket, audit = var.audit_bucket }
@@ -11,6 +14,10 @@ resource "aws_s3_bucket" "this" {
   object_lock_enabled = each.key == "audit"
   force_destroy       = false
   tags                = var.tags
+
+  lifecycle {
+    prevent_destroy = true
+  }
 }
 
 resource "aws_s3_bucket_versioning" "this" {
@@ -34,6 +41,10 @@ resource "aws_s3_bucket_object_lock_configuration" "audit" {
   }
 
   depends_on = [aws_s3_bucket_versioning.this]
+
+  lifecycle {
+    prevent_destroy = true
+  }
 }
 
 resource "aws_s3_bucket_public_access_block" "this" {

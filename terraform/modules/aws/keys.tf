@@ -2,8 +2,10 @@
 # encryption at rest, under objects that Strongroom has sealed already; the keys that seal are in
 # OpenBao or Vault (modules/vault).
 
+# A key that is deleted takes with it what it encrypted, the locked log too, so Terraform refuses.
+# The key of the trail's files is there without a trail, too: earlier files need it.
 locals {
-  key_names = toset(concat(["data", "audit"], var.cloudtrail ? ["logs"] : []))
+  key_names = toset(["data", "audit", "logs"])
 }
 
 resource "aws_kms_key" "this" {
@@ -14,6 +16,10 @@ resource "aws_kms_key" "this" {
   deletion_window_in_days = var.key_deletion_days
   policy                  = module.policies.key_policies[each.key]
   tags                    = var.tags
+
+  lifecycle {
+    prevent_destroy = true
+  }
 }
 
 resource "aws_kms_alias" "this" {

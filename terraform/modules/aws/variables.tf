@@ -212,7 +212,7 @@ variable "access_log_days" {
 }
 
 variable "cloudtrail" {
-  description = "Whether to record each object's reads and writes with a CloudTrail trail (it costs per event), beside the buckets' own access logs."
+  description = "Whether to record each object's reads and writes with a CloudTrail trail (it costs per event), beside the buckets' own access logs. The key of its files is made either way."
   type        = bool
   default     = true
   nullable    = false

@@ -69,8 +69,13 @@ run "trail_and_oidc_provider_can_be_the_account_s" {
   }
 
   assert {
-    condition     = length(aws_cloudtrail.this) == 0 && length(aws_iam_openid_connect_provider.this) == 0 && length(aws_kms_key.this) == 2
-    error_message = "neither trail nor provider nor their key is made"
+    condition     = length(aws_cloudtrail.this) == 0 && length(aws_iam_openid_connect_provider.this) == 0
+    error_message = "neither trail nor provider is made"
+  }
+
+  assert {
+    condition     = contains(keys(aws_kms_key.this), "logs")
+    error_message = "turning the trail off leaves the key of its earlier files"
   }
 }
 
