@@ -28,6 +28,8 @@ AWS_EXAMPLE: dict[str, Any] = {
     "oidc_provider_arn": f"arn:aws:iam::111122223333:oidc-provider/{_ISSUER}",
     "audience": "strongroom",
     "broker_subject": "entity-of-the-broker",
+    "owner_subject": "entity-of-the-owner",
+    "auditor_arns": ["arn:aws:iam::444455556666:role/security/auditor"],
     "key_arns": {
         "data": "arn:aws:kms:us-east-1:111122223333:key/data",
         "audit": "arn:aws:kms:us-east-1:111122223333:key/audit",

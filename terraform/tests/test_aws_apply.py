@@ -55,7 +55,12 @@ ENDPOINTS
 """
 SERVICES = ("cloudtrail", "iam", "kms", "s3", "sts")
 ACCOUNT = "123456789012"
-VARIABLES = ("-var=broker_subject=entity-of-the-broker", "-var=region=us-east-1")
+VARIABLES = (
+    "-var=region=us-east-1",
+    f"-var=broker_subject={AWS_EXAMPLE['broker_subject']}",
+    f"-var=owner_subject={AWS_EXAMPLE['owner_subject']}",
+    f"-var=auditor_arns={json.dumps(AWS_EXAMPLE['auditor_arns'])}",
+)
 PROTECTION = """
   lifecycle {
     prevent_destroy = true
@@ -204,7 +209,7 @@ def test_policies_are_the_ones_that_were_compared(applied, aws):
         for key in ("data", "audit")
     }
     roles = {role["RoleName"]: role for role in iam.list_roles()["Roles"]}
-    assert set(roles) == {"strongroom-inputs", "strongroom-runs", "strongroom-audit"}
+    assert set(roles) == {f"strongroom-{name}" for name in ("inputs", "runs", "audit", "owner")}
     for role, name in aws["role_names"].items():
         assert iam.list_role_policies(RoleName=name)["PolicyNames"] == ["strongroom"]
         assert iam.list_attached_role_policies(RoleName=name)["AttachedPolicies"] == []

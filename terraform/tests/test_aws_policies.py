@@ -4,6 +4,8 @@ Two readings. Grants as sets: role by role, (action, resource, condition) must b
 session policies of the plan's leases, with the run's folder widened to the outputs prefix. And
 requests: a matrix of them is decided by a small evaluator, once as the plan wants it and once as
 the documents say it. Widened documents must fail the same assertions.
+
+The data's owner and auditors take no part in a run; what is wanted of them stands here.
 """
 
 from __future__ import annotations
@@ -14,12 +16,15 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from examples_values import AWS_EXAMPLE
 from iam import Request, may
 
 ACCOUNT = "111122223333"
 S3 = "arn:aws:s3:::"
 OTHER_ACCOUNT_ROLE = "arn:aws:iam::999999999999:role/strongroom-runs"
 STRANGER = f"arn:aws:iam::{ACCOUNT}:role/strongroom-runs2"
+OWNER = f"arn:aws:iam::{ACCOUNT}:role/strongroom-owner"
+(AUDITOR,) = AWS_EXAMPLE["auditor_arns"]
 
 OBJECT_ACTIONS = (
     "s3:GetObject",
@@ -64,6 +69,7 @@ KEY_ACTIONS = (
     "kms:DisableKey",
     "kms:ScheduleKeyDeletion",
 )
+THROUGH_S3 = {"kms:ViaService": "s3.us-east-1.amazonaws.com"}
 KEYS = (
     "datasets/feedback/train/manifest.json",
     "datasets/feedback/train/shard-00000.sealed",
@@ -113,8 +119,27 @@ def grants(document: dict[str, Any]) -> set[tuple[str, str, str]]:
     return found
 
 
-def planned_grants(planned: dict[str, Any], role: str) -> set[tuple[str, str, str]]:
-    """What the plan's leases of a role hold together, over all runs."""
+def owner_grants() -> set[tuple[str, str, str]]:
+    """What the data's owner needs: to read and to create below the example's `owner_prefixes`."""
+    objects = ("GetObject", "AbortMultipartUpload", "ListMultipartUploadParts", "PutObject")
+    settings = (
+        "GetBucketLocation",
+        "GetBucketObjectLockConfiguration",
+        "GetBucketVersioning",
+        "GetEncryptionConfiguration",
+    )
+    bucket, prefixes = f"{S3}acme-data", ("datasets/*", "evaluators/*", "models/*")
+    return {
+        *((f"s3:{action}", f"{bucket}/{p}", "") for action in objects for p in prefixes),
+        *(("s3:ListBucket", bucket, prefix) for prefix in prefixes),
+        *((f"s3:{action}", bucket, "") for action in settings),
+    }
+
+
+def wanted_grants(planned: dict[str, Any], role: str) -> set[tuple[str, str, str]]:
+    """What the plan's leases of a role hold together, over all runs; or what the owner needs."""
+    if role == OWNER:
+        return owner_grants()
     wanted = set()
     for lease in planned["leases"]:
         if lease["role"] == role:
@@ -129,7 +154,7 @@ def planned_grants(planned: dict[str, Any], role: str) -> set[tuple[str, str, st
 def exact(aws: dict[str, Any], planned: dict[str, Any]) -> None:
     """Fails where a role holds more or less than the plan's leases."""
     for name, role in aws["role_arns"].items():
-        wanted = planned_grants(planned, role)
+        wanted = wanted_grants(planned, role)
         assert wanted, f"no lease uses {role}"
         held = grants(aws["role_policies"][name])
         assert held == wanted, f"{name}: more {held - wanted}, less {wanted - held}"
@@ -169,13 +194,11 @@ def decisions(aws: dict[str, Any], planned: dict[str, Any]) -> None:
                 continue
             assert "Delete" not in request.action
             assert request.context.get("s3:prefix", "runs/x/") not in ("", "runs", "runs/", "s")
-        # Without its session policy a role reaches what any run may reach, and nothing more.
-        for request in requests_of(lease["role"]):
+    # Without a session policy a role reaches what any run (or the owner) may reach, and no more.
+    for name, role in aws["role_arns"].items():
+        widest = wanted_grants(planned, role)
+        for request in requests_of(role):
             held = may(request, [aws["role_policies"][name]])
-            widest = {
-                (action, resource, prefix)
-                for action, resource, prefix in planned_grants(planned, lease["role"])
-            }
             assert held == _covered(request, widest), f"{name}: {request} is {held}"
 
 
@@ -196,11 +219,11 @@ def _covered(request: Request, held: set[tuple[str, str, str]]) -> bool:
 
 def key_decisions(aws: dict[str, Any], planned: dict[str, Any]) -> None:
     """Fails where a key is usable for other objects, roles or ways than the plan's leases need."""
-    through_s3 = {"kms:ViaService": "s3.us-east-1.amazonaws.com", "kms:CallerAccount": ACCOUNT}
+    through_s3 = {**THROUGH_S3, "kms:CallerAccount": ACCOUNT}
     principals = (*aws["role_arns"].values(), STRANGER, OTHER_ACCOUNT_ROLE)
     for key, principal, action in itertools.product(("data", "audit"), principals, KEY_ACTIONS):
         policy = aws["key_policies"][key]
-        held = planned_grants(planned, principal)
+        held = wanted_grants(planned, principal)
         for bucket, name in itertools.product(BUCKETS, KEYS):
             arn = f"{S3}{bucket}/{name}"
             request = Request(
@@ -218,6 +241,45 @@ def key_decisions(aws: dict[str, Any], planned: dict[str, Any]) -> None:
                 assert not may(Request(principal, action, "key", context), [], policy)
 
 
+def auditor_decisions(aws: dict[str, Any]) -> None:
+    """Fails where an auditor gets more or less than to read the log, or anybody else gets that.
+
+    Asked without any policy of their own, so that nothing but bucket and key policies can allow.
+    """
+    own_buckets = {"acme-data": "data", "acme-audit": "audit", "acme-data-logs": "logs"}
+    log = f"{S3}acme-audit/strongroom/"
+    for principal in (AUDITOR, f"{AUDITOR}2", STRANGER):
+        for request in requests_of(principal):
+            bucket = request.resource.removeprefix(S3).partition("/")[0]
+            if bucket not in own_buckets:
+                continue
+            listed = request.context.get("s3:prefix") or ""
+            wanted = principal == AUDITOR and (
+                (request.action == "s3:GetObject" and request.resource.startswith(log))
+                or (
+                    request.action == "s3:ListBucket"
+                    and bucket == "acme-audit"
+                    and listed.startswith("strongroom/")
+                )
+            )
+            decided = may(request, [], aws["bucket_policies"][own_buckets[bucket]])
+            assert decided == wanted, f"{request} is {decided}"
+        for key, action, bucket, name in itertools.product(
+            ("data", "audit", "logs"), KEY_ACTIONS, BUCKETS, KEYS
+        ):
+            arn = f"{S3}{bucket}/{name}"
+            context = {**THROUGH_S3, "kms:EncryptionContext:aws:s3:arn": arn}
+            wanted = (principal, key, action) == (AUDITOR, "audit", "kms:Decrypt")
+            wanted = wanted and arn.startswith(log)
+            request = Request(principal, action, "key", context)
+            decided = may(request, [], aws["key_policies"][key])
+            assert decided == wanted, f"{key}: {request} is {decided}"
+            for lost in context:
+                less = {field: value for field, value in context.items() if field != lost}
+                request = Request(principal, action, "key", less)
+                assert not may(request, [], aws["key_policies"][key]), f"{key} without {lost}"
+
+
 def test_roles_hold_exactly_what_the_plan_lists(aws, planned):
     exact(aws, planned)
 
@@ -228,6 +290,10 @@ def test_leases_may_do_exactly_what_their_session_policies_say(aws, planned):
 
 def test_keys_open_exactly_the_objects_that_the_plan_lists(aws, planned):
     key_decisions(aws, planned)
+
+
+def test_auditors_read_the_log_and_nothing_else(aws):
+    auditor_decisions(aws)
 
 
 def test_every_planned_object_can_be_written(aws, planned):
@@ -277,6 +343,9 @@ WIDENED = {
         "audit", {"Action": ["s3:*"], "Resource": [f"{S3}acme-audit/strongroom/*"]}
     ),
     "too little": _forget_create,
+    "the owner in runs": _add(
+        "owner", {"Action": ["s3:GetObject"], "Resource": [f"{S3}acme-data/runs/*"]}
+    ),
 }
 
 
@@ -303,6 +372,41 @@ def test_control_other_key_policies_are_noticed(aws, planned, lost):
             del statement["Condition"][lost]
     with pytest.raises(AssertionError):
         key_decisions(other, planned)
+
+
+OTHER_AUDITORS = {
+    "a put": ("AuditorsReadTheLog", {"Action": ["s3:GetObject", "s3:PutObject"]}),
+    "the whole bucket": ("AuditorsReadTheLog", {"Resource": [f"{S3}acme-audit/*"]}),
+    "anybody": ("AuditorsReadTheLog", {"Principal": {"AWS": "*"}}),
+    "the bucket's root": ("AuditorsListTheLog", {"Condition": {}}),
+    "no read": ("AuditorsReadTheLog", {"Action": []}),
+    "to encrypt": (
+        "AuditorsDecryptThroughS3",
+        {"Action": ["kms:Decrypt", "kms:GenerateDataKey"]},
+    ),
+    "not through S3": (
+        "AuditorsDecryptThroughS3",
+        {
+            "Condition": {
+                "StringLike": {"kms:EncryptionContext:aws:s3:arn": [f"{S3}acme-audit/strongroom/*"]}
+            }
+        },
+    ),
+    "every object": ("AuditorsDecryptThroughS3", {"Condition": {"StringEquals": THROUGH_S3}}),
+    "anybody's key": ("AuditorsDecryptThroughS3", {"Principal": {"AWS": "*"}}),
+    "no key": ("AuditorsDecryptThroughS3", {"Action": []}),
+}
+
+
+@pytest.mark.parametrize("changed", OTHER_AUDITORS)
+def test_control_other_statements_for_auditors_are_noticed(aws, changed):
+    sid, change = OTHER_AUDITORS[changed]
+    other = copy.deepcopy(aws)
+    policies = (other["bucket_policies"]["audit"], other["key_policies"]["audit"])
+    (statement,) = [s for policy in policies for s in policy["Statement"] if s["Sid"] == sid]
+    statement.update(change)
+    with pytest.raises(AssertionError):
+        auditor_decisions(other)
 
 
 PUT = {"s3:ObjectCreationOperation": "true", "s3:if-none-match": "*"}
@@ -362,16 +466,19 @@ def test_nobody_removes_from_the_audit_bucket(aws):
 def test_only_the_exact_audience_and_subject_assume_a_role(aws):
     issuer = "bao.acme.example/v1/identity/oidc"
     provider = f"arn:aws:iam::{ACCOUNT}:oidc-provider/{issuer}"
-    good = {f"{issuer}:aud": "strongroom", f"{issuer}:sub": "entity-of-the-broker"}
-    bad = (
-        {},
-        good | {f"{issuer}:aud": "elsewhere"},
-        good | {f"{issuer}:sub": "entity-of-the-owner"},
-        good | {f"{issuer}:sub": "entity-of-the-broker2"},
-        {f"{issuer}:sub": good[f"{issuer}:sub"]},
-        {f"{issuer}:aud": "strongroom"},
-    )
-    for policy in aws["trust_policies"].values():
+    subjects = {"entity-of-the-broker", "entity-of-the-owner"}
+    for role, policy in aws["trust_policies"].items():
+        subject = "entity-of-the-owner" if role == "owner" else "entity-of-the-broker"
+        (other,) = subjects - {subject}
+        good = {f"{issuer}:aud": "strongroom", f"{issuer}:sub": subject}
+        bad = (
+            {},
+            good | {f"{issuer}:aud": "elsewhere"},
+            good | {f"{issuer}:sub": other},
+            good | {f"{issuer}:sub": f"{subject}2"},
+            {f"{issuer}:sub": subject},
+            {f"{issuer}:aud": "strongroom"},
+        )
 
         def assumes(context: dict[str, str], who: str = provider, policy: Any = policy) -> bool:
             return may(Request(who, "sts:AssumeRoleWithWebIdentity", "role", context), [], policy)
@@ -383,7 +490,7 @@ def test_only_the_exact_audience_and_subject_assume_a_role(aws):
 
 def test_administrators_of_keys_do_not_use_them(aws):
     root = f"arn:aws:iam::{ACCOUNT}:root"
-    context = {"kms:ViaService": "s3.us-east-1.amazonaws.com", "kms:CallerAccount": ACCOUNT}
+    context = {**THROUGH_S3, "kms:CallerAccount": ACCOUNT}
     for key, action in itertools.product(("data", "audit"), KEY_ACTIONS[:7]):
         assert not may(Request(root, action, "key", context), [], aws["key_policies"][key])
     for key in ("data", "audit"):

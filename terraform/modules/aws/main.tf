@@ -29,6 +29,7 @@ module "policies" {
   audience           = var.audience
   broker_subject     = var.broker_subject
   owner_subject      = var.owner_subject
+  auditor_arns       = var.auditor_arns
   key_administrators = var.key_administrators
   vpc_endpoint_ids   = var.vpc_endpoint_ids
   key_arns           = { data = aws_kms_key.this["data"].arn, audit = aws_kms_key.this["audit"].arn }

@@ -140,6 +140,18 @@ variable "owner_subject" {
   }
 }
 
+variable "auditor_arns" {
+  description = "ARNs of IAM roles or users, of this or another account, that may read the audit log and nothing else. They must exist."
+  type        = list(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for arn in var.auditor_arns : can(regex("^arn:aws[a-z-]*:iam::[0-9]{12}:(role|user)/[A-Za-z0-9+=,.@_/-]+$", arn))])
+    error_message = "each of auditor_arns must be the ARN of an IAM role or user, without a wildcard."
+  }
+}
+
 variable "key_administrators" {
   description = "ARNs of IAM roles or users that may administer the keys (and use none), beside the account's own IAM."
   type        = list(string)

@@ -1,4 +1,5 @@
-# Bucket policies. They only deny (but for log delivery): what is allowed stands in the roles.
+# Bucket policies. They only deny, but for auditors and log delivery: what else is allowed stands in
+# the roles.
 
 locals {
   whole_bucket = { for bucket, arn in local.bucket_arns : bucket => [arn, "${arn}/*"] }
@@ -113,6 +114,27 @@ locals {
       } if length(endpoints) > 0
     ]
   }
+
+  # Who checks the log comes with credentials of their own, which no lease narrows.
+  auditor_statements = [
+    for statement in [
+      {
+        Sid       = "AuditorsReadTheLog"
+        Effect    = "Allow"
+        Principal = { AWS = var.auditor_arns }
+        Action    = ["s3:GetObject"]
+        Resource  = ["${local.bucket_arns.audit}/${var.audit_prefix}*"]
+      },
+      {
+        Sid       = "AuditorsListTheLog"
+        Effect    = "Allow"
+        Principal = { AWS = var.auditor_arns }
+        Action    = ["s3:ListBucket"]
+        Resource  = [local.bucket_arns.audit]
+        Condition = { StringLike = { "s3:prefix" = ["${var.audit_prefix}*"] } }
+      },
+    ] : statement if length(var.auditor_arns) > 0
+  ]
 
   delivery_statements = concat([
     for bucket in ["data", "audit"] : {

@@ -3,7 +3,7 @@
 #
 # The roles are named by `aws:PrincipalArn` and not as principals: permissions that are granted so
 # are not limited by a session policy that does not speak of KMS, and Strongroom's leases speak of
-# S3 only (IAM User Guide, "IAM role principals").
+# S3 only (IAM User Guide, "IAM role principals"). Auditors have no lease and are principals.
 
 locals {
   administer_actions = [
@@ -68,6 +68,19 @@ locals {
             StringLike = { "kms:EncryptionContext:aws:s3:arn" = use.objects }
           }
         } if use.bucket == bucket
+      ],
+      [
+        for arns in [var.auditor_arns] : {
+          Sid       = "AuditorsDecryptThroughS3"
+          Effect    = "Allow"
+          Principal = { AWS = arns }
+          Action    = ["kms:Decrypt"]
+          Resource  = "*"
+          Condition = {
+            StringEquals = { "kms:ViaService" = "s3.${var.region}.amazonaws.com" }
+            StringLike   = { "kms:EncryptionContext:aws:s3:arn" = ["${local.bucket_arns.audit}/${var.audit_prefix}*"] }
+          }
+        } if bucket == "audit" && length(arns) > 0
       ],
     )
   }

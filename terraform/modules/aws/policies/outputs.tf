@@ -41,7 +41,7 @@ output "bucket_policies" {
     ) })
     audit = jsonencode({ Version = "2012-10-17", Statement = concat(
       local.transport_statements.audit, local.encryption_statements.audit,
-      local.conditional_statements.audit, local.network_statements.audit,
+      local.conditional_statements.audit, local.network_statements.audit, local.auditor_statements,
     ) })
     logs = jsonencode({ Version = "2012-10-17", Statement = concat(
       local.transport_statements.logs, local.delivery_statements,

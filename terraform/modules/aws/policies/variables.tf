@@ -110,6 +110,13 @@ variable "owner_subject" {
   default     = null
 }
 
+variable "auditor_arns" {
+  description = "ARNs that may read the audit log and nothing else."
+  type        = list(string)
+  default     = []
+  nullable    = false
+}
+
 variable "key_administrators" {
   description = "ARNs that may administer keys beside the account, and use none."
   type        = list(string)

@@ -1,5 +1,5 @@
 # The buckets, keys and roles for runs like examples/feedback/run.yaml.
-# `broker_subject` is an output of modules/vault.
+# `broker_subject` and `owner_subject` are outputs of modules/vault.
 
 terraform {
   required_version = ">= 1.7.0"
@@ -27,6 +27,17 @@ variable "broker_subject" {
   type        = string
 }
 
+variable "owner_subject" {
+  description = "The data owner's entity id, `subjects.owner` of modules/vault. Without the owner's role nobody can write inputs."
+  type        = string
+}
+
+variable "auditor_arns" {
+  description = "Roles or users that exist and read the audit log, such as arn:aws:iam::111122223333:role/auditor."
+  type        = list(string)
+  default     = []
+}
+
 module "strongroom" {
   source = "../.."
 
@@ -41,6 +52,8 @@ module "strongroom" {
 
   issuer_url           = "https://bao.acme.example/v1/identity/oidc"
   broker_subject       = var.broker_subject
+  owner_subject        = var.owner_subject
+  auditor_arns         = var.auditor_arns
   audit_retention_days = 365
 }
 

@@ -18,7 +18,7 @@ variables {
   key_arns          = { data = "arn:aws:kms:eu-central-1:111122223333:key/data", audit = "arn:aws:kms:eu-central-1:111122223333:key/audit" }
 }
 
-run "no_owner_and_no_network_by_default" {
+run "no_owner_no_network_and_no_auditor_by_default" {
   command = plan
 
   assert {
@@ -29,6 +29,11 @@ run "no_owner_and_no_network_by_default" {
   assert {
     condition     = alltrue([for bucket in ["data", "audit"] : !strcontains(output.bucket_policies[bucket], "aws:SourceVpce")])
     error_message = "without vpc_endpoint_ids there is no condition on the network"
+  }
+
+  assert {
+    condition     = !strcontains(output.bucket_policies.audit, "Auditors") && !strcontains(output.key_policies.audit, "Auditors")
+    error_message = "without auditor_arns nobody but the log's role reads the log"
   }
 }
 

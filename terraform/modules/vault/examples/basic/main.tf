@@ -20,11 +20,13 @@ module "strongroom" {
   address      = "https://bao.acme.example"
   data_keys    = ["feedback"]
   outputs_keys = ["feedback-outputs"]
+  owner        = true
 
   bound_cidrs = {
     broker   = ["10.0.1.0/24"]
     releaser = ["10.0.2.0/24"]
     sealer   = ["10.0.3.0/24"]
+    owner    = ["10.0.4.0/24"]
   }
 }
 
@@ -41,4 +43,9 @@ output "identity" {
 output "broker_subject" {
   description = "For modules/aws or modules/gcp."
   value       = module.strongroom.subjects.broker
+}
+
+output "owner_subject" {
+  description = "For modules/aws."
+  value       = module.strongroom.subjects.owner
 }
