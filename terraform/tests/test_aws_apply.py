@@ -177,6 +177,8 @@ def test_buckets_are_as_the_admission_policy_wants_them(applied):
         assert rule["ObjectOwnership"] == "BucketOwnerEnforced"
         rules = s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]
         assert any("AbortIncompleteMultipartUpload" in rule for rule in rules)
+    rules = s3.get_bucket_lifecycle_configuration(Bucket="acme-data-logs")["Rules"]
+    assert [rule["Filter"] for rule in rules if "Expiration" in rule] == [{"Prefix": "s3/"}]
     lock = s3.get_object_lock_configuration(Bucket="acme-audit")["ObjectLockConfiguration"]
     assert lock["ObjectLockEnabled"] == "Enabled"
     retention = lock["Rule"]["DefaultRetention"]
@@ -206,7 +208,7 @@ def test_policies_are_the_ones_that_were_compared(applied, aws):
     aliases = {a["AliasName"]: a.get("TargetKeyId") for a in kms.list_aliases()["Aliases"]}
     kms_arns = {
         key: f"arn:aws:kms:us-east-1:{ACCOUNT}:key/{aliases[f'alias/strongroom-{key}']}"
-        for key in ("data", "audit")
+        for key in ("data", "audit", "logs")
     }
     roles = {role["RoleName"]: role for role in iam.list_roles()["Roles"]}
     assert set(roles) == {f"strongroom-{name}" for name in ("inputs", "runs", "audit", "owner")}
@@ -217,8 +219,9 @@ def test_policies_are_the_ones_that_were_compared(applied, aws):
         assert same(found, aws["role_policies"][role])
         assert same(roles[name]["AssumeRolePolicyDocument"], aws["trust_policies"][role])
         assert roles[name]["MaxSessionDuration"] == 3600
-    for bucket in ("data", "audit"):
-        found = s3.get_bucket_policy(Bucket=f"acme-{bucket}")["Policy"]
+    buckets = {"data": "acme-data", "audit": "acme-audit", "logs": "acme-data-logs"}
+    for bucket, name in buckets.items():
+        found = s3.get_bucket_policy(Bucket=name)["Policy"]
         assert same(found, aws["bucket_policies"][bucket])
         found = kms.get_key_policy(KeyId=kms_arns[bucket], PolicyName="default")["Policy"]
         assert same(found, aws["key_policies"][bucket])

@@ -455,11 +455,20 @@ def test_bucket_policies_refuse_unsafe_puts_by_anybody(aws, bucket, key, context
     assert may(request, [everything])
 
 
-def test_nobody_removes_from_the_audit_bucket(aws):
+@pytest.mark.parametrize(
+    ("bucket", "key", "kept"),
+    [
+        ("audit", "acme-audit/strongroom/checkpoint", True),
+        ("logs", f"acme-data-logs/cloudtrail/AWSLogs/{ACCOUNT}/CloudTrail/a.json.gz", True),
+        ("logs", "acme-data-logs/s3/data/2026-01-01-00-00-00-A", False),
+    ],
+)
+def test_nobody_removes_from_the_audit_log_or_the_trail(aws, bucket, key, kept):
+    """Asked by somebody whose own policy allows everything."""
     everything = {"Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
     for action in ("s3:DeleteObject", "s3:DeleteObjectVersion", "s3:BypassGovernanceRetention"):
-        request = Request(STRANGER, action, f"{S3}acme-audit/strongroom/checkpoint")
-        assert not may(request, [everything], aws["bucket_policies"]["audit"])
+        request = Request(STRANGER, action, f"{S3}{key}")
+        assert may(request, [everything], aws["bucket_policies"][bucket]) is not kept
         assert may(request, [everything])
 
 

@@ -51,11 +51,15 @@ resource "aws_s3_bucket_policy" "logs" {
 resource "aws_s3_bucket_lifecycle_configuration" "logs" {
   bucket = aws_s3_bucket.logs.id
 
+  # Not CloudTrail's files: they say who read what the audit log lists, so nothing here expires them,
+  # and the bucket's policy keeps them from being removed (DenyRemoval).
   rule {
-    id     = "expire"
+    id     = "expire-access-logs"
     status = "Enabled"
 
-    filter {}
+    filter {
+      prefix = "s3/"
+    }
 
     expiration {
       days = var.access_log_days
@@ -64,6 +68,13 @@ resource "aws_s3_bucket_lifecycle_configuration" "logs" {
     noncurrent_version_expiration {
       noncurrent_days = 30
     }
+  }
+
+  rule {
+    id     = "abort-unfinished-uploads"
+    status = "Enabled"
+
+    filter {}
 
     abort_incomplete_multipart_upload {
       days_after_initiation = var.abort_uploads_after_days

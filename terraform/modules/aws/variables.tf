@@ -212,7 +212,7 @@ variable "abort_uploads_after_days" {
 }
 
 variable "access_log_days" {
-  description = "Days for which access logs are kept, 1 to 3650."
+  description = "Days for which S3's access logs are kept, 1 to 3650. CloudTrail's files do not expire."
   type        = number
   default     = 400
   nullable    = false

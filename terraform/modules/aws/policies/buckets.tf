@@ -76,27 +76,30 @@ locals {
         Null = { "s3:if-none-match" = "true" }
       }
     }]
-    audit = [
-      {
-        Sid       = "DenyOverwritingTheLog"
-        Effect    = "Deny"
-        Principal = { AWS = "*" }
-        Action    = "s3:PutObject"
-        Resource  = ["${local.bucket_arns.audit}/${var.audit_prefix}*"]
-        Condition = {
-          Bool = { "s3:ObjectCreationOperation" = "true" }
-          Null = { "s3:if-match" = "true", "s3:if-none-match" = "true" }
-        }
-      },
-      # Object Lock keeps versions; without this a delete marker could still hide one.
-      {
-        Sid       = "DenyRemoval"
-        Effect    = "Deny"
-        Principal = { AWS = "*" }
-        Action    = ["s3:BypassGovernanceRetention", "s3:DeleteObject", "s3:DeleteObjectVersion"]
-        Resource  = ["${local.bucket_arns.audit}/*"]
-      },
-    ]
+    audit = [{
+      Sid       = "DenyOverwritingTheLog"
+      Effect    = "Deny"
+      Principal = { AWS = "*" }
+      Action    = "s3:PutObject"
+      Resource  = ["${local.bucket_arns.audit}/${var.audit_prefix}*"]
+      Condition = {
+        Bool = { "s3:ObjectCreationOperation" = "true" }
+        Null = { "s3:if-match" = "true", "s3:if-none-match" = "true" }
+      }
+    }]
+  }
+
+  # Object Lock keeps the audit bucket's versions; without this a delete marker could still hide one.
+  # The log bucket has no Object Lock, which S3's delivery of access logs would not take: there this
+  # alone keeps CloudTrail's files.
+  removal_statements = {
+    for bucket, objects in { audit = "*", logs = "cloudtrail/*" } : bucket => [{
+      Sid       = "DenyRemoval"
+      Effect    = "Deny"
+      Principal = { AWS = "*" }
+      Action    = ["s3:BypassGovernanceRetention", "s3:DeleteObject", "s3:DeleteObjectVersion"]
+      Resource  = ["${local.bucket_arns[bucket]}/${objects}"]
+    }]
   }
 
   network_statements = {

@@ -41,10 +41,11 @@ output "bucket_policies" {
     ) })
     audit = jsonencode({ Version = "2012-10-17", Statement = concat(
       local.transport_statements.audit, local.encryption_statements.audit,
-      local.conditional_statements.audit, local.network_statements.audit, local.auditor_statements,
+      local.conditional_statements.audit, local.removal_statements.audit,
+      local.network_statements.audit, local.auditor_statements,
     ) })
     logs = jsonencode({ Version = "2012-10-17", Statement = concat(
-      local.transport_statements.logs, local.delivery_statements,
+      local.transport_statements.logs, local.removal_statements.logs, local.delivery_statements,
     ) })
   }
 }

@@ -55,6 +55,11 @@ run "buckets_keys_and_roles" {
   }
 
   assert {
+    condition     = join(" ", [for rule in aws_s3_bucket_lifecycle_configuration.logs.rule : rule.filter[0].prefix if length(rule.expiration) > 0]) == "s3/"
+    error_message = "access logs expire, and CloudTrail's files do not"
+  }
+
+  assert {
     condition     = alltrue([for role in aws_iam_role.this : role.max_session_duration == 3600]) && length(aws_iam_role.this) == 3
     error_message = "three roles with sessions of one hour at most"
   }
