@@ -228,22 +228,27 @@ def test_policies_are_the_ones_that_were_compared(applied, aws):
         assert kms.get_key_rotation_status(KeyId=kms_arns[bucket])["KeyRotationEnabled"]
 
 
-def test_a_destroy_is_refused_as_shipped(applied, example):
-    """At the plan, so that no policy, no encryption and no key goes either."""
-    code, text = example.run("plan", "-destroy", "-no-color", *VARIABLES)
+LOCK = "module.strongroom.aws_s3_bucket_object_lock_configuration.audit"
+KEYS = {f'module.strongroom.aws_kms_key.this["{key}"]' for key in ("data", "audit", "logs")}
+BUCKETS = {f'module.strongroom.aws_s3_bucket.this["{bucket}"]' for bucket in ("data", "audit")}
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        # Once the lock is refused, Terraform says no more of the buckets that it depends on.
+        (["-destroy"], {LOCK, *KEYS}),
+        # As when a bucket gets another name.
+        ([f"-replace={bucket}" for bucket in sorted(BUCKETS)], BUCKETS),
+    ],
+    ids=["destroy", "replace"],
+)
+def test_as_shipped_keys_and_buckets_are_not_destroyed(applied, example, options, named):
+    """It is the plan that is refused, so no policy, no encryption and no key goes either."""
+    code, text = example.run("plan", "-no-color", *options, *VARIABLES)
     assert code == 1
-    refused = set(re.findall(r"Resource (\S+) has\s+lifecycle\.prevent_destroy\s+set", text))
-    assert refused == {
-        f"module.strongroom.{address}"
-        for address in (
-            'aws_kms_key.this["audit"]',
-            'aws_kms_key.this["data"]',
-            'aws_kms_key.this["logs"]',
-            'aws_s3_bucket.this["audit"]',
-            'aws_s3_bucket.this["data"]',
-            "aws_s3_bucket_object_lock_configuration.audit",
-        )
-    }, text
+    refused = re.findall(r"Resource\s+(\S+)\s+has\s+lifecycle\.prevent_destroy\s+set", text)
+    assert set(refused) == named, text
 
 
 def test_a_token_gets_a_session_of_a_role(applied):
