@@ -21,7 +21,7 @@ from tf.iface import (
     UpdateContext,
 )
 from tf.schema import Attribute, Schema
-from tf.types import Number, String
+from tf.types import Number, String, Unknown
 from tf.utils import Diagnostics
 
 from strongroom_terraform.attributes import computed
@@ -125,10 +125,10 @@ class Dataset(Resource):
     ) -> dict[str, Any]:
         if current is None or "uri" in ctx.changed_fields:
             return planned
-        if current["records_per_shard"] is None:  # one that was imported
-            planned["records_per_shard"] = None
         known, now = current["source_sha256"], source_digest(planned["source"])
-        if known and now and now != known:
+        if now and known is None:  # one that was imported
+            planned["source_sha256"] = Unknown
+        elif now and now != known:
             _changed(ctx.diagnostics, planned["source"], "the rows have changed under the same uri")
         return planned
 
@@ -145,8 +145,10 @@ class Dataset(Resource):
     def update(
         self, ctx: UpdateContext, current: dict[str, Any], planned: dict[str, Any]
     ) -> dict[str, Any]:
-        # Only the path of the same rows, which an imported dataset gets to know here.
-        return {**planned, "source_sha256": source_digest(planned["source"])}
+        # Only the path of the same rows.
+        if planned["source_sha256"] is Unknown:
+            planned["source_sha256"] = source_digest(planned["source"])
+        return planned
 
     def delete(self, ctx: DeleteContext, current: dict[str, Any]) -> None:
         ctx.diagnostics.add_warning(
