@@ -3,10 +3,10 @@ precision and threads, in one process, taking turns.
 
 Steps: both take steps in turn under a reward that no group agrees on, so that every group is
 trained on both sides; ``step_ratio`` is the median over pairs. Run: each trains to the end under
-the real evaluator on the same rows in the same order, one after the other; ``run_ratio`` is the
-ratio of the times their steps took, and both are scored by the same greedy decoder on 1,000 rows
-that neither has seen (the curves: on the example's 100 held-out rows). Neither side checkpoints,
-reports or evaluates within the time that is measured.
+the real evaluator from the same adapter, on the same rows in the same order, one after the other;
+``run_ratio`` is the ratio of the times their steps took, and both are scored by the same greedy
+decoder on 1,000 rows that neither has seen (the curves: on the example's 100 held-out rows).
+Neither side checkpoints, reports or evaluates within the time that is measured.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -133,9 +133,11 @@ class Where:
 class Ours:
     """This project's trainer."""
 
-    def __init__(self, files: dict[str, bytes], rows: list[Row], where: Where) -> None:
+    def __init__(
+        self, files: dict[str, bytes], rows: list[Row], where: Where, seed: int = 0
+    ) -> None:
         base = load_base(files, torch.bfloat16, where.threads, where.device)
-        self.policy: Policy = attach_lora(base, LORA, seed=0)
+        self.policy: Policy = attach_lora(base, LORA, seed)
         self.rows = rows
 
     def steps(self, count: int, seed: int, scorer: Any, turn: Callable[[], None]) -> Times:
@@ -166,9 +168,16 @@ class Theirs:
         self.model: Any = None
 
     def steps(
-        self, count: int, seed: int, reward: Callable[..., list[float]], turn: Callable[[], None]
+        self,
+        count: int,
+        seed: int,
+        reward: Callable[..., list[float]],
+        turn: Callable[[], None],
+        start: Policy,
     ) -> Times:
-        """Take ``count`` steps; ``turn`` is called after each, off the clock."""
+        """Take ``count`` steps from the adapter of ``start``; ``turn`` is called after each, off
+        the clock.
+        """
         times = Times()
         clock = {"started": 0.0}
 
@@ -232,6 +241,8 @@ class Theirs:
             )
             trainer.remove_callback(transformers.PrinterCallback)
             self.model = trainer.model
+            for span, weight in self._weights(start):
+                weight.data.copy_(start.flat[span].view_as(weight))
             trainer.train()
         return times
 
@@ -245,12 +256,15 @@ class Theirs:
 
     def copy_adapter(self, policy: Policy) -> None:
         """Put the trained adapter into ``policy``, to score both with the same decoder."""
-        found = dict(self.model.named_parameters())
-        spans = policy.spans()
         with torch.no_grad():
-            for name, span in spans.items():
-                weight = found[name.replace(".weight", ".default.weight")]
+            for span, weight in self._weights(policy):
                 policy.flat[span] = weight.float().flatten().to(policy.device)
+
+    def _weights(self, policy: Policy) -> Iterator[tuple[slice, torch.nn.Parameter]]:
+        """Each adapter weight of the model, and where it lies in ``policy.flat``."""
+        found = dict(self.model.named_parameters())
+        for name, span in policy.spans().items():
+            yield span, found[name.replace(".weight", ".default.weight")]
 
 
 def step_ratio(ours: Ours, theirs: Theirs, pairs: int, warm: int) -> dict[str, Any]:
@@ -271,7 +285,7 @@ def step_ratio(ours: Ours, theirs: Theirs, pairs: int, warm: int) -> dict[str, A
     def reward(completions: list[Any], **_: Any) -> list[float]:
         return [other.next() for _ in completions]
 
-    their_times = theirs.steps(pairs + warm, 1, reward, one_of_ours)
+    their_times = theirs.steps(pairs + warm, 1, reward, one_of_ours, ours.policy)
     assert len(seconds) == len(their_times.seconds) == pairs + warm
     assert not any(their_times.filtered)
     both = list(zip(their_times.seconds, seconds, strict=True))[warm:]
@@ -299,7 +313,7 @@ def run_ratio(
     curves: dict[str, list[tuple[int, float]]] = {"ours": [], "trl": []}
 
     where = Where(options.device, options.threads)
-    ours = Ours(files, train_rows, where)
+    ours = Ours(files, train_rows, where, options.seed)
     config = settings(options.steps, options.seed)
 
     def accuracy(policy: Policy, rows: list[Row]) -> float:
@@ -327,7 +341,7 @@ def run_ratio(
         options.steps, options.seed, scorer, watched("ours", lambda: ours.policy)
     )
 
-    judge = Ours(files, train_rows, where)
+    judge = Ours(files, train_rows, where, options.seed)
     theirs = Theirs(folder, train_rows, where)
 
     def reward(completions: list[Any], ground_truth: list[Any], **_: Any) -> list[float]:
@@ -340,7 +354,9 @@ def run_ratio(
         theirs.copy_adapter(judge.policy)
         return judge.policy
 
-    their_times = theirs.steps(options.steps, options.seed, reward, watched("trl", judged))
+    their_times = theirs.steps(
+        options.steps, options.seed, reward, watched("trl", judged), judge.policy
+    )
     picture = RESULTS / f"rft_step{'' if options.device == 'cpu' else '_gpu'}.svg"
     picture.write_text(drawing(curves, our_times, their_times), encoding="utf-8")
     return {
