@@ -2,11 +2,10 @@
 
 transformers copies keys and values for every query head that shares them. Here the queries of the G
 heads that share K key heads stand one below the other instead, as (N, K, G * Q, D): the same
-products and sums on a third of the memory or less (``bench/rft_profile.py``). The mask is made in
+products and sums without the copies. The mask is made in
 that shape once a pass, not in every layer.
 """
 
-# Field names carry their shapes.
 from __future__ import annotations
 
 from typing import Any
