@@ -111,7 +111,12 @@ class Journal:
         return read_log(self.store, self.vkey, self._key.name)
 
     def history(self, run: str = "") -> list[Event]:
-        """This run's events so far, or another's, from the verified log."""
+        """This run's events so far, or another's, from the verified log.
+
+        What a killed writer had begun to append is completed first: it comes before whatever is
+        decided from the history.
+        """
+        self._log.finish()
         found = (from_entry(entry) for entry in self.view().entries)
         return [event for event in found if event.run == (run or self._run)]
 

@@ -6,6 +6,7 @@ import errno
 import secrets
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 
@@ -113,6 +114,33 @@ def test_a_writer_killed_at_any_call_harms_nothing(maker, memory, failing, after
         assert view.pending == 0
         found = [entry for entry in victim if entry in view.entries]
         assert found in ([], victim), "half a batch is in the log"
+
+
+@pytest.mark.parametrize("first", [0, 250])
+@pytest.mark.parametrize("after", [False, True])
+def test_what_a_killed_writer_began_can_be_finished(maker, memory, failing, first, after):
+    """Then the log says all that the next append will find before it."""
+    finished = 0
+    for at in range(1, crash_points(maker, type(memory), failing) + 1):
+        store = type(memory)()
+        done = []
+        if first:
+            done.append((begun := batch(first), maker.writer(store).append(begun)))
+        victim = batch(10)
+        writer = maker.writer(failing(store, at, Killed(), after=after))
+        with suppress(Killed):
+            writer.append(victim)
+        log = maker.writer(store)
+        log.finish()
+        if store.read("checkpoint") is None:
+            assert store.keys() == []
+            continue
+        left = check(maker, store, done)
+        assert left.pending == 0
+        finished += list(left.entries[first:]) == victim
+        entries = batch(2)
+        assert log.append(entries).first_index == left.size
+    assert finished
 
 
 @pytest.mark.parametrize("after", [False, True])

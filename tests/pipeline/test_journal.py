@@ -159,6 +159,19 @@ def test_nothing_happens_unlogged(broker):
     assert steps(found) == [1, 2, 3]
 
 
+def test_history_holds_what_a_killed_writer_had_begun(broker):
+    """Else a run would be gone on with, or cancelled, at another step than its log says."""
+    journal(broker).record("enclave", step(1))
+
+    def killed(_note: bytes) -> bytes:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        journal(broker, sign=killed).record("enclave", step(2))
+    assert journal(broker).view().pending == 1
+    assert steps(journal(broker)) == [1, 2]
+
+
 def test_a_releaser_that_does_not_sign_stops_the_run(broker):
     def refuse(_note: bytes) -> bytes:
         raise SignRefused(place="log")
