@@ -26,7 +26,8 @@ def sealed_run(watching, secret_rows, leak_search, tmp_path_factory):
     secret = secrets.token_hex(20)
     watcher = looking_for(secret, watching, secret_rows, leak_search)
     folder = tmp_path_factory.mktemp("runs") / "leak-sealed"
-    return watcher.watch(folder, evaluator_secret=secret, seal_evaluator=True), secret
+    run = watcher.watch(folder, evaluator_secret=secret, seal_evaluator=True, from_start=True)
+    return run, secret
 
 
 def test_the_sealed_evaluator_ran_in_its_process(sealed_run):
@@ -40,6 +41,7 @@ def test_the_sealed_evaluator_ran_in_its_process(sealed_run):
 def test_no_process_outside_the_enclave_holds_it(role, sealed_run, leak_search):
     run, secret = sealed_run
     assert run.memory[role] & leak_search.text_needles(secret).keys() == set()
+    assert run.passing == set()
 
 
 def test_nothing_else_holds_it(sealed_run, leak_search):
@@ -59,10 +61,10 @@ def test_with_its_source_in_the_run_file_the_same_search_finds_it(
     secret = secrets.token_hex(20)
     watcher = looking_for(secret, watching, secret_rows, leak_search)
     folder = tmp_path_factory.mktemp("runs") / "leak-source"
-    run = watcher.watch(folder, evaluator_secret=secret)
+    run = watcher.watch(folder, evaluator_secret=secret, from_start=True)
     assert "text" in run.objects["acme-data/runs/leak-source/evaluator.py"]
     assert "text" in run.files[str(watching.job.folder / "leak-source_evaluator.py")]
-    assert "text" in run.memory["controller"] | run.memory["data broker"]
+    assert "text" in run.passing
     with leak_search.Packets({}) as packets:
         pass
     if packets.reason:

@@ -54,6 +54,8 @@ class Watched:
     needles: dict[str, bytes] = field(repr=False)
     memory: dict[str, set[str]]
     """Needles in the memory of each process while the run trained."""
+    passing: set[str]
+    """Needles of the rows in controller or brokers at any look from the start on, if asked for."""
     titles: dict[str, set[str]]
     """Needles that ``ps`` would have shown then."""
     sockets: dict[str, set[str]]
@@ -85,10 +87,16 @@ class Watching:
         *,
         end: Callable[[Any], None] | None = None,
         memory: bool = True,
+        from_start: bool = False,
         **options,
     ) -> Watched:
-        """Start a run, look into it while it trains, let it end (by ``end``), look around."""
+        """Start a run, look into it while it trains, let it end (by ``end``), look around.
+
+        ``from_start`` looks for what passes through controller and brokers before training: freed
+        memory is soon written over, so one look later may miss it.
+        """
         listener = Listener()
+        passing: set[str] = set()
         with self.search.Packets(self.rows.needles) as packets:
             run = self.live.start_run(
                 folder.name,
@@ -100,7 +108,14 @@ class Watching:
                 **options,
             )
             try:
-                run.wait_for_training()
+
+                def look() -> None:
+                    for role, pid in run.roles().items():
+                        if role not in ("enclave", "evaluator"):
+                            with suppress(OSError):  # it has just gone
+                                passing.update(self.search.in_memory(pid, self.rows.needles))
+
+                run.wait_for_training(meanwhile=look if from_start else lambda: None)
                 pids = run.pids | _servers(self.job.stack)
                 needles = self.rows.needles | role_needles(self.job, self.rows, run, self.search)
                 found = {
@@ -122,6 +137,7 @@ class Watching:
             status=status,
             needles=needles,
             memory=found,
+            passing=passing,
             titles=titles,
             sockets=sockets,
             networks=networks,
@@ -216,6 +232,7 @@ def role_needles(job, rows, run, search) -> dict[str, bytes]:
     for name, uri in (
         ("sealed rows", f"{rows.train}{manifest.shards[0].object}"),
         ("sealed rollouts", f"{folder}checkpoints/000002/rollouts.sealed"),
+        ("sealed adapter", f"{folder}checkpoints/000002/adapter.sealed"),
     ):
         needles[name] = stored(uri)[100:164]  # beyond the header, which the manifest repeats
     identity = json.loads(Path(stack.info.identities["broker"]).read_bytes())
