@@ -3,7 +3,8 @@ import torch
 
 from trainer.chat import FaultCode, Message, RecordFault
 from trainer.config import Sampling
-from trainer.engines import build_engine
+from trainer.drawing import draw
+from trainer.engines import build_engine, hf
 from trainer.prompts import check_prompt, encode_prompt, prompt_tokens
 from trainer.rollout import shared_prefix
 from trainer.rows import Row
@@ -88,6 +89,54 @@ def test_completions_stop_at_the_end_token(tiny, policy, prompts):
         assert (drawn[-1] in tiny.END_TOKENS) == bool(finished)
         assert not set(drawn[:-1]) & set(tiny.END_TOKENS)
     assert not any(set(text) & set("!?0123456789") for text in rollouts.texts)
+
+
+def one_by_one(policy, prompts, samples, max_tokens):
+    """The same draws with nothing shared: a whole forward pass for each token."""
+    generator = torch.Generator().manual_seed(0)
+    found = [(list(prompt), []) for prompt in prompts for _ in range(samples)]
+    ends = set(policy.base.end_tokens)
+    for _ in range(max_tokens):
+        random_B = torch.zeros(len(found), dtype=torch.float64).uniform_(generator=generator)
+        for index, (tokens, logprobs) in enumerate(found):
+            if logprobs and tokens[-1] in ends:
+                continue
+            with torch.no_grad():
+                logits = policy.base.model(torch.tensor([tokens])).logits[:, -1].float()
+            token_B, logprob_B = draw(logits, 1.0, random_B[index : index + 1])
+            tokens.append(int(token_B))
+            logprobs.append(float(logprob_B))
+    return [(tokens[-len(logprobs) :], logprobs) for tokens, logprobs in found]
+
+
+@pytest.mark.parametrize(
+    ("samples", "max_tokens"),
+    [
+        pytest.param(8, 20, id="side by side in one row"),
+        pytest.param(2, 20, id="side by side, and whole rows finish"),
+        pytest.param(2, 48, id="longer than the prompts: a row each"),
+        pytest.param(1, 20, id="one"),
+    ],
+)
+def test_each_completion_is_the_one_drawn_alone(
+    tiny, policy, prompts, samples, max_tokens, monkeypatch
+):
+    """Whatever they share, whoever finishes first, and whichever rows have left the cache."""
+    left = []
+    keep = hf._GrowingLayer.keep
+    monkeypatch.setattr(
+        hf._GrowingLayer, "keep", lambda layer, rows_R: (left.append(rows_R), keep(layer, rows_R))
+    )
+    rollouts = sample(
+        policy, prompts, samples=samples, max_tokens=max_tokens, config=tiny.tiny_config()
+    )
+    expected = one_by_one(policy, prompts, samples, max_tokens)
+    for row, (tokens, logprobs) in enumerate(expected):
+        length = int(rollouts.lengths_B[row])
+        assert rollouts.tokens_BT[row, :length].tolist() == tokens
+        drawn = rollouts.logprobs_BT[row, :length]
+        torch.testing.assert_close(drawn, torch.tensor(logprobs), rtol=0, atol=1e-4)
+    assert samples == 8 or left, "no row left the cache"
 
 
 def test_a_changed_adapter_changes_the_next_samples(tiny, policy, prompts):
