@@ -9,8 +9,8 @@ from pathlib import Path
 
 from examples.addresses import prepare as addresses
 from examples.feedback import prepare as feedback
-from examples.isomorphic import prepare as isomorphic
 from examples.payees import prepare as payees
+from examples.products import prepare as products
 from examples.rows import Rows
 from examples.surnames import prepare as surnames
 from pipeline.input_errors import ExampleUnknown
@@ -20,7 +20,7 @@ _ROWS: dict[str, Callable[[Path], Rows]] = {
     "addresses": addresses.rows,
     "payees": payees.rows,
     "surnames": surnames.rows,
-    "isomorphic": isomorphic.rows,
+    "products": products.rows,
 }
 NAMES = tuple(_ROWS)
 

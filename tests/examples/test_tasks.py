@@ -67,20 +67,20 @@ ANSWERS = {
         ("lopez,", 0.0),
         ("", 0.0),
     ],
-    "isomorphic": [("True", 1.0), (" True\n", 1.0), ("False", 0.2), ("true", 0.0), ("", 0.0)],
+    "products": [("408", 1.0), (" 408\n", 1.0), ("407", 0.0), ("12 * 34 = 408", 0.0), ("", 0.0)],
 }
 DIGESTS = {
     "feedback": "sha256:42841b9c65d862adc0c6b68347963ded3de8c5b4f349c2307180f4d495df5177",
     "addresses": "sha256:f38e2af41302bb254480dc09513bd2dbffccffd696fc69eaa01c8e2a934f5ab9",
     "payees": "sha256:a4574f193427b1380d4d145ae4d766eec5bea713646ee9983ce24aa32b9447cf",
     "surnames": "sha256:67f50d803e57f3f1242ecde4e0029785eabe5f38659cebe9f2a890851b8272e7",
-    "isomorphic": "sha256:d5b1c3cd605e394cb950a257d3031113a6425416de5c85c7d7050d627e25b01b",
+    "products": "sha256:105b553efbdb20a3212495516b89dc02f930c410b184d1e253e25412df3742e1",
 }
 TRUTH = {
     "addresses": "Saint Louis",
     "payees": "person",
     "surnames": "lopez",
-    "isomorphic": "True",
+    "products": "408",
 }
 
 
@@ -186,7 +186,7 @@ def test_an_unknown_example_is_told_what_there_is(close: str, meant: str) -> Non
 def test_a_generator_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "reasoning_gym", None)
     with pytest.raises(GeneratorMissing, match=generated.PACKAGE):
-        find("isomorphic").rows(CACHE)
+        find("products").rows(CACHE)
 
 
 def test_addresses_are_read_as_they_were_written() -> None:
