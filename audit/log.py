@@ -123,10 +123,17 @@ class AuditLog:
     def finish(self) -> None:
         """Complete the batches that killed writers left: what they decided is then in the log.
 
-        For whoever reads a log in order to decide what to append. Raises what ``append`` does.
+        For whoever reads a log in order to decide what to append. Raises what ``append`` does;
+        a log of which this writer saw more before is not carried forward but refused.
         """
         with self._turn:
             edge = self._load()
+            if self._edge is not None and edge.size < self._edge.size:
+                raise LogRolledBack(
+                    place=CHECKPOINT,
+                    expected=f"size {self._edge.size}",
+                    actual=f"size {edge.size}",
+                )
             for _ in range(MAX_TURNS):
                 here = batch_path(edge.size)
                 left = self._store.read(here)

@@ -258,6 +258,9 @@ def test_a_writer_that_saw_more_refuses_a_rolled_back_checkpoint(maker, memory):
     log.append(batch())
     memory.objects["checkpoint"] = old
     with pytest.raises(LogRolledBack):
+        log.finish()
+    assert memory.objects["checkpoint"] == old
+    with pytest.raises(LogRolledBack):
         log.append(batch())
 
 
