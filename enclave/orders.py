@@ -6,7 +6,7 @@ it doesn't need are ignored here; ``pipeline.plan`` defines and checks the whole
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -23,10 +23,11 @@ class ModelFile(msgspec.Struct, frozen=True):
 
 
 class Model(msgspec.Struct, frozen=True):
-    """The base model."""
+    """The base model, and the type in which it computes."""
 
     digest: str
     files: tuple[ModelFile, ...]
+    precision: Literal["bfloat16", "float32"]
 
 
 class DatasetRef(msgspec.Struct, frozen=True):

@@ -106,7 +106,7 @@ def _prepare(
     fetcher = Fetcher(channel)
     for index, file in enumerate(orders.model.files):
         files[file.name] = fetcher.whole(frames.Fetch(kind="model", index=index), file.sha256)
-    base = load_base(files, torch.bfloat16, run.enclave.threads)
+    base = load_base(files, getattr(torch, orders.model.precision), run.enclave.threads)
     lora = LoraConfig.model_validate(run.model.lora)
     policy = attach_lora(base, lora, config.seed)
     if scratch:

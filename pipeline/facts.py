@@ -100,6 +100,8 @@ class Facts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     outputs_bucket: BucketFacts
     audit_bucket: BucketFacts
     kms: KmsFacts
+    bfloat16: bool
+    """Whether the processor has instructions for bfloat16."""
     limits: Limits
     """What may leave the enclave."""
     capacity_bits: int

@@ -38,6 +38,7 @@ from pipeline.plan_parts import (
     ObjectRef,
     Objects,
     PlanFacts,
+    Precision,
     Writes,
 )
 from pipeline.run_errors import FactsDisagree, PlanMalformed
@@ -131,7 +132,12 @@ def build_plan(spec: RunSpec, facts: Facts, run_id: str) -> Plan:
         outputs=run.outputs,
         audit=run.audit,
         data=data,
-        model=ModelRef(uri=run.model.base, digest=model_digest(files), files=files),
+        model=ModelRef(
+            uri=run.model.base,
+            digest=model_digest(files),
+            files=files,
+            precision=_precision(run, facts),
+        ),
         evaluator=EvaluatorRef(
             name=facts.evaluator.name,
             sha256=facts.evaluator.sha256,
@@ -185,6 +191,12 @@ def _sealed_evaluator(run: TrainingRun, facts: Facts) -> DatasetRef | None:
     if run.evaluator.sealed is None or facts.evaluator.sealed is None:
         return None
     return _dataset(run.evaluator.sealed, facts.evaluator.sealed)
+
+
+def _precision(run: TrainingRun, facts: Facts) -> Precision:
+    if run.model.precision == "auto":
+        return "bfloat16" if facts.bfloat16 else "float32"
+    return run.model.precision
 
 
 def _reads(run: TrainingRun, facts: Facts, files: tuple[ModelFile, ...]) -> tuple[ObjectRef, ...]:

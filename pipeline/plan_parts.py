@@ -10,6 +10,7 @@ from crypto.digests import Sha256
 from crypto.manifest import WrappedKeyset
 from pipeline.facts import BucketFacts, KmsFacts, ModelFile
 
+Precision = Literal["bfloat16", "float32"]
 Purpose = Literal["facts-read", "data-read", "run-read", "run-create", "audit-append"]
 
 
@@ -35,11 +36,12 @@ class DataRefs(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
 
 class ModelRef(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The base model, pinned file by file."""
+    """The base model, pinned file by file, and the type in which it computes."""
 
     uri: str
     digest: Sha256
     files: tuple[ModelFile, ...]
+    precision: Precision
 
 
 class EvaluatorRef(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

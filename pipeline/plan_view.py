@@ -92,7 +92,8 @@ def _inputs(plan: Plan) -> Table:
         )
     sealed = plan.evaluator.sealed
     model_bytes = sum(file.size_bytes for file in plan.model.files)
-    table.add_row("model", escape(plan.model.uri), "", size_text(model_bytes), plan.model.digest)
+    model = f"{escape(plan.model.uri)}\nin {plan.model.precision}"
+    table.add_row("model", model, "", size_text(model_bytes), plan.model.digest)
     table.add_row(
         "evaluator",
         escape(plan.evaluator.name),

@@ -90,6 +90,12 @@ class Model(_Part):
     lora: LoraConfig = Field(
         default_factory=LoraConfig, description="The low-rank adapter that is trained."
     )
+    precision: Literal["auto", "bfloat16", "float32"] = Field(
+        default="auto",
+        description="Type in which the frozen base model computes; the adapter is float32 always. "
+        "auto is bfloat16 where the processor that plans the run has instructions for it, and "
+        "float32, which is faster there, where it has none; the plan says which. Default: auto.",
+    )
 
 
 class Evaluator(_Part):

@@ -9,6 +9,7 @@ pairs := {
 	"spec.data.train": {"plan": lib.plan.data.train.uri, "file": lib.run.data.train},
 	"spec.data.held_out": {"plan": lib.plan.data.held_out.uri, "file": lib.run.data.held_out},
 	"spec.model.base": {"plan": lib.plan.model.uri, "file": lib.run.model.base},
+	"spec.model.precision": {"plan": lib.plan.model.precision, "file": precision},
 	"spec.evaluator.source": {"plan": source, "file": lib.run.evaluator.source},
 	"spec.evaluator.sealed": {"plan": sealed, "file": lib.run.evaluator.sealed},
 	"spec.outputs": {"plan": lib.plan.outputs, "file": lib.run.outputs},
@@ -20,6 +21,11 @@ pairs := {
 	"kind": {"plan": lib.plan.spec.kind, "file": "TrainingRun"},
 	"version": {"plan": lib.plan.version, "file": 1},
 }
+
+# `auto` leaves it to the plan.
+precision := lib.run.model.precision if lib.run.model.precision != "auto"
+
+precision := lib.plan.model.precision if lib.run.model.precision == "auto"
 
 source := lib.plan.evaluator.name if lib.plan.evaluator.sealed == null
 

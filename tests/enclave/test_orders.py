@@ -46,6 +46,7 @@ def test_orders_are_the_plans(plan):
     assert orders.data.train.manifest_sha256 == plan.data.train.manifest_sha256
     assert orders.data.held_out.manifest_sha256 == plan.data.held_out.manifest_sha256
     assert [file.sha256 for file in orders.model.files] == [f.sha256 for f in plan.model.files]
+    assert orders.model.precision == plan.model.precision
     assert orders.evaluator.sha256 == plan.evaluator.sha256
     assert orders.evaluator.metrics == plan.evaluator.metrics
     assert orders.evaluator.timeout_s == plan.evaluator.timeout_s

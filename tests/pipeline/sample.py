@@ -107,6 +107,7 @@ def facts() -> Facts:
             region="eu-central-1",
         ),
         kms=KmsFacts(owner="http://127.0.0.1:8200", prefixes=("vault://transit/",)),
+        bfloat16=True,
         limits=limits(),
         capacity_bits=20_000,
     )

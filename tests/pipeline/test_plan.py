@@ -207,6 +207,24 @@ def test_run_ids(spec: RunSpec, sample: ModuleType, run_id: str) -> None:
         build_plan(spec, sample.facts(), run_id)
 
 
+@pytest.mark.parametrize(
+    ("asked", "bfloat16", "planned"),
+    [
+        ("auto", True, "bfloat16"),
+        ("auto", False, "float32"),
+        ("bfloat16", False, "bfloat16"),
+        ("float32", True, "float32"),
+    ],
+)
+def test_the_plan_names_one_precision(
+    spec: RunSpec, sample: ModuleType, asked: str, bfloat16: bool, planned: str
+) -> None:
+    model = spec.spec.model.model_copy(update={"precision": asked})
+    spec = spec.model_copy(update={"spec": spec.spec.model_copy(update={"model": model})})
+    facts = msgspec.structs.replace(sample.facts(), bfloat16=bfloat16)
+    assert build_plan(spec, facts, "feedback-1").model.precision == planned
+
+
 def test_facts_that_disagree_are_reported_together(spec: RunSpec, sample: ModuleType) -> None:
     facts = sample.facts()
     other = msgspec.structs.replace(
