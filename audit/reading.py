@@ -7,8 +7,10 @@ every object that a log of these batches consists of is compared with what it ha
 byte: also the partial tiles and checkpoints of earlier sizes, so that no stored byte goes
 unchecked.
 
-A batch after the checkpoint is the mark of a writer that is at work or was killed: it is checked
-and counted as pending, and the next append completes it.
+A batch after the checkpoint is the mark of a writer that is at work or was killed. Once a copy
+of the checkpoint that covers it is signed, the batch is part of the log, whatever the checkpoint
+says; before that it is checked and counted as pending, and the next append completes it. At most
+one signed copy can be ahead of the checkpoint: two mean that it was taken back.
 """
 
 from __future__ import annotations
@@ -103,7 +105,10 @@ class Reading:
 
     def run(self) -> Iterator[Finding]:
         """Findings, one for each object; raises where nothing at all can be said."""
-        self._head = self._read_head()
+        stored = self._read_head()
+        self._head, ahead = self._newest_signed(stored)
+        if ahead > 1 and self._read_head().size <= stored.size:
+            yield self._rolled_back(stored.size, self._head.size)
         batches = self._walk()
         self._sizes = [first + count for first, count, _ in batches]
         leaves, self._entries = self._decide(batches)
@@ -122,6 +127,8 @@ class Reading:
             edge, tiles = edge.extend(self._entries[span], leaves[span])
             yield from self._tiles(tiles)
             yield self._copy(edge)
+            if edge.size == stored.size and edge.root() != stored.root:
+                yield Finding("checkpoint", CHECKPOINT, CheckpointForked(place=CHECKPOINT))
         yield from self._after(edge)
         if self._keys is not None:
             for key in sorted(self._keys - self._seen):
@@ -134,6 +141,28 @@ class Reading:
             cls = LogObjectMissing if begun else LogNotFound
             raise cls(place=CHECKPOINT)
         return open_checkpoint(found[0], self._key, self._origin, place=CHECKPOINT)
+
+    def _newest_signed(self, head: Checkpoint) -> tuple[Checkpoint, int]:
+        """The checkpoint of the last batch whose copy is signed, and how many batches it is
+        ahead of ``head``."""
+        ahead = 0
+        while batch := self._read_batch(head.size):
+            size = head.size + len(batch)
+            note = self._read_copy(size)
+            try:
+                copy = open_checkpoint(note or b"", self._key, self._origin, place=copy_path(size))
+            except AuditError:
+                break
+            if copy.size != size:
+                break
+            head, ahead = copy, ahead + 1
+        return head, ahead
+
+    def _rolled_back(self, stored: int, signed: int) -> Finding:
+        error = LogRolledBack(
+            place=CHECKPOINT, expected=f"size {signed} or more", actual=f"size {stored}"
+        )
+        return Finding("checkpoint", CHECKPOINT, error)
 
     def _walk(self) -> list[tuple[int, int, list[bytes]]]:
         """The batches up to the checkpoint as (first index, count, entries as stored).
@@ -284,15 +313,7 @@ class Reading:
         # work, it stands; and if it still does not, it was taken back.
         more = self._store.read(batch_path(beyond.size)) is not None
         if more and self._read_head().size <= first:
-            yield Finding(
-                "pending",
-                CHECKPOINT,
-                LogRolledBack(
-                    place=CHECKPOINT,
-                    expected=f"size {beyond.size} or more",
-                    actual=f"size {first}",
-                ),
-            )
+            yield self._rolled_back(first, beyond.size)
         self._pending = len(found)
         yield Finding(
             "pending", path, detail=f"{len(found)} entries are not under the checkpoint yet"
