@@ -12,7 +12,7 @@ from audit import event_types as types
 from audit.charts import Series
 from audit.controls import Control
 from audit.remembered import Remembered
-from audit.verify import Check
+from audit.verify import COMPLETE, Check
 
 
 @dataclass(frozen=True)
@@ -118,6 +118,13 @@ class ReportData:
     def verified(self) -> bool:
         """Checks were made, and every one of them held."""
         return bool(self.checks) and not any(group.failed for group in self.checks)
+
+    @property
+    def intact(self) -> bool:
+        """Nothing failed but that the run is complete."""
+        return bool(self.checks) and not any(
+            group.failed for group in self.checks if group.name != COMPLETE
+        )
 
     @property
     def checks_made(self) -> int:

@@ -13,7 +13,10 @@ from audit.reading import Finding, LogView, Reading
 from audit.store import LogStore
 from errors import StrongroomError
 
-__all__ = ["Check", "LogView", "check_log", "read_log"]
+__all__ = ["COMPLETE", "Check", "LogView", "check_log", "read_log"]
+
+COMPLETE = "The run is complete"
+"""Name of the one check that fails for a run that is intact as far as it came."""
 
 
 @dataclass(frozen=True)

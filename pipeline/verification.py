@@ -5,8 +5,9 @@ entries, from those the plan's digest, from the plan every dataset, model file a
 and from the log again every checkpoint and the result. Each object is named in its check, and what
 should not be there is named too. A check never stops the others.
 
-Of a run whose last word is ``run.cancelled`` everything that is there is checked, and what it did
-not come to is not missed.
+Of a run that did not complete everything that is there is checked, and what it did not come to is
+not missed. That it did not complete is a check of its own, ``COMPLETE``, which does not hold for
+it, unless its owner cancelled it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections.abc import Callable, Iterator
 
 from audit import event_types as events
 from audit.events import Event, from_entry
-from audit.verify import Check, LogView, check_log, read_log
+from audit.verify import COMPLETE, Check, LogView, check_log, read_log
 from connectors.errors import ObjectMissing
 from crypto.digests import sha256
 from crypto.dsse import KeyRef, open_envelope
@@ -87,33 +88,36 @@ class Verification:
             self._add("Audit log: entries", False, self._access.audit, f"{error.code}: {error}")
 
     def _check_story(self, ours: list[Event]) -> None:
-        """What every completed run has to have told, and a cancelled one as far as it came."""
+        """What every completed run has to have told, and any other as far as it came."""
         told = {event.type for event in ours}
-        story = ["run.admitted", "enclave.started", "key.released", "run.completed"]
-        if self._cancelled:
+        story = ["run.admitted", "enclave.started", "key.released"]
+        if self._unfinished:
             opened = told & {"shard.opened", "training.step", "checkpoint.written"}
-            came = 3 if opened else 1 if self._enclave_started else 0
-            story = [*story[:came], "run.cancelled"]
+            story = story[: 3 if opened else 1 if self._enclave_started else 0]
         for wanted in story:
             self._add("Audit log: the run's story", wanted in told, f"{wanted} of {self._run}")
+        ended = self._course.state in ("completed", "cancelled")
+        detail = "" if ended else f"it is {self._course.state}"
+        self._add(COMPLETE, ended, f"run.completed of {self._run}", detail)
 
     @property
-    def _cancelled(self) -> bool:
-        return self._course.state == "cancelled"
+    def _unfinished(self) -> bool:
+        return self._course.state != "completed"
 
     @property
     def _enclave_started(self) -> bool:
         return any(isinstance(event.data, events.EnclaveStarted) for event in self._ours)
 
     def _never_written(self, uri: str) -> bool:
-        """Whether a run that was cancelled before its enclave started did not come to write it."""
-        early = self._cancelled and not self._enclave_started
+        """Whether a run that ended before its enclave started did not come to write it."""
+        early = self._unfinished and not self._enclave_started
         return early and self._access.get(uri) is None
 
     # ---- plan and inputs -------------------------------------------------------------------
 
     def _check_plan(self, ours: list[Event]) -> None:
         admitted = [event.data for event in ours if isinstance(event.data, events.RunAdmitted)]
+        released = [event.data for event in ours if isinstance(event.data, events.KeyReleased)]
         uri = self._access.layout.plan
         if self._never_written(uri):
             return
@@ -121,8 +125,10 @@ class Verification:
         def check() -> str:
             data = self._need(uri)
             plan = Plan.from_json(data, place=uri)
-            wanted = {item.plan for item in admitted}
-            if wanted != {sha256(data)}:
+            # More than one may have been admitted, if the first run ended before it wrote its plan;
+            # keys are released for the one that is there.
+            wanted = {item.plan for item in released} or {item.plan for item in admitted}
+            if wanted != {sha256(data)} or not wanted <= {item.plan for item in admitted}:
                 return f"expected {' or '.join(sorted(wanted)) or 'an admitted plan'}"
             self.plan = plan
             return ""
@@ -174,16 +180,19 @@ class Verification:
         wanted = {key.keyset for item in released for key in item.keys if key.name == "outputs"}
         if len(wanted) == 1:
             self._pinned("Output keyset is the released one", uri, wanted.pop())
-        elif self._cancelled and not wanted:
-            return  # cancelled before any key was released
+        elif self._unfinished and not wanted:
+            return  # it ended before any key was released
         else:
             self._add("Output keyset is the released one", False, uri, "no single release")
 
     def _check_checkpoints(self, ours: list[Event], plan: Plan) -> None:
+        trusted = {
+            event.data.evidence for event in ours if isinstance(event.data, events.KeyReleased)
+        }
         signers = [
             KeyRef(event.data.signing_key)
             for event in ours
-            if isinstance(event.data, events.EnclaveStarted)
+            if isinstance(event.data, events.EnclaveStarted) and event.data.evidence in trusted
         ]
         logged = {
             event.data.step: event.data
@@ -234,7 +243,8 @@ class Verification:
 
     def _check_result(self, ours: list[Event], plan: Plan) -> None:
         uri = self._access.layout.result
-        if self._cancelled and self._access.get(uri) is None:
+        ended = self._course.finished
+        if self._unfinished and (ended is None or self._access.get(uri) is None):
             return
 
         def check() -> str:
@@ -244,16 +254,15 @@ class Verification:
 
         self._try("Result follows from the log", uri, check)
         training = TrainingConfig.model_validate(plan.spec["spec"]["training"])
-        ended = self._course.finished
         right = ended is not None and self._course.ending(training, ended) == ended
         self._add("Chosen checkpoint follows from plan and log", right, uri)
 
     def _check_left_over(self, plan: Plan) -> None:
-        """What a cancelled run was about to log: keyset or next checkpoint, not pinned by the log.
+        """What a run was about to log: keyset or next checkpoint, not pinned by the log.
 
         Whoever resumes the run writes it again, and compares.
         """
-        if not self._cancelled:
+        if not self._unfinished:
             return
         layout = self._access.layout
         training = TrainingConfig.model_validate(plan.spec["spec"]["training"])
@@ -264,8 +273,9 @@ class Verification:
                 expected.add(uri)
         known = {check.object for check in self.checks}
         there = {layout.folder + name for name in self._names()}
+        name, detail = "Not logged yet when the run stopped", "no event of the log pins it"
         for uri in sorted(there & expected - known):
-            self._add("Left when the run was cancelled", True, uri, "no event of the log pins it")
+            self._add(name, True, uri, detail)
 
     def _names(self) -> list[str]:
         return self._access.names(self._access.layout.folder)

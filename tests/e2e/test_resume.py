@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from audit import event_types as events
+from audit.verify import COMPLETE
 from pipeline import embedded
 
 STEPS = 6
@@ -134,6 +135,10 @@ def test_a_killed_run_resumes_to_the_same_adapter(
         until(wrote(auditor, run, there))
         os.kill(controller, signal.SIGKILL)
         assert not_yet not in auditor.names(run)
+    left = strongroom("verify", run)
+    assert left.code == 1, left.out
+    assert [check["name"] for check in left.data["checks"] if not check["ok"]] == [COMPLETE]
+    assert set(auditor.of(run)) <= {check["object"] for check in left.data["checks"]}
     resumed = strongroom("resume", run)
     assert resumed.code == 0, resumed.out
     assert "Traceback" not in resumed.err
