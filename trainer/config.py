@@ -138,7 +138,7 @@ class DapoMethod(ClippedMethod):
         ge=0,
         le=100,
         description="Dynamic sampling: how often a step may sample further rows in place of groups "
-        "whose scores are all equal.",
+        "whose scores are all equal or whose completions mask_truncated leaves out, all of them.",
     )
 
     @model_validator(mode="after")

@@ -23,7 +23,6 @@ from trainer.lora import Policy
 from trainer.losses import LossInput, Objective, truncated_correction
 from trainer.metrics import LearningMetrics
 from trainer.optimizer import warmed_up
-from trainer.rollout import Rollouts
 from trainer.sampling import Sampled
 from trainer.state import TrainingState
 
@@ -64,11 +63,12 @@ class Learner:
         Raises :class:`NotFinite` for a loss or gradient that is not.
         """
         learning_rate = warmed_up(self.config.learning_rate, state.step, self.config.warmup_steps)
-        counted_PG = self._counted(sampled.rollouts)
+        counted_PG = sampled.counted_PG(self.objective)
         useful_P = sampled.differing_P | self.objective.uses_reference
         # Groups that others were sampled for are no part of the step; without refills all are.
-        step_P = useful_P if self.objective.refills else torch.ones_like(useful_P)
-        trained_P = useful_P & counted_PG.any(dim=1)
+        refilled = self.objective.refills > 0
+        step_P = sampled.informative_P(self.objective) if refilled else torch.ones_like(useful_P)
+        trained_P = useful_P & step_P & counted_PG.any(dim=1)
         report = {
             "learning_rate": learning_rate,
             "groups_trained": float(trained_P.sum()),
@@ -90,11 +90,6 @@ class Learner:
                 self._backward(each, counts, metrics, state.step + 1)
             metrics.add_update(state.optimizer.step(learning_rate))
         return report | metrics.values()
-
-    def _counted(self, rollouts: Rollouts) -> Tensor:
-        """Which completions count in the loss, bool (P, G)."""
-        cut_off = ~rollouts.finished_B & self.objective.masks_truncated
-        return (~cut_off).view(len(rollouts.prompts), rollouts.samples)
 
     def _passes(self, sampled: Sampled, trained_P: Tensor, counted_PG: Tensor) -> list[_Pass]:
         """The groups in passes; of several passes, each has groups of similar size."""

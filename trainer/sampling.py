@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from trainer.advantages import equal_groups
 from trainer.config import TrainingConfig
 from trainer.conversations import Conversations
 from trainer.evaluators import Evaluator, Score
@@ -45,6 +46,17 @@ class Sampled:
         """Which groups have any advantage, bool."""
         return self.advantages_PG.ne(0).any(dim=1)
 
+    def counted_PG(self, objective: Objective) -> Tensor:
+        """Which completions count in the loss, bool."""
+        cut_off_B = ~self.rollouts.finished_B & objective.masks_truncated
+        return (~cut_off_B).view_as(self.rewards_PG)
+
+    def informative_P(self, objective: Objective) -> Tensor:
+        """Which groups need no other in their place, bool: the evaluator told their completions
+        apart, and one of them counts. Being punished for length tells nothing of right and wrong.
+        """
+        return ~equal_groups(self.rewards_PG) & self.counted_PG(objective).any(dim=1)
+
 
 @dataclass(frozen=True)
 class StepSampler:
@@ -59,7 +71,7 @@ class StepSampler:
 
     def sample(self, state: TrainingState) -> Sampled:
         """Completions of the step's rows; where the objective refills, of further rows in place of
-        groups without advantage.
+        groups that are not informative.
 
         Raises :class:`EvaluatorMisbehaved` and whatever the evaluator raises.
         """
@@ -67,7 +79,7 @@ class StepSampler:
         missing = self.config.prompts_per_step
         for _ in range(1 + self.objective.refills):
             rounds.append(self._round(state, missing))
-            missing -= int(rounds[-1].differing_P.sum())
+            missing -= int(rounds[-1].informative_P(self.objective).sum())
             if not missing:
                 break
         return _together(rounds)

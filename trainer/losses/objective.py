@@ -73,7 +73,8 @@ class Objective(Protocol):
 
     @property
     def refills(self) -> int:
-        """How often a step may sample further prompts in place of groups without advantage."""
+        """How often a step may sample further prompts in place of groups that teach nothing:
+        of equal rewards, or with no completion that counts."""
 
     def advantages(self, rewards_PG: Tensor, lengths_PG: Tensor) -> Tensor:
         """One advantage per completion, (P, G); exactly 0 throughout a group of equal rewards."""
