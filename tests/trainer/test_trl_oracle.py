@@ -1,8 +1,8 @@
 """Every method's loss against TRL's, which is code that we did not write.
 
 Both get the same log-probabilities, advantages and masks in float32; loss and gradient must agree
-to 1e-5. It would fail for another normaliser, clip, sign, mask or KL term: the last test shows that
-with a setting changed on one side only.
+to 1e-5; so must advantages of the same rewards. It would fail for another normaliser, clip, sign,
+mask or KL term: controls show that for each method, with a setting changed on one side only.
 """
 
 from __future__ import annotations
@@ -15,53 +15,13 @@ import pytest
 import torch
 import transformers
 from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
+from trl_cases import CASES, RLOO
 
 from trainer import config
 from trainer.losses import LossInput, build_objective, truncated_correction
 
 MAX_TOKENS = 7
 LENGTHS = torch.tensor([7, 3, 1, 5, 7, 2, 4, 6])
-
-
-@dataclass(frozen=True)
-class Case:
-    """A method of ours and TRL's settings for the same."""
-
-    method: config.Method
-    trl: dict[str, object]
-
-
-CASES = {
-    "grpo": Case(config.GrpoMethod(), {"loss_type": "grpo", "epsilon": 0.2}),
-    "grpo with kl": Case(
-        config.GrpoMethod(kl=0.05),
-        {"loss_type": "grpo", "beta": 0.05, "use_bias_correction_kl": False},
-    ),
-    "grpo, two-sided": Case(
-        config.GrpoMethod(clip=0.1, clip_high=0.3, ratio_ceiling=1.5),
-        {"loss_type": "grpo", "epsilon": 0.1, "epsilon_high": 0.3, "delta": 1.5},
-    ),
-    "dr_grpo": Case(config.DrGrpoMethod(), {"loss_type": "dr_grpo", "scale_rewards": "none"}),
-    "dapo": Case(
-        config.DapoMethod(),
-        {
-            "loss_type": "dapo",
-            "epsilon": 0.2,
-            "epsilon_high": 0.28,
-            "mask_truncated_completions": True,
-        },
-    ),
-    "gspo": Case(
-        config.GspoMethod(),
-        {
-            "loss_type": "grpo",
-            "importance_sampling_level": "sequence",
-            "epsilon": 3e-4,
-            "epsilon_high": 4e-4,
-        },
-    ),
-    "cispo": Case(config.CispoMethod(cap=1.1), {"loss_type": "cispo", "epsilon_high": 1.1}),
-}
 
 
 @pytest.fixture(scope="module")
@@ -132,14 +92,18 @@ class Drawn:
     mask: torch.Tensor
 
 
-def drawn(seed, off_policy, mask_truncated=False):
+def drawn(seed, off_policy, masked="nothing"):
+    """``masked``: also completions that were ``cut off``, or a token that was ``given`` in each
+    conversation of several turns."""
     generator = torch.Generator().manual_seed(seed)
     shape = (len(LENGTHS), MAX_TOKENS)
     new = -3 * torch.rand(shape, generator=generator) - 0.01
     noise = torch.randn((3, *shape), generator=generator)
     mask = torch.arange(MAX_TOKENS) < LENGTHS[:, None]
-    if mask_truncated:
+    if masked == "cut off":
         mask = mask & (LENGTHS < MAX_TOKENS)[:, None]
+    if masked == "given":
+        mask[LENGTHS > 2, 1] = False
     return Drawn(
         new=new.requires_grad_(),
         old=new.detach() + off_policy * noise[0],
@@ -175,6 +139,10 @@ def trl_loss(trainer, d, correction=None):
 
 
 def our_loss(method, d, cap=None):
+    return our_output(method, d, cap).loss
+
+
+def our_output(method, d, cap=None):
     objective = build_objective(method, MAX_TOKENS)
     kept = d.mask.any(dim=1)
     lengths = d.mask.sum(dim=1)[kept]
@@ -193,7 +161,7 @@ def our_loss(method, d, cap=None):
             n_tokens=int(d.mask.sum()),
             max_tokens=MAX_TOKENS,
         )
-    ).loss
+    )
 
 
 def compare(ours, theirs, d):
@@ -203,35 +171,98 @@ def compare(ours, theirs, d):
     torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("mask_truncated", [False, True])
+@pytest.mark.parametrize("masked", ["nothing", "cut off", "given"])
 @pytest.mark.parametrize("off_policy", [0.0, 1e-4, 0.1, 1.0])
 @pytest.mark.parametrize("name", CASES)
-def test_loss_and_gradient_are_trl_s(parts, name, off_policy, mask_truncated):
+def test_loss_and_gradient_are_trl_s(parts, name, off_policy, masked):
     case = CASES[name]
     trainer = trl_trainer(parts, GRPOConfig, case.trl)
     for seed in range(3):
-        d = drawn(seed, off_policy, mask_truncated)
+        d = drawn(seed, off_policy, masked)
         compare(our_loss(case.method, d), trl_loss(trainer, d), d)
 
 
-@pytest.mark.parametrize("off_policy", [0.0, 1e-4, 0.1])
-def test_rloo_is_trl_s(parts, off_policy):
-    trainer = trl_trainer(parts, RLOOConfig, {"epsilon": 0.2})
+@pytest.mark.parametrize("masked", ["nothing", "given"])
+@pytest.mark.parametrize("off_policy", [0.0, 1e-4, 0.1, 1.0])
+def test_rloo_is_trl_s(parts, off_policy, masked):
+    """It offers no mask for what was cut off."""
+    trainer = trl_trainer(parts, RLOOConfig, RLOO.trl)
     for seed in range(3):
-        d = drawn(seed, off_policy)
-        compare(our_loss(config.RlooMethod(), d), trl_loss(trainer, d), d)
+        d = drawn(seed, off_policy, masked)
+        compare(our_loss(RLOO.method, d), trl_loss(trainer, d), d)
 
 
-@pytest.mark.parametrize("name", ["grpo", "dr_grpo", "dapo", "cispo"])
+@pytest.mark.parametrize("name", [*CASES, "rloo"])
+def test_what_is_compared_has_both_signs_and_is_clipped(name):
+    case = CASES.get(name, RLOO)
+    low = high = 0.0
+    for seed in range(3):
+        d = drawn(seed, 1.0, "given")
+        assert d.advantages.min() < 0 < d.advantages.max()
+        assert not d.mask[LENGTHS > 2].all(dim=1).any()
+        metrics = our_output(case.method, d).metrics
+        low, high = low + metrics["clip_low_share"], high + metrics["clip_high_share"]
+    assert high > 0
+    assert low > 0 or case.method.type == "cispo"  # it has no lower bound
+    if name == "grpo, two-sided":
+        beyond = ((d.new - d.old).exp() > case.method.ratio_ceiling) & d.mask
+        assert (beyond & (d.advantages < 0)[:, None]).any()
+
+
+@pytest.mark.parametrize("name", [*CASES, "rloo"])
+def test_a_changed_setting_is_seen_in_every_method(parts, name):
+    """The control for each: right as it is, wrong with one setting changed or the sign flipped."""
+    case = CASES.get(name, RLOO)
+    trainer = trl_trainer(parts, RLOOConfig if name == "rloo" else GRPOConfig, case.trl)
+    d = drawn(0, 1.0)
+    compare(our_loss(case.method, d), trl_loss(trainer, d), d)
+    with pytest.raises(AssertionError):
+        compare(our_loss(case.wrong, d), trl_loss(trainer, d), d)
+    flipped = replace(d, advantages=-d.advantages)
+    with pytest.raises(AssertionError):
+        compare(our_loss(case.method, flipped), trl_loss(trainer, d), d)
+
+
+@pytest.mark.parametrize("name", ["grpo", "dr_grpo", "dapo", "gspo", "cispo"])
 def test_truncated_importance_weights_are_trl_s(parts, name):
     case = CASES[name]
     trainer = trl_trainer(
         parts, GRPOConfig, case.trl, use_vllm=True, vllm_importance_sampling_correction=True
     )
-    d = drawn(0, 0.1)
+    # Farther off, almost no completion of gspo's would be within its clip and have a gradient.
+    d = drawn(0, 1e-4 if name == "gspo" else 0.1)
     correction = (d.old - d.sampler).exp().clamp(max=1.3)
     assert (correction == 1.3).any()
     compare(our_loss(case.method, d, cap=1.3), trl_loss(trainer, d, correction), d)
+    for cap in (1.5, None):
+        with pytest.raises(AssertionError):
+            compare(our_loss(case.method, d, cap), trl_loss(trainer, d, correction), d)
+
+
+ADVANTAGES = {
+    "grpo": (GRPOConfig, {"scale_rewards": "group"}, config.GrpoMethod()),
+    "dr_grpo": (GRPOConfig, {"scale_rewards": "none"}, config.DrGrpoMethod()),
+    "rloo": (RLOOConfig, {}, config.RlooMethod()),
+}
+
+
+@pytest.mark.parametrize("name", ADVANTAGES)
+def test_advantages_are_trl_s(parts, name):
+    """TRL samples with its own model; the rewards are given, so what it says does not matter."""
+    kind, settings, method = ADVANTAGES[name]
+    rewards = [1.0, 0.0, 0.0, 0.25, 0.1, 0.1, 0.1, 0.1]
+    given = parts | {"reward_funcs": lambda completions, **_: rewards}
+    trainer = trl_trainer(given, kind, settings)
+    theirs = trainer._generate_and_score_completions([{"prompt": "a"}] * 8)["advantages"]
+
+    def ours(method):
+        rewards_PG = torch.tensor(rewards, dtype=torch.float64).view(2, 4)
+        objective = build_objective(method, MAX_TOKENS)
+        return objective.advantages(rewards_PG, torch.ones(2, 4, dtype=torch.int64)).flatten()
+
+    torch.testing.assert_close(ours(method), theirs, rtol=1e-5, atol=1e-6)
+    for other in (each for _, _, each in ADVANTAGES.values() if each != method):
+        assert (ours(other) - theirs).abs().max() > 0.1
 
 
 def test_another_setting_on_one_side_is_seen(parts):
