@@ -62,7 +62,8 @@ class PenalisedMethod(_Config):
     kl_estimator: Literal["k1", "k2", "k3"] | None = Field(
         default=None,
         description="Estimator of the divergence, as J. Schulman names them; k3 when not given. "
-        "Only with kl above 0.",
+        "On-policy, the gradient of k1 is zero on average: it adds noise and does not hold the "
+        "policy near the base model. Only with kl above 0.",
     )
 
     @model_validator(mode="after")
@@ -131,7 +132,10 @@ class DapoMethod(ClippedMethod):
         "Below max_tokens, and only without mask_truncated.",
     )
     overlong_penalty: float = Field(
-        default=1.0, gt=0, le=100, description="Reward lost by a completion of max_tokens."
+        default=1.0,
+        gt=0,
+        le=100,
+        description="Reward lost by a completion of max_tokens. Only with overlong_buffer above 0.",
     )
     refills: int = Field(
         default=3,
@@ -145,6 +149,8 @@ class DapoMethod(ClippedMethod):
     def _one_way_with_long_completions(self) -> Self:
         if self.overlong_buffer and self.mask_truncated:
             raise ValueError("overlong_buffer punishes what mask_truncated leaves out; choose one")
+        if self.overlong_penalty != 1 and not self.overlong_buffer:
+            raise ValueError("overlong_penalty has no effect unless overlong_buffer is above 0")
         return self
 
 
@@ -348,8 +354,9 @@ class TrainingConfig(_Config):
         default=None,
         gt=0,
         le=100_000,
-        description="Budget of training time: a run ends at the last checkpoint that fits. Time "
-        "before an interruption counts. No bound when not given.",
+        description="Budget of the time that steps take, for rollouts, scores and learning: a run "
+        "ends at the last checkpoint that fits. Steps before an interruption count; start-up, "
+        "held-out scores and checkpoints do not. No bound when not given.",
     )
     on_alarm: Literal["warn", "stop"] = Field(
         default="warn",
@@ -379,6 +386,12 @@ class TrainingConfig(_Config):
             raise ValueError("groups_per_pass must not be above prompts_per_step")
         if not self.score_checkpoints and (self.publish == "best" or self.early_stopping):
             raise ValueError("publish: best and early_stopping need score_checkpoints: true")
+        stops = self.early_stopping or self.max_minutes or self.on_alarm == "stop"
+        if stops and self.checkpoint_every >= self.steps:
+            raise ValueError(
+                "early_stopping, max_minutes and on_alarm: stop end a run at a checkpoint before "
+                "the last step, so checkpoint_every must be below steps"
+            )
         planted = self.memorisation
         rows = self.steps * self.prompts_per_step
         if planted is not None and planted.canaries * planted.repetitions > rows:

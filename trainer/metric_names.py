@@ -20,7 +20,7 @@ STEP_METRICS: Mapping[str, str] = {
     "grad_norm": "Euclidean norm of the adapter's gradient before clipping",
     "learning_rate": "step size used",
     "entropy": "mean entropy of the policy's next-token distribution, nats",
-    "kl": "mean k3 estimate of the divergence from the base model; 0 when not measured",
+    "kl": "mean estimate of the divergence from the base model (kl_estimator); with kl above 0",
     "clip_low_share": "share of tokens (rloo: completions) held at the lower clip; 0 on-policy",
     "clip_high_share": "share of tokens (rloo: completions) held at the upper clip; 0 on-policy",
     "ratio_min": "smallest ratio of the policy to that before the step's first update",

@@ -21,7 +21,7 @@ class StepMetrics(msgspec.Struct, frozen=True, kw_only=True):
     values: dict[str, float]
     """Finite numbers under the names in ``trainer.metric_names.STEP_METRICS`` and
     ``evaluator_<name>``. A step in which no group had anything to teach reports no loss, gradient
-    or agreement."""
+    or agreement, one without a penalty to the base model no divergence from it."""
 
 
 def mean_metrics(scores: Sequence[Score]) -> dict[str, float]:

@@ -101,6 +101,20 @@ def test_every_field_is_described():
             {"method": {"type": "dapo", "mask_truncated": False, "overlong_buffer": 8}},
             "below sampling.max_tokens",
         ),
+        (
+            {"method": {"type": "dapo", "overlong_penalty": 2.0}},
+            "unless overlong_buffer is above 0",
+        ),
+        ({"max_minutes": 5, "checkpoint_every": 6}, "must be below steps"),
+        ({"on_alarm": "stop", "checkpoint_every": 6}, "must be below steps"),
+        (
+            {
+                "early_stopping": {"patience": 1},
+                "score_checkpoints": True,
+                "checkpoint_every": 6,
+            },
+            "must be below steps",
+        ),
         ({"method": {"type": "rloo"}, "sampler_correction": 2.0}, "per completion"),
         ({"method": {"type": "rloo", "kl": 0.1}}, "kl"),
         ({"method": {"type": "cispo", "clip": 0.1}}, "clip"),
@@ -112,3 +126,10 @@ def test_settings_that_do_not_go_together_are_refused(tiny, changes, said):
     settings = tiny.tiny_config().model_dump() | changes
     with pytest.raises(pydantic.ValidationError, match=re.escape(said)):
         TrainingConfig(**settings)
+
+
+def test_what_is_refused_together_is_accepted_where_it_has_an_effect(tiny):
+    dapo = {"type": "dapo", "mask_truncated": False, "overlong_buffer": 4, "overlong_penalty": 2.0}
+    stops = {"max_minutes": 5, "on_alarm": "stop", "checkpoint_every": 5}
+    config = TrainingConfig(**(tiny.tiny_config().model_dump() | stops | {"method": dapo}))
+    assert config.method.overlong_penalty == 2.0

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from trainer.config import GrpoMethod
+from trainer.config import GrpoMethod, RlooMethod
 from trainer.errors import EvaluatorMisbehaved, RowsMissing
 from trainer.evaluators import Score
 from trainer.loop import train
@@ -68,6 +68,13 @@ def test_kl_is_zero_at_the_start_and_grows(tiny):
     kl = [step.values["kl"] for step in heard["steps"]]
     assert kl[0] == pytest.approx(0, abs=1e-9)
     assert kl[-1] > 1e-4
+
+
+@pytest.mark.parametrize("method", [GrpoMethod(), RlooMethod()], ids=repr)
+def test_what_is_not_measured_is_not_reported(tiny, method):
+    _, heard = run(tiny, tiny.letter_evaluator(), method=method)
+    for step in heard["steps"]:
+        assert set(step.values) == set(STEP_METRICS) - {"kl"} | {"evaluator_answered"}
 
 
 def test_only_needed_rows_are_touched(tiny):

@@ -143,12 +143,12 @@ class Clipped(Penalised):
 def objective_with_kl(
     J_K: Tensor, tokens: LossInput, kl: KlPenalty
 ) -> tuple[Tensor, dict[str, float]]:
-    """``correction · J - β · KL`` of each token, and the mean KL to report."""
+    """``correction · J - β · KL`` of each token, and the mean KL to report where it is measured."""
     if tokens.correction_K is not None:
         J_K = J_K * tokens.correction_K
     D_KL = kl.of(tokens)
     if D_KL is None:
-        return J_K, {"kl": 0.0}
+        return J_K, {}
     return J_K - kl.weight * D_KL, {"kl": _mean(D_KL)}
 
 

@@ -47,4 +47,4 @@ class Rloo:
         J_C, clipped = clipped_surrogate(
             rho_C, tokens.advantages_C, self.clip, self.clip_high, None
         )
-        return LossOutput(-J_C.sum() / tokens.n_completions, clipped | {"kl": 0.0})
+        return LossOutput(-J_C.sum() / tokens.n_completions, clipped)
