@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol, cast
@@ -20,6 +21,20 @@ if TYPE_CHECKING:
 
 REUSE_ABOVE_S = 120
 """Credentials with more time left than this are used again without asking their source."""
+
+DEFAULT_REGION = "us-east-1"
+"""What requests to a store are signed for that is not AWS."""
+_AWS_S3 = re.compile(r"https://s3\.([a-z]{2,4}(?:-[a-z]+)+-[0-9])\.amazonaws\.com/?")
+
+
+def endpoint_and_region(endpoint: str | None) -> tuple[str | None, str]:
+    """What ``endpoint`` means to S3 and STS clients: an address of its own, and a region.
+
+    ``https://s3.<region>.amazonaws.com`` is AWS itself there, where each service has its own
+    address: none is given, and the region decides. Any other address serves both services.
+    """
+    aws_itself = _AWS_S3.fullmatch(endpoint or "")
+    return (None, aws_itself[1]) if aws_itself else (endpoint, DEFAULT_REGION)
 
 
 class Client(Protocol):

@@ -187,4 +187,7 @@ class WrongRegion(BucketError):
     title = "the bucket is in another region"
     fault = Fault.INPUT
     exit_code = Exit.BAD_INPUT
-    remedy = "Name the region of the bucket"
+    remedy = (
+        "In the run file, give the bucket's entry under 'access' the endpoint "
+        "https://s3.<region>.amazonaws.com with the bucket's region"
+    )

@@ -125,7 +125,8 @@ def _token_service(endpoint: str | None, region: str) -> Client:
     )
     made = boto3.session.Session(botocore_session=session).client(
         "sts",
-        endpoint_url=endpoint,
+        # Named, since boto3 has STS at one address for all older regions, or asks the environment.
+        endpoint_url=endpoint or f"https://sts.{region}.amazonaws.com",
         region_name=region,
         config=Config(
             signature_version=UNSIGNED,

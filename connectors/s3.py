@@ -8,6 +8,10 @@ completion is preceded and followed by a look at the key, and a process makes on
 stays on SeaweedFS are writers in different processes within milliseconds, where the one that was
 overwritten is told ``ObjectExists`` unless its look came before the other's write.
 
+AWS differs in two answers. A role that may list below prefixes only may get ``AccessDenied`` for a
+key that is not there; then a list of this one key decides. Of racing conditional puts one may get
+``ConditionalRequestConflict``, which says to try again; so it is tried again.
+
 A role that creates needs ``s3:AbortMultipartUpload`` beside ``s3:PutObject``, and for the looks
 ``s3:GetObject``. Tested against SeaweedFS, never against AWS.
 """
@@ -17,6 +21,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import threading
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -29,6 +34,7 @@ from connectors import aws
 from connectors.answers import from_boto, from_obstore
 from connectors.credentials import CredentialSource
 from connectors.errors import (
+    AccessDenied,
     BucketError,
     CredentialsExpired,
     CredentialsRefused,
@@ -36,6 +42,7 @@ from connectors.errors import (
     ObjectExists,
     ObjectMissing,
     ObjectTooLarge,
+    StoreBusy,
 )
 from connectors.object_store import CLIENT, RETRY, ObjectStoreReader
 from connectors.parts import parts
@@ -43,13 +50,15 @@ from connectors.uri import Location
 from errors import StrongroomError
 
 if TYPE_CHECKING:
-    from obstore import PutMode
+    from obstore import GetOptions, GetResult, PutMode
     from typing_extensions import Buffer
 
 PUT_BYTES = 64 << 20
 PART_BYTES = 8 << 20
 MAX_PARTS = 10_000
 PARTS_IN_FLIGHT = 3
+CONFLICT = "ConditionalRequestConflict"
+CONFLICT_PAUSES_S = (0.2, 0.5, 1.0)
 
 _COMPLETING = threading.Lock()
 
@@ -108,7 +117,35 @@ class S3Bucket(ObjectStoreReader):
             actual = error.actual
         raise ObjectChanged(place=place, expected=f"version {etag}", actual=actual)
 
+    def _get(self, key: str, options: GetOptions) -> GetResult:
+        try:
+            return super()._get(key, options)
+        except AccessDenied as error:
+            denied = error
+        if self._is_missing(key):
+            raise ObjectMissing(place=denied.place, expected="an object", actual=denied.actual)
+        return super()._get(key, options)  # it may have come meanwhile
+
+    def _is_missing(self, key: str) -> bool:
+        """Whether a list says so. By boto3, since obstore lists below ``key/`` only."""
+        where = {"Bucket": self._root.bucket, "Prefix": key, "MaxKeys": 1}
+        try:
+            found = self._boto(key, "list_objects_v2", **where).get("Contents", [])
+        except AccessDenied:
+            return False
+        return not found or found[0]["Key"] != key
+
     def _put(self, key: str, data: memoryview, mode: PutMode) -> str:
+        for pause_s in CONFLICT_PAUSES_S:
+            try:
+                return self._put_once(key, data, mode)
+            except StoreBusy as error:
+                if not error.actual.endswith(CONFLICT):
+                    raise
+            time.sleep(pause_s)
+        return self._put_once(key, data, mode)
+
+    def _put_once(self, key: str, data: memoryview, mode: PutMode) -> str:
         result = self._guarded(
             key, lambda: obstore.put(self._store, key, data, mode=mode, use_multipart=False)
         )

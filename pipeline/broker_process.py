@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 from typing_extensions import Buffer
 
+from connectors.aws import endpoint_and_region
 from connectors.bucket import Bucket, open_bucket
 from connectors.errors import ObjectChanged, ObjectExists, ObjectMissing
 from connectors.facts import bucket_facts
@@ -56,7 +57,7 @@ class Reach:
         """What the store says about the bucket of ``uri``."""
         ref = self._ref(purpose, uri)
         lease = self._leased(ref)[1]
-        facts = bucket_facts(parse(uri), lease.credentials, ref.endpoint)
+        facts = bucket_facts(parse(uri), lease.credentials, *endpoint_and_region(ref.endpoint))
         return dict(msgspec.to_builtins(facts))
 
     def _ref(self, purpose: str, uri: str) -> LeaseRef:
@@ -71,11 +72,13 @@ class Reach:
         if ref not in self._held:
             identity = self._config.identity
             location = parse(ref.bucket + "/")
+            endpoint, region = endpoint_and_region(ref.endpoint)
             leaser = WebIdentityLeaser(
                 OpenBaoIdentity(identity.addr, Path(identity.credentials_file), identity.oidc_role),
-                ref.endpoint,
+                endpoint,
                 ref.role,
                 f"strongroom-{self._config.run}"[:64],
+                region,
             )
             scope = Scope(
                 bucket=location.bucket,
@@ -86,7 +89,9 @@ class Reach:
             # Facts are collected before the policy can deny a lifetime: never more than the most.
             lease = leaser.lease(scope, min(ref.ttl_s, LONGEST_TTL_S), ref.purpose)
             self._issued(lease)
-            bucket = open_bucket(location, credentials=lease.credentials, endpoint=ref.endpoint)
+            bucket = open_bucket(
+                location, credentials=lease.credentials, endpoint=endpoint, region=region
+            )
             self._held[ref] = bucket, lease
         return self._held[ref]
 

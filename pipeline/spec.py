@@ -164,8 +164,9 @@ class Access(_Part):
     )
     endpoint: HttpUrl | None = Field(
         default=None,
-        description="URL of the S3 and STS service when it is not the cloud's own; https://, or "
-        "http:// on loopback. Default: the cloud's.",
+        description="Where the bucket is: https://s3.<region>.amazonaws.com for AWS in that "
+        "region, with the region's own STS; or the URL of another store that serves S3 and STS, "
+        "https:// or http:// on loopback. Default: AWS in us-east-1.",
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -20,7 +21,7 @@ from enclave import frames
 from enclave.channel import Channel, Kind
 from enclave.channel_errors import ChannelViolation
 from errors import ErrorList
-from pipeline import rpc
+from pipeline import broker_process, rpc
 from pipeline.broker_client import ANSWERS, BrokerClient
 from pipeline.broker_process import BrokerProcess, Reach, RunObjects, create_once
 from pipeline.layout import RunLayout
@@ -58,6 +59,39 @@ CONFIGURE = rpc.Configure(
 
 
 # ---- what a broker reaches ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "meant"),
+    [
+        ("https://s3.eu-central-1.amazonaws.com", (None, "eu-central-1")),
+        ("http://127.0.0.1:9", ("http://127.0.0.1:9", "us-east-1")),
+    ],
+)
+def test_bucket_facts_and_token_service_are_those_of_the_endpoint(monkeypatch, endpoint, meant):
+    asked = {}
+
+    class Leaser:
+        def __init__(self, token: Any, endpoint: Any, role: str, name: str, region: str) -> None:
+            asked["leaser"] = endpoint, region
+
+        def lease(self, *_: object) -> Any:
+            return types.SimpleNamespace(credentials=None)
+
+    def facts(_: object, __: object, endpoint: Any, region: str) -> dict[str, object]:
+        asked["facts"] = endpoint, region
+        return {}
+
+    def opened(_: object, *, credentials: object, endpoint: Any, region: str) -> None:
+        asked["bucket"] = endpoint, region
+
+    monkeypatch.setattr(broker_process, "WebIdentityLeaser", Leaser)
+    monkeypatch.setattr(broker_process, "bucket_facts", facts)
+    monkeypatch.setattr(broker_process, "open_bucket", opened)
+    ref = msgspec.structs.replace(lease("run-read", read=("runs/r/",)), endpoint=endpoint)
+    reach = Reach(msgspec.structs.replace(CONFIGURE, leases=(ref,)), lambda _: None)
+    reach.facts("run-read", RUN)
+    assert asked == dict.fromkeys(("leaser", "facts", "bucket"), meant)
 
 
 @pytest.mark.parametrize(
