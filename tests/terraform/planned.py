@@ -47,13 +47,15 @@ ACCESS = (
     ("s3://acme-audit/strongroom/", f"{ROLES}audit"),
 )
 """What ``modules/aws`` outputs as ``access``; the modules' tests hold it against the output."""
+ENDPOINT = "https://s3.us-east-1.amazonaws.com"
 
 
 def planned_run() -> dict[str, Any]:
     """The run's access, keys and leases, each with the session policy that narrows its role."""
     document = load_text(EXAMPLE.read_text(), EXAMPLE, stack=STACK).spec.normalised()
     document["spec"]["access"] = [
-        {"uri": uri, "role": role, "via": "web-identity", "ttl": "15m"} for uri, role in ACCESS
+        {"uri": uri, "role": role, "via": "web-identity", "ttl": "15m", "endpoint": ENDPOINT}
+        for uri, role in ACCESS
     ]
     run = RunSpec.parse(json.dumps(document)).spec
     layout = RunLayout(run.outputs, RUN)

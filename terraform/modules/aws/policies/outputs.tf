@@ -58,12 +58,17 @@ output "uris" {
   }
 }
 
+locals {
+  # Tells a run the region, and that it is AWS, whose STS has an address of its own.
+  endpoint = "https://s3.${var.region}.amazonaws.com"
+}
+
 output "access" {
   description = "Value of `spec.access` in a run file. The longest `uri` that holds an object applies."
   value = [
-    { uri = "s3://${var.data_bucket}/", role = local.role_arns.inputs, via = "web-identity", ttl = "15m" },
-    { uri = "s3://${var.data_bucket}/${var.outputs_prefix}", role = local.role_arns.runs, via = "web-identity", ttl = "15m" },
-    { uri = "s3://${var.audit_bucket}/${var.audit_prefix}", role = local.role_arns.audit, via = "web-identity", ttl = "15m" },
+    { uri = "s3://${var.data_bucket}/", role = local.role_arns.inputs, via = "web-identity", ttl = "15m", endpoint = local.endpoint },
+    { uri = "s3://${var.data_bucket}/${var.outputs_prefix}", role = local.role_arns.runs, via = "web-identity", ttl = "15m", endpoint = local.endpoint },
+    { uri = "s3://${var.audit_bucket}/${var.audit_prefix}", role = local.role_arns.audit, via = "web-identity", ttl = "15m", endpoint = local.endpoint },
   ]
 
   precondition {

@@ -17,7 +17,7 @@ provider "aws" {
 }
 
 variable "region" {
-  description = "Where the data stays. Brokers speak to us-east-1 only for now."
+  description = "Where the data stays. The run file's part names it in each endpoint."
   type        = string
   default     = "us-east-1"
 }
