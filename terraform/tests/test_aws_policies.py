@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import copy
 import itertools
+import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from examples_values import AWS_EXAMPLE
+import terraform_cli
+from examples_values import AWS_EXAMPLE, MODULES
 from iam import Request, may
 
 ACCOUNT = "111122223333"
@@ -497,10 +499,44 @@ def test_only_the_exact_audience_and_subject_assume_a_role(aws):
         assert not assumes(good, provider + "2")
 
 
-def test_administrators_of_keys_do_not_use_them(aws):
-    root = f"arn:aws:iam::{ACCOUNT}:root"
-    context = {**THROUGH_S3, "kms:CallerAccount": ACCOUNT}
-    for key, action in itertools.product(("data", "audit"), KEY_ACTIONS[:7]):
-        assert not may(Request(root, action, "key", context), [], aws["key_policies"][key])
-    for key in ("data", "audit"):
-        assert may(Request(root, "kms:PutKeyPolicy", "key", context), [], aws["key_policies"][key])
+ROOT = f"arn:aws:iam::{ACCOUNT}:root"
+ADMINISTRATOR = f"arn:aws:iam::{ACCOUNT}:role/key-administrator"
+TRAIL = f"arn:aws:cloudtrail:us-east-1:{ACCOUNT}:trail/strongroom"
+
+
+@pytest.fixture(scope="module")
+def administered(tmp_path_factory):
+    """The key policies where there are administrators beside the account."""
+    values = {**AWS_EXAMPLE, "key_administrators": [ADMINISTRATOR]}
+    data = tmp_path_factory.mktemp("administered")
+    made = terraform_cli.outputs(MODULES / "aws" / "policies", data, values)
+    return {key: json.loads(text) for key, text in made["key_policies"].items()}
+
+
+def administrator_decisions(key_policies: dict[str, Any]) -> None:
+    """Who administers a key does not use it; the account decides who reads the trail."""
+    context = {
+        **THROUGH_S3,
+        "kms:CallerAccount": ACCOUNT,
+        "kms:EncryptionContext:aws:cloudtrail:arn": TRAIL,
+    }
+    for who, key, action in itertools.product((ROOT, ADMINISTRATOR), key_policies, KEY_ACTIONS[:7]):
+        wanted = (who, key, action) == (ROOT, "logs", "kms:Decrypt")
+        decided = may(Request(who, action, "key", context), [], key_policies[key])
+        assert decided == wanted, f"{key}: {action} by {who} is {decided}"
+    for who, key in itertools.product((ROOT, ADMINISTRATOR), key_policies):
+        assert may(Request(who, "kms:PutKeyPolicy", "key", context), [], key_policies[key])
+
+
+def test_administrators_of_keys_do_not_use_them(administered):
+    assert set(administered) == {"data", "audit", "logs"}
+    administrator_decisions(administered)
+
+
+@pytest.mark.parametrize("key", ["data", "audit", "logs"])
+def test_control_an_administrator_who_uses_a_key_is_noticed(administered, key):
+    other = copy.deepcopy(administered)
+    use = {"Principal": {"AWS": ADMINISTRATOR}, "Action": ["kms:Decrypt"], "Resource": "*"}
+    other[key]["Statement"].append({"Effect": "Allow", **use})
+    with pytest.raises(AssertionError):
+        administrator_decisions(other)

@@ -108,9 +108,10 @@ locals {
       Condition = { StringEquals = { "aws:SourceArn" = local.trail_arn } }
     },
     {
+      # The account's own IAM says who reads the trail. Administrators of keys are not named.
       Sid       = "ReadersOfTheTrailDecrypt"
       Effect    = "Allow"
-      Principal = { AWS = concat(["arn:${var.partition}:iam::${var.account_id}:root"], var.key_administrators) }
+      Principal = { AWS = "arn:${var.partition}:iam::${var.account_id}:root" }
       Action    = ["kms:Decrypt"]
       Resource  = "*"
       Condition = {
