@@ -203,6 +203,7 @@ BAD: list[tuple[str, str, Any]] = [
     ("vault", "jwt", {**JWT, "audience": "*"}),
     ("vault", "jwt", {**JWT, "bound_subjects": {"broker": "*"}}),
     ("vault", "jwt", {**JWT, "bound_subjects": {}}),
+    ("vault", "jwt", {**JWT, "subject_claim": "email"}),
     ("vault", "jwt", {**JWT, "bound_claims": {"releaser": {"a": "b"}}}),
 ]
 

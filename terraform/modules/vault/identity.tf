@@ -46,6 +46,18 @@ resource "vault_identity_entity_alias" "approle" {
   canonical_id   = vault_identity_entity.this[each.key].id
 }
 
+# The same entity, and so the same `sub`, for whom logs in by a JWT.
+resource "vault_identity_entity_alias" "jwt" {
+  for_each = {
+    for identity, subject in try(var.jwt.bound_subjects, {}) : identity => subject
+    if contains(keys(local.oidc_roles), identity)
+  }
+
+  name           = each.value
+  mount_accessor = vault_jwt_auth_backend.this[0].accessor
+  canonical_id   = vault_identity_entity.this[each.key].id
+}
+
 # One issuer for the whole server: other uses of its OIDC tokens see it too.
 resource "vault_identity_oidc" "this" {
   issuer = var.address

@@ -176,6 +176,11 @@ variable "jwt" {
   }
 
   validation {
+    condition     = var.jwt == null ? true : var.jwt.subject_claim == "sub" || !contains(keys(var.jwt.bound_subjects), "broker")
+    error_message = "jwt.subject_claim must be sub where bound_subjects names the broker: by its subject it is known as subjects.broker."
+  }
+
+  validation {
     condition     = var.jwt == null ? true : alltrue([for identity in keys(var.jwt.bound_claims) : contains(keys(var.jwt.bound_subjects), identity)])
     error_message = "jwt.bound_claims must be for identities that jwt.bound_subjects names."
   }
