@@ -55,11 +55,12 @@ def mirror(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A plugin mirror that holds this provider, as an installation would have it."""
     folder = tmp_path_factory.mktemp("mirror")
     machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
-    version = folder / "registry.terraform.io" / "strongroom" / "strongroom" / "0.1.0"
-    target = version / f"{platform.system().lower()}_{machine}"
-    target.mkdir(parents=True)
     installed = Path(sys.executable).with_name("terraform-provider-strongroom")
-    shutil.copy(installed, target / "terraform-provider-strongroom_v0.1.0")
+    for registry in terraform_cli.REGISTRIES:
+        version = folder / registry / "strongroom" / "strongroom" / "0.1.0"
+        target = version / f"{platform.system().lower()}_{machine}"
+        target.mkdir(parents=True)
+        shutil.copy(installed, target / "terraform-provider-strongroom_v0.1.0")
     return folder
 
 

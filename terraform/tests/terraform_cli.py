@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 TIMEOUT_S = 280
+REGISTRIES = ("registry.terraform.io", "registry.opentofu.org")
+"""What a source without a host means to Terraform, and to OpenTofu."""
 
 _LIBRARY = """
 import sys
@@ -94,8 +96,10 @@ def aws_plugins() -> Path | None:
         *sorted(Path("/opt").glob("*/")),
     ]
     machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
+    program = shlex.split(os.environ.get("STRONGROOM_TERRAFORM", "terraform"))[0]
+    registry = REGISTRIES["tofu" in Path(program).name]
     for root in roots:
-        packages = root / "registry.terraform.io" / "hashicorp" / "aws"
+        packages = root / registry / "hashicorp" / "aws"
         for found in packages.glob(f"5.*/{platform.system().lower()}_{machine}"):
             if int(found.parent.name.split(".")[1]) >= 100:
                 return root
