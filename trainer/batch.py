@@ -17,17 +17,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import msgspec
 import torch
 from torch import Tensor
 
+from trainer.plaintext import Plaintext
 from trainer.rollout import Rollouts, shared_prefix
 
 MIN_SHARED_PREFIX = 16
 """Shorter common prefixes are not worth a pass over the weights of their own, in tokens."""
 
 
-@dataclass(frozen=True)
-class GroupBatch:
+class GroupBatch(Plaintext, msgspec.Struct, frozen=True, eq=False):
     """N groups as rows of S positions, after F shared ones; K completion tokens in all."""
 
     prefix_F: Tensor
@@ -53,7 +54,8 @@ class GroupBatch:
 
     def to(self, device: torch.device) -> GroupBatch:
         """The batch there."""
-        return GroupBatch(**{name: tensor.to(device) for name, tensor in vars(self).items()})
+        tensors: dict[str, Tensor] = msgspec.structs.asdict(self)
+        return GroupBatch(**{name: tensor.to(device) for name, tensor in tensors.items()})
 
 
 def pack_groups(rollouts: Rollouts, groups: Sequence[int], keep_PG: Tensor) -> GroupBatch:

@@ -12,6 +12,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from trainer.plaintext import Plaintext
+
 
 class FaultCode(StrEnum):
     """Everything that can be wrong with one record; the only text about it that may leave."""
@@ -52,7 +54,7 @@ class RecordFault(ValueError):
         return (RecordFault, (self.code,))
 
 
-class FunctionCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class FunctionCall(Plaintext, msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the assistant calls, and with what."""
 
     name: str
@@ -60,7 +62,9 @@ class FunctionCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A JSON object, or its text as OpenAI has it."""
 
 
-class ToolCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class ToolCall(
+    Plaintext, msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
+):
     """One call in an assistant's message."""
 
     function: FunctionCall
@@ -68,7 +72,7 @@ class ToolCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     type: Literal["function"] | None = None
 
 
-class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Message(Plaintext, msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One turn of a chat. What is ``None`` is not there."""
 
     role: Literal["system", "user", "assistant", "tool"]

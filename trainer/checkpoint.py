@@ -8,9 +8,9 @@ step and settings. The bytes hold no time and no path: equal runs give equal byt
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import safetensors
 import safetensors.torch
 import torch
@@ -20,6 +20,7 @@ from torch import Tensor
 from trainer.config import TrainingConfig
 from trainer.errors import CheckpointInvalid, CheckpointMismatch
 from trainer.lora import Policy
+from trainer.plaintext import Plaintext
 from trainer.state import TrainingState, new_state
 
 FORMAT = 2
@@ -27,8 +28,7 @@ _METADATA = "strongroom"
 _EXP_AVG, _EXP_AVG_SQ, _RNG = "exp_avg/", "exp_avg_sq/", "rng"
 
 
-@dataclass(frozen=True)
-class Checkpoint:
+class Checkpoint(Plaintext, msgspec.Struct, frozen=True):
     """A run after ``step`` steps."""
 
     step: int

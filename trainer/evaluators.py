@@ -13,9 +13,10 @@ from typing import Any, Protocol, runtime_checkable
 import msgspec
 
 from trainer.chat import Message
+from trainer.plaintext import Plaintext
 
 
-class Job(msgspec.Struct, frozen=True, kw_only=True):
+class Job(Plaintext, msgspec.Struct, frozen=True, kw_only=True):
     """One completion to score."""
 
     messages: list[dict[str, Any]]
@@ -48,7 +49,7 @@ class Evaluator(Protocol):
         """One score for each job, in the order of ``jobs``. May raise; the step then fails."""
 
 
-class Reply(msgspec.Struct, frozen=True, kw_only=True):
+class Reply(Plaintext, msgspec.Struct, frozen=True, kw_only=True):
     """What the model said in one conversation."""
 
     episode: int
@@ -57,7 +58,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     """Index of the conversation's row in its data set, for errors."""
 
 
-class Turn(msgspec.Struct, frozen=True, kw_only=True):
+class Turn(Plaintext, msgspec.Struct, frozen=True, kw_only=True):
     """What an environment made of a reply."""
 
     messages: tuple[Message, ...]

@@ -10,18 +10,18 @@ arithmetic against the sampler's. All randomness comes from the generator it is 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from trainer.chat import Message
+from trainer.plaintext import Plaintext
 
 
-@dataclass(frozen=True)
-class Rollouts:
+class Rollouts(Plaintext, msgspec.Struct, frozen=True, eq=False):
     """Completions of P prompts, G each; B = P * G, a prompt's completions side by side.
 
     A conversation of several turns is one completion in which some tokens were given.

@@ -14,12 +14,13 @@ from typing import Any, Protocol
 import msgspec
 
 from trainer.chat import FaultCode, Message, RecordFault, check_messages, checked_tools
+from trainer.plaintext import Plaintext
 
 MAX_RECORD_BYTES = 4 << 20
 """Longest record that is decoded, in bytes, unless a caller says otherwise."""
 
 
-class Row(msgspec.Struct, frozen=True, kw_only=True):
+class Row(Plaintext, msgspec.Struct, frozen=True, kw_only=True):
     """One decoded record."""
 
     messages: tuple[Message, ...]

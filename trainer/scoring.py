@@ -10,11 +10,12 @@ import msgspec
 
 from trainer.errors import EvaluatorMisbehaved
 from trainer.evaluators import Evaluator, Job, Score
+from trainer.plaintext import Plaintext
 from trainer.rollout import Rollouts
 from trainer.rows import Row
 
 
-class ScoredRollout(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class ScoredRollout(Plaintext, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One completion as a key holder may look at it later. Plaintext: it leaves sealed or never."""
 
     step: int

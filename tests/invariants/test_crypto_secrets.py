@@ -5,30 +5,66 @@ is Beam's deterministic coder, which encodes frozen dataclasses without asking p
 """
 
 import copy
+import importlib
 import json
 import logging
 import pickle
+import pkgutil
 import traceback
 from dataclasses import dataclass
 
 import msgspec
 import pytest
+import torch
 from apache_beam.coders import FastPrimitivesCoder, PickleCoder
 
 from crypto.digests import canonical
 from crypto.errors import NotCanonical
 from crypto.keyset import Keyset
-from crypto.plaintext import Plaintext
 from crypto.streaming import StreamingKey
+from trainer.batch import GroupBatch
+from trainer.chat import FunctionCall, Message, ToolCall
+from trainer.checkpoint import Checkpoint
+from trainer.evaluators import Job, Reply, Turn
+from trainer.plaintext import Plaintext
+from trainer.rollout import Rollouts
+from trainer.rows import Row
+from trainer.scoring import ScoredRollout
 
 SECRET = b"CANARY-secret-bytes-of-length-32"
-HOLDERS = {
+KEYS = {
     "Keyset": lambda: Keyset(7, SECRET),
-    "Plaintext": lambda: Plaintext(SECRET),
     "StreamingKey": lambda: StreamingKey(SECRET),
     "Opener": lambda: StreamingKey(SECRET).opener(b"\x28" * 40, 56, b""),
     "SealWriter": lambda: StreamingKey(SECRET).writer(b"", lambda view: None),
 }
+TEXT = SECRET.decode()
+MESSAGE = Message(role="user", content=TEXT)
+CALL = FunctionCall(name=TEXT)
+TOKENS = torch.tensor([[7, 8]])
+PLAINTEXT = {
+    "Row": lambda: Row(messages=(MESSAGE,), ground_truth=TEXT),
+    "Message": lambda: MESSAGE,
+    "FunctionCall": lambda: CALL,
+    "ToolCall": lambda: ToolCall(function=CALL),
+    "Job": lambda: Job(messages=[MESSAGE.plain()], ground_truth=TEXT),
+    "Reply": lambda: Reply(episode=0, text=TEXT),
+    "Turn": lambda: Turn(messages=(MESSAGE,), done=False),
+    "ScoredRollout": lambda: ScoredRollout(
+        step=1, row=0, messages=[], completion=TEXT, tokens=1, score=0.0, metrics={}
+    ),
+    "Rollouts": lambda: Rollouts(
+        prompts=((1,),),
+        tokens_BT=TOKENS,
+        logprobs_BT=TOKENS,
+        lengths_B=TOKENS,
+        finished_B=TOKENS,
+        texts=(TEXT,),
+    ),
+    "GroupBatch": lambda: GroupBatch(*[TOKENS] * len(GroupBatch.__struct_fields__)),
+    "Checkpoint": lambda: Checkpoint(step=1, adapter=SECRET, state=SECRET),
+}
+HOLDERS = {**KEYS, **PLAINTEXT}
 
 
 @dataclass(frozen=True)
@@ -37,6 +73,13 @@ class Naive:
 
     key_id: int
     key: bytes
+
+
+class NaiveStruct(msgspec.Struct, frozen=True):
+    """What a row would be without the defence."""
+
+    messages: tuple[Message, ...]
+    ground_truth: str
 
 
 @pytest.fixture(params=HOLDERS)
@@ -56,6 +99,38 @@ def test_pickle(holder, protocol):
     with pytest.raises(TypeError):
         pickle.dumps({"nested": [holder]}, protocol)
     assert shows(pickle.dumps(Naive(7, SECRET), max(protocol, 2)))
+
+
+def test_every_type_of_plaintext_is_here():
+    """But for those that stay inside one function's module."""
+    import trainer
+
+    for module in pkgutil.walk_packages(trainer.__path__, "trainer."):
+        if module.name != "trainer.engines.vllm":  # its package is optional
+            importlib.import_module(module.name)
+    assert {kind.__name__ for kind in Plaintext.__subclasses__()} == set(PLAINTEXT)
+
+
+def test_a_struct_without_the_defence_pickles_copies_and_prints():
+    naive = NaiveStruct((), TEXT)
+    assert shows(pickle.dumps(naive))
+    assert shows(copy.copy(naive).ground_truth)
+    assert shows(copy.deepcopy(naive).ground_truth)
+    assert shows(naive.__getstate__())
+    assert shows(FastPrimitivesCoder().encode(naive))
+    assert shows(naive)
+
+
+def test_nor_does_one_that_holds_another(holder):
+    with pytest.raises(TypeError, match="must not leave this process"):
+        pickle.dumps(NaiveStruct((holder,), ""))
+
+
+@pytest.mark.parametrize("kind", PLAINTEXT)
+def test_plaintext_is_encoded_where_that_is_asked_for(kind):
+    """So that it can be sealed, and reach the evaluator's process."""
+    if kind not in ("Rollouts", "GroupBatch"):
+        assert msgspec.json.encode(PLAINTEXT[kind]())
 
 
 def test_state(holder):
@@ -108,7 +183,9 @@ def test_logs_and_tracebacks(holder, caplog):
     assert not shows("\n".join(lines))
 
 
-def test_json(holder):
+@pytest.mark.parametrize("kind", KEYS)
+def test_json(kind):
+    holder = KEYS[kind]()
     with pytest.raises(TypeError):
         json.dumps(holder)
     with pytest.raises(TypeError):

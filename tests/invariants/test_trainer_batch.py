@@ -1,11 +1,11 @@
 """However completions are laid out for the trainer, their log-probabilities are the same."""
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from msgspec.structs import replace
 
 from trainer.batch import pack_groups
 from trainer.engines import build_engine

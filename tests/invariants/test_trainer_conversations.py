@@ -2,11 +2,11 @@
 
 import hashlib
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from msgspec.structs import replace
 
 from trainer.batch import pack_groups
 from trainer.checkpoint import resumed_state
