@@ -111,6 +111,7 @@ class ReportData:
     held_out_records: int
     remembered: Remembered | None
     capacity_bits: int | None
+    """Of one start of an enclave."""
     controls: tuple[Control, ...]
     waivers: tuple[Waiver, ...]
 
@@ -130,6 +131,11 @@ class ReportData:
     def checks_made(self) -> int:
         """Number of checks."""
         return sum(group.made for group in self.checks)
+
+    @property
+    def run_capacity_bits(self) -> int | None:
+        """What all of the run's enclaves in the log together could let out."""
+        return None if self.capacity_bits is None else self.capacity_bits * len(self.enclaves)
 
     @property
     def probes(self) -> tuple[tuple[str, str], ...]:

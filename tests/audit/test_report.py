@@ -234,6 +234,16 @@ def test_a_repeated_step_counts_once(run_events, plan):
     assert reward.points[-1] == (60.0, 0.123)
 
 
+@pytest.mark.parametrize(("starts", "bits"), [(0, "0"), (1, "23,811"), (3, "71,433")])
+def test_the_capacity_is_of_all_starts(run_events, plan, starts, bits):
+    """A resumed run starts an enclave again, and each may say as much as the first."""
+    start = next(event for event in run_events if isinstance(event.data, types.EnclaveStarted))
+    other = [event for event in run_events if not isinstance(event.data, types.EnclaveStarted)]
+    text = words(Page(render(from_log([*other, *[start] * starts], RUN, GOOD, plan))))
+    assert f"at most {bits} bits" in text
+    assert f"{starts} start{'' if starts == 1 else 's'} of an enclave with at most 23,811" in text
+
+
 def replace_start(run_events, **changes):
     return [
         msgspec.structs.replace(event, data=msgspec.structs.replace(event.data, **changes))
