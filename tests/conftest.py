@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -184,3 +185,36 @@ def small_job(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Ite
         yield SmallJob(stack, train, held_out, job.folder)
     finally:
         embedded.down(state)
+
+
+_FOLDERS = {"e2e": "end-to-end", "attacks": "attacks", "invariants": "invariants"}
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many tests of which folder there were, beside pytest's own counts."""
+    line = counts_by_folder(terminalreporter.stats)
+    if line:
+        terminalreporter.write_line(f"of these: {line}")
+
+
+def counts_by_folder(stats: Mapping[str, Sequence[Any]]) -> str:
+    """Tests by folder, such as ``52 end-to-end (51 passed, 1 skipped), 555 attacks (…)``.
+
+    A test that passed and then failed in its teardown counts once, as failed.
+    """
+    outcomes: dict[str, str] = {}
+    for category in ("passed", "skipped", "failed", "error"):
+        outcome = "failed" if category == "error" else category
+        outcomes |= dict.fromkeys((report.nodeid for report in stats.get(category, ())), outcome)
+    found: dict[str, Counter[str]] = {}
+    for test, outcome in outcomes.items():
+        folder = test.split("/")[1] if test.count("/") > 1 else "other"
+        found.setdefault(_FOLDERS.get(folder, folder), Counter())[outcome] += 1
+    order = [*_FOLDERS.values(), *sorted(found.keys() - set(_FOLDERS.values()))]
+    words = {
+        name: ", ".join(f"{number} {outcome}" for outcome, number in sorted(counts.items()))
+        for name, counts in found.items()
+    }
+    return ", ".join(
+        f"{found[name].total()} {name} ({words[name]})" for name in order if name in found
+    )
