@@ -19,10 +19,14 @@ from collections import Counter
 
 import msgspec
 
+from crypto.segments import HEADER_BYTES, TAG_BYTES
 from enclave import frames
 from enclave.channel_errors import ChannelViolation
 from enclave.errors import EvaluatorError
 from errors import ErrorList, StrongroomError, all_codes
+
+SMALLEST_SEALED_BYTES = HEADER_BYTES + TAG_BYTES
+"""A sealed object of nothing."""
 
 #: Words that may stand in ``Failure.detail``: names of faults, never text from data or code.
 _DETAIL = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}")
@@ -38,6 +42,18 @@ _FETCH_FIELDS: dict[frames.FetchKind, tuple[str, ...]] = {
     "shard": ("dataset", "index"),
     "artifact": ("index", "artifact"),
 }
+
+
+def check_sealed(
+    head: bytes, size_bytes: int = SMALLEST_SEALED_BYTES, *, place: str = "enclave"
+) -> None:
+    """Check that an object's first bytes are those of a sealed object, and its length.
+
+    Without the key nobody can tell more. It stops plaintext that is sent by mistake, and none that
+    a hostile library puts behind such a header. Raises ``ChannelViolation``.
+    """
+    if len(head) < HEADER_BYTES or head[0] != HEADER_BYTES or size_bytes < SMALLEST_SEALED_BYTES:
+        raise ChannelViolation(place=place, expected="a sealed object", actual="something else")
 
 
 class Gate:
@@ -150,8 +166,8 @@ class Gate:
                 raise self._violation("a record that this role may send")
 
     def admit_sealed(self, head: bytes, size_bytes: int) -> None:
-        """Check that an object's first bytes are those of a sealed object, and its length."""
-        self._require(len(head) >= 40 and head[0] == 40 and size_bytes >= 56, "a sealed object")
+        """As :func:`check_sealed`."""
+        check_sealed(head, size_bytes)
 
     def _values(self, values: dict[str, float], names: tuple[str, ...]) -> None:
         unknown = set(values) - set(names)

@@ -29,6 +29,7 @@ from crypto.manifest import (
     encode,
     shard_name,
 )
+from crypto.segments import HEADER_BYTES
 from enclave import frames, launch
 from enclave.broker import RECORDS
 from enclave.channel import Channel
@@ -39,6 +40,7 @@ from enclave.channel_errors import (
     RecordRejected,
     RecordsRejected,
 )
+from enclave.gate import check_sealed
 from enclave.sealer import source_files
 from enclave.words import DETAILS
 from errors import ErrorList, StrongroomError, all_codes
@@ -155,10 +157,15 @@ def _receive(
 
     def pieces() -> Iterator[bytes]:
         nonlocal size
+        head = b""
         for piece in channel.recv_object(bytearray()):
+            if not size:  # before anything of it is on its way to the bucket
+                head = bytes(piece[:HEADER_BYTES])
+                check_sealed(head, place="sealer")
             digest.update(piece)
             size += len(piece)
             yield bytes(piece)
+        check_sealed(head, size, place="sealer")
 
     while True:
         record = channel.recv_record(RECORDS)

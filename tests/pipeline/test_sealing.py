@@ -22,7 +22,7 @@ from crypto.keyset import Keyset
 from crypto.manifest import DATASET_TYPE, decode_dataset, shard_ad
 from crypto.pinned import check_digest, check_object
 from enclave import frames
-from enclave.channel import Channel
+from enclave.channel import Channel, Kind
 from enclave.channel_errors import (
     ChannelViolation,
     EnclaveKilled,
@@ -366,3 +366,37 @@ def test_a_sealer_that_says_something_else_is_not_listened_to(world, record):
         sealing._receive(parent, [Path("a.jsonl")], world.target, world.bucket, lambda _n: None)
     assert "4111" not in str(caught.value)
     assert world.written == []
+
+
+GOOD_HEAD = bytes([40]) + bytes(39)
+
+
+@pytest.mark.parametrize(
+    ("pieces", "passes"),
+    [
+        ([GOOD_HEAD + bytes(16)], True),
+        ([GOOD_HEAD, bytes(16)], True),
+        ([GOOD_HEAD, bytes(15)], False),
+        ([b'{"messages": [{"role": "user", "content": "4111 1111 1111 1111"}]}'], False),
+        ([GOOD_HEAD[:39], bytes(17)], False),
+        ([b"", GOOD_HEAD, bytes(16)], False),
+        ([], False),
+    ],
+)
+def test_what_does_not_look_sealed_is_not_written(world, pieces, passes):
+    ours, theirs = Channel.pair()
+    sealer, parent = Channel(theirs, "parent"), Channel(ours, "sealer")
+    sealer.send_record(frames.Put(artifact="shard", index=0, size_bytes=0))
+    for piece in pieces:
+        sealer.send(Kind.DATA, piece)
+    sealer.send(Kind.END)
+    sealer.send_record(frames.Done())
+    arguments = (parent, [Path("a.jsonl")], world.target, world.bucket, lambda _n: None)
+    if passes:
+        sealing._receive(*arguments)
+        assert len(world.written) == 1
+    else:
+        with pytest.raises(ChannelViolation) as caught:
+            sealing._receive(*arguments)
+        assert caught.value.place == "sealer"
+        assert world.written == []
