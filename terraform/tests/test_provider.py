@@ -46,6 +46,15 @@ class Example:
     def state(self, name: str = "terraform.tfstate") -> str:
         return (self.folder / name).read_text()
 
+    def attributes(self, address: str) -> dict[str, Any]:
+        """What Terraform keeps of one resource or data source."""
+        [found] = [
+            each["instances"][0]["attributes"]
+            for each in json.loads(self.state())["resources"]
+            if f"{each['type']}.{each['name']}" == address
+        ]
+        return dict(found)
+
 
 @pytest.fixture(scope="module")
 def example(tmp_path_factory, mirror, stack, rows):
@@ -84,7 +93,29 @@ def test_one_apply_seals_trains_and_reports(example, stack):
     [row] = stack("status", found["run"])
     assert (row["state"], row["step"]) == ("completed", 2)
     assert row["adapter_sha256"] == found["adapter_sha256"]
+    run = example.attributes(RUN)
+    assert {name: run[name] for name in ("id", "status", "step", "outputs", "plan_digest")} == {
+        "id": row["run"],
+        "status": row["state"],
+        "step": row["step"],
+        "outputs": row["outputs"],
+        "plan_digest": row["plan"],
+    }
+    assert row["log"] == {name: run[f"log_{name}"] for name in ("origin", "size", "root")}
     assert all(check["ok"] for check in stack("verify", found["run"])["checks"])
+
+
+def test_the_plan_is_what_the_command_says(example, stack):
+    shown = example.attributes("strongroom_plan.this")
+    params = [f"--param={name}={value}" for name, value in shown["params"].items()]
+    said = stack("plan", str(example.folder / "run.yaml"), "--stable-id", *params)
+    assert {name: shown[name] for name in ("id", "intent", "digest")} == {
+        name: said[name] for name in ("id", "intent", "digest")
+    }
+    assert json.loads(shown["objects"]) == said["plan"]["objects"]
+    assert json.loads(shown["leases"]) == said["plan"]["leases"]
+    assert shown["capacity_bits"] == said["plan"]["capacity_bits"] > 0
+    assert example.attributes(RUN)["plan_digest"] == said["digest"]
 
 
 def test_a_second_plan_is_empty(example):
@@ -205,8 +236,13 @@ def test_destroy_leaves_outputs_and_log(example, stack):
     assert all(check["ok"] for check in stack("verify", run)["checks"])
 
 
-def test_a_finished_run_is_taken_as_it_is(example):
-    """Forgotten datasets are taken up by import; the run they led to is found, not made again."""
+def test_a_finished_run_is_taken_as_it_is(example, stack):
+    """Forgotten datasets are taken up by import; the run they led to is found, not made again.
+
+    Another run would say so in the log; its adapter would be the same, since training repeats.
+    """
+    [run] = stack("status")
+    assert run["state"] == "completed"
     before = json.loads(example.state("terraform.tfstate.backup"))
     known = {
         f"{each['type']}.{each['name']}": item["attributes"]["id"]
@@ -223,6 +259,8 @@ def test_a_finished_run_is_taken_as_it_is(example):
     example.terraform("apply", "-auto-approve", "-no-color")
     digest = before["outputs"]["adapter_sha256"]["value"]
     assert example.outputs()["adapter_sha256"] == digest
+    assert stack("status") == [run]
+    assert example.attributes(RUN)["log_size"] == run["log"]["size"]
     example.terraform("plan", "-detailed-exitcode", "-no-color")
 
 
