@@ -32,7 +32,11 @@ RUN_UNKNOWN = "SR-RUN-203"
 RUN_ENDED = "SR-RUN-217"
 COMPUTED = {
     "id": (String(), "The run's id."),
-    "status": (String(), "`running`, `completed`, `failed`, `cancelled` or `denied`."),
+    "status": (
+        String(),
+        "`submitted`, `running`, `completed`, `failed`, `cancelled`, `denied`, `interrupted`, or "
+        "`unknown` where the log says nothing of it.",
+    ),
     "step": (Number(), "Steps done."),
     "metrics": (Map(Number()), "Held-out numbers by phase and name, such as `after.score`."),
     "adapter_sha256": (String(), "SHA-256 of the adapter that is the result."),
@@ -128,10 +132,11 @@ class Run(Resource):
             else:
                 report(ctx.diagnostics, failed, lambda _: ["run_id"])
             return current
-        if found["status"] in ("failed", "denied", "interrupted"):
+        if found["status"] in ("failed", "denied", "interrupted", "cancelled"):
+            why = " ".join(filter(None, (row["code"], row["reason"])))
             ctx.diagnostics.add_warning(
                 f"the run is {found['status']}",
-                f"{current['id']}: {row['code']} {row['reason']}\n"
+                f"{current['id']}: {why or 'no process of this machine drives it'}\n"
                 "`terraform apply -replace=ADDRESS` goes on with it.",
                 path=["run_id"],
             )
