@@ -9,8 +9,10 @@ neither can make a descriptor that leads outside. What was found to be needed, w
 * ``arch_prctl`` in the trainer: oneDNN asks for the AMX state on processors that have it.
 
 Refused calls that Landlock does not know are here for that reason: times, modes, owners, extended
-attributes and locks of files, the thread's name and its priority can all be read from outside, so
-each would be a way out. ``sendmsg``/``recvmsg`` are refused since they can carry descriptors.
+attributes and locks of files, the mask of modes, the thread's name and its priority can all be read
+from outside, so each would be a way out. ``sendmsg``/``recvmsg`` are refused since they can carry
+descriptors. Signal masks and handlers can be read from outside, too, and are left: threads and
+Python need them.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ read write readv writev pread64 pwrite64 lseek close dup dup2 dup3 close_range
 recvfrom shutdown getsockname getpeername getsockopt poll ppoll select pselect6
 epoll_create1 epoll_ctl epoll_wait epoll_pwait
 fstat newfstatat statx stat lstat access faccessat faccessat2 readlink readlinkat getdents64
-getcwd statfs fstatfs umask
+getcwd statfs fstatfs
 rt_sigaction rt_sigprocmask rt_sigreturn rt_sigpending rt_sigtimedwait rt_sigsuspend sigaltstack
 restart_syscall getitimer setitimer alarm pause clock_getres
 set_robust_list get_robust_list set_tid_address rseq exit exit_group
@@ -51,7 +53,7 @@ _REFUSED_FILES = """
 creat mkdir mkdirat rmdir rename renameat renameat2 link linkat unlink unlinkat symlink symlinkat
 mknod mknodat truncate ftruncate fallocate fsync fdatasync sync syncfs sync_file_range flock
 sendfile splice tee vmsplice copy_file_range readahead fadvise64 chdir fchdir
-chmod fchmod fchmodat fchmodat2 chown fchown lchown fchownat utime utimes utimensat futimesat
+chmod fchmod fchmodat fchmodat2 umask chown fchown lchown fchownat utime utimes utimensat futimesat
 setxattr lsetxattr fsetxattr removexattr lremovexattr fremovexattr setxattrat
 getxattr lgetxattr fgetxattr listxattr llistxattr flistxattr
 inotify_init inotify_init1 fanotify_init name_to_handle_at open_by_handle_at

@@ -216,6 +216,14 @@ def test_a_row_in_the_name_of_a_thread(stage, canary):
 
 
 @pytest.mark.parametrize("stage", STAGES)
+def test_a_row_in_the_mask_of_modes(stage, canary):
+    with leaking(stage, "mode_mask", canary) as leaker:
+        status = Path(f"/proc/{leaker.process.pid}/status").read_text()
+        assert ("Umask:\t0123" in status) == (stage == "none")
+        assert (leaker.ended == 0) == (stage == "none")
+
+
+@pytest.mark.parametrize("stage", STAGES)
 def test_a_row_in_the_process_list(stage, canary):
     with leaking(stage, "command_line", canary) as leaker:
         shown = Path(f"/proc/{leaker.process.pid}/cmdline").read_bytes()

@@ -92,6 +92,7 @@ def test_arguments_decide(machine, role):
         ("tgkill", me, me, 6): ALLOW,
         ("tgkill", me + 1, me + 1, 6): (ERRNO, EPERM),
         ("kill", me, 9): (ERRNO, EPERM),
+        ("umask", 0o777): (ERRNO, EACCES),
         ("swapon",): KILL,
         ("kexec_load",): KILL,
     }

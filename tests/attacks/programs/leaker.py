@@ -80,6 +80,11 @@ def file_mode(_: bytes, target: str) -> None:
     Path(target).chmod(0o612)
 
 
+def mode_mask(_: bytes, __: str) -> None:
+    """Nine bits in ``/proc/PID/status``, as often as one likes."""
+    os.umask(0o123)
+
+
 def file_attribute(canary: bytes, target: str) -> None:
     os.setxattr(target, "user.note", canary)
 
