@@ -67,6 +67,7 @@ class ReleaserConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     ``measurements``: approved enclave code, see ``strongroom releaser measure``. ``signers``: keys
     whose dataset manifests count. ``manifest_signer``: the KMS key that signs new manifests.
     ``policy``: the owner's policy bundle. ``credentials_file``: the releaser's KMS identity.
+    ``allowed_uids``: users of this machine who may ask, too, beside the releaser's own and root.
     """
 
     socket: str
@@ -77,6 +78,7 @@ class ReleaserConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     measurements: tuple[str, ...]
     signers: tuple[str, ...]
     manifest_signer: str
+    allowed_uids: tuple[int, ...] = ()
 
 
 class Releaser:

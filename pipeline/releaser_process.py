@@ -16,7 +16,7 @@ def main(config_file: Path) -> None:
     """Serve until the process ends. Keys pass through here: no core files, no debugger."""
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
     config = msgspec.json.decode(config_file.read_bytes(), type=ReleaserConfig)
-    serve(Releaser(config), Path(config.socket))
+    serve(Releaser(config), Path(config.socket), allowed_uids=config.allowed_uids)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The releaser on a Unix socket: a server for its owner, a client for everybody else.
 
-The socket is mode 0600 and each peer's user id is checked (``SO_PEERCRED``), so that only the
-owner's own user may ask. Whoever may ask still gets nothing without evidence.
+Each peer's user id is checked (``SO_PEERCRED``): only the owner's own user, root and those whom the
+owner names may ask; unless some are named, the socket's mode is 0600. Keys still need evidence.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 import socket
 import struct
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -31,11 +31,17 @@ TIMEOUT_S = 60.0
 A = TypeVar("A")
 
 
-def serve(releaser: Releaser, path: Path, ready: Callable[[], None] = lambda: None) -> None:
+def serve(
+    releaser: Releaser,
+    path: Path,
+    ready: Callable[[], None] = lambda: None,
+    allowed_uids: Sequence[int] = (),
+) -> None:
     """Answer on ``path`` until the process ends. A stale socket of a dead server is replaced."""
+    uids = {os.getuid(), 0, *allowed_uids}
     path.unlink(missing_ok=True)
     server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    mask = os.umask(0o177)
+    mask = os.umask(0o111 if allowed_uids else 0o177)
     try:
         server.bind(str(path))
     finally:
@@ -44,16 +50,16 @@ def serve(releaser: Releaser, path: Path, ready: Callable[[], None] = lambda: No
     ready()
     while True:
         peer, _ = server.accept()
-        threading.Thread(target=_converse, args=(releaser, peer), daemon=True).start()
+        threading.Thread(target=_converse, args=(releaser, peer, uids), daemon=True).start()
 
 
-def _converse(releaser: Releaser, peer: socket.socket) -> None:
+def _converse(releaser: Releaser, peer: socket.socket, uids: Collection[int]) -> None:
     with peer:
         peer.settimeout(TIMEOUT_S)
         _pid, uid, _gid = struct.unpack(
             "3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
         )
-        if uid not in (os.getuid(), 0):
+        if uid not in uids:
             return
         channel = Channel(peer, "releaser's client")
         try:

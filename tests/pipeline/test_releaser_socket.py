@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import socket
 import stat
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +22,7 @@ import pytest
 from connectors.keyring import create_local_keyring
 from connectors.kms import open_kms
 from crypto.dsse import key_ref
+from enclave import syscalls
 from enclave.channel import Channel, Kind
 from errors import ErrorList
 from pipeline import releaser_rpc as rpc
@@ -61,10 +64,11 @@ class Scripted:
         self.answer = answer
 
 
-def start(releaser: Any, path: Path) -> None:
+def start(releaser: Any, path: Path, allowed_uids: tuple[int, ...] = ()) -> None:
     """Serve in a daemon thread of this process."""
     ready = threading.Event()
-    threading.Thread(target=serve, args=(releaser, path, ready.set), daemon=True).start()
+    arguments = (releaser, path, ready.set, allowed_uids)
+    threading.Thread(target=serve, args=arguments, daemon=True).start()
     assert ready.wait(10)
 
 
@@ -99,6 +103,35 @@ def test_refusals_arrive_as_errors(client):
 def test_only_its_owner_may_connect(client, path):
     assert stat.S_ISSOCK(path.stat().st_mode)
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+OTHER = 65534
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to ask as another user")
+@pytest.mark.parametrize(
+    ("allowed", "answered"), [((OTHER,), True), ((OTHER - 1,), False), ((), False)]
+)
+def test_another_user_may_ask_where_the_owner_names_them(tmp_path, allowed, answered):
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own are closed to other users
+        Path(folder).chmod(0o711)
+        path = Path(folder, "socket")
+        start(real_releaser(tmp_path), path, allowed)
+        found: list[object] = []
+
+        def ask() -> None:
+            number = syscalls.NUMBERS["setresuid"]  # changes the user of this thread alone
+            assert ctypes.CDLL(None).syscall(number, OTHER, OTHER, OTHER) == 0
+            try:
+                found.append(ReleaserClient(path).challenge())
+            except ReleaserUnreachable as error:
+                found.append(error)
+
+        thread = threading.Thread(target=ask)
+        thread.start()
+        thread.join(20)
+        assert [isinstance(answer, str) for answer in found] == [answered]
+        assert ReleaserClient(path).challenge()
 
 
 def test_the_mask_of_the_process_is_restored(client):
