@@ -19,7 +19,7 @@ from audit.report_model import ReportData
 ASSURANCE = {
     "": "not shown: no enclave of this run is in the log",
     "A0": "A0: no isolation, for debugging; whoever runs the machine can read the plaintext",
-    "A1": "A1: software isolation on one machine; trusts the host’s root; not a hardware enclave",
+    "A1": "A1: software isolation on one machine; trusts its root and operator; no hardware",
     "A2": "A2: attested confidential CPU",
     "A3": "A3: attested confidential CPU and GPU",
 }

@@ -11,7 +11,9 @@ them. It returns nothing or raises, on the first of these that fails:
 5. each weakness that is tolerated at this assurance is among the warnings, and nothing else is.
 
 At A0 there is no sandbox and 3 to 5 do not apply: only the owner's ``min_assurance`` allows it.
-At A1 all of this is the enclave's own word: it stops whoever is not root on the host.
+At A1 all of this is the enclave's own word, and no hardware ties its key to its code: whoever may
+ask the releaser can write such evidence for a key of their own. It tells honest parties that code
+and walls are as they should be, and stops no forger.
 """
 
 from __future__ import annotations

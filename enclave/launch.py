@@ -20,7 +20,8 @@ from typing import IO, Literal
 from enclave import syscalls
 
 Assurance = Literal["A0", "A1"]
-"""``A0``: no sandbox, for development. ``A1``: isolated by software; the host's root is trusted."""
+"""``A0``: no sandbox, for development. ``A1``: isolated by software; the host's root and
+its operator are trusted."""
 
 _BOOT = "import sys; from enclave.launch import _enter; _enter(*sys.argv[1:])"
 _NOWHERE = "/proc"  # torch wants a cache folder that exists; in this one not even root can write

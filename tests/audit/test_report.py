@@ -67,7 +67,7 @@ def test_a_whole_run_is_told(page, run_events, maker, memory):
         "0.54 → 0.91",
         "60 training steps, grpo",
         "3 min 52 s",
-        "A1: software isolation on one machine; trusts the host’s root; not a hardware enclave",
+        "A1: software isolation on one machine; trusts its root and operator; no hardware",
         "at most 23,811 bits",
         "s3://acme-data/datasets/feedback/train/",
         "4 of 4",
