@@ -130,8 +130,9 @@ class RunSession:
             self.journal.record("releaser", denied)
             raise
         if outputs is None and keep:
-            # Before anything is sealed under it: else a crash would leave unreadable outputs.
-            broker.create(self.layout.keys, "run-create", canonical(released.keyset))
+            # Before anything is sealed under it: else a crash, or a second resume that wrote its
+            # own in the meantime, would leave outputs that nobody can read.
+            self._create_once(self.layout.keys, canonical(released.keyset))
         keysets = {
             "train": self.plan.data.train.keyset,
             "held_out": self.plan.data.held_out.keyset,
@@ -251,11 +252,7 @@ class RunSession:
         """Write the result, which makes the run complete, and log it."""
         self._enter("publish")
         result = result_of(self.plan.run, self.plan.digest, self.journal.history())
-        broker = self._connections.data
-        if not broker.create(self.layout.result, "run-create", result):
-            stored = broker.read(self.layout.result, "run-read")
-            if stored is None or stored[0] != result:
-                raise OutputConflict(place=self.layout.result, expected=sha256(result))
+        self._create_once(self.layout.result, result)
         chosen = self._chosen()
         self.journal.record(
             "controller",
@@ -300,6 +297,16 @@ class RunSession:
         for event in history:
             self.course.hear(event)
         self.step = self.course.checkpoint
+
+    def _create_once(self, uri: str, data: bytes) -> None:
+        """Create an object of the run, or find it there alike: somebody may have been quicker."""
+        broker = self._connections.data
+        if broker.create(uri, "run-create", data):
+            return
+        stored = broker.read(uri, "run-read")
+        if stored is None or stored[0] != data:
+            actual = "" if stored is None else sha256(stored[0])
+            raise OutputConflict(place=uri, expected=sha256(data), actual=actual)
 
     # ---- what the enclave says -------------------------------------------------------------
 
