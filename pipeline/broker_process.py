@@ -24,7 +24,8 @@ from connectors.identity import OpenBaoIdentity
 from connectors.leases import LONGEST_TTL_S, Lease, Scope, WebIdentityLeaser
 from connectors.uri import parse
 from crypto.digests import Sha256, sha256
-from crypto.manifest import shard_name
+from crypto.errors import CryptoError
+from crypto.manifest import CHECKPOINT_TYPE, shard_name
 from enclave import frames, syscalls
 from enclave.broker import EnclaveHandle
 from enclave.channel import Channel
@@ -32,6 +33,7 @@ from enclave.channel_errors import ChannelBroken, ChannelViolation
 from enclave.checkpoints import OBJECT_NAMES
 from errors import ErrorList, StrongroomError
 from pipeline import layout, rpc
+from pipeline.claimed import open_claimed
 from pipeline.lease_plan import FACTS_PURPOSES
 from pipeline.plan import Plan
 from pipeline.plan_parts import LeaseRef
@@ -124,12 +126,17 @@ class RunObjects:
     def put_manifest(self, step: int, envelope: bytes) -> Sha256:
         """See ``enclave.broker.Objects.put_manifest``.
 
-        A manifest that is there already was written by an earlier enclave of this run over the
-        same objects (their digests were compared one by one), so it stays.
+        A manifest that is there already stays if it says the same of the same objects: then an
+        earlier enclave of this run wrote it, and only its signature differs. Any other is none of
+        ours, and is not adopted.
         """
         uri = self._planned(self._layout.checkpoint(step) + "manifest.json")
         existing = create_once(self._reach, uri, envelope)
-        return sha256(envelope if existing is None else existing)
+        if existing is None:
+            return sha256(envelope)
+        if not _same_payload(envelope, existing, uri):
+            raise OutputConflict(place=uri, expected=sha256(envelope), actual=sha256(existing))
+        return sha256(existing)
 
     def _planned(self, uri: str) -> str:
         if uri not in self._plan.objects.writes.objects:
@@ -167,6 +174,14 @@ def create_once(reach: Reach, uri: str, data: bytes) -> bytes | None:
         reader, key = reach.bucket("run-read", uri)
         return reader.get(key, max_bytes=max(len(data), 1 << 20) + 1)[0]
     return None
+
+
+def _same_payload(ours: bytes, found: bytes, place: str) -> bool:
+    payload, _signer = open_claimed(ours, CHECKPOINT_TYPE, place)
+    try:
+        return open_claimed(found, CHECKPOINT_TYPE, place)[0] == payload
+    except CryptoError:
+        return False
 
 
 class BrokerProcess:

@@ -14,12 +14,11 @@ from pathlib import Path
 import msgspec
 
 from crypto.digests import sha256
-from crypto.dsse import KeyRef, open_envelope
-from crypto.errors import EnvelopeMalformed
 from crypto.manifest import DATASET_TYPE, DatasetManifest, decode_dataset, decode_evaluator
 from crypto.pinned import check_size
 from enclave import frames, measurement
 from errors import ErrorList, StrongroomError
+from pipeline.claimed import open_claimed
 from pipeline.connections import Connections
 from pipeline.facts import (
     BucketFacts,
@@ -42,14 +41,6 @@ from trainer.metric_names import EXPOSURE_METRICS, STEP_METRICS
 #: Sealed bytes that one checkpoint may hold: far above any adapter, far below a dataset.
 CHECKPOINT_BYTES = 1 << 30
 PURPOSE = "facts-read"
-
-
-class _Claim(msgspec.Struct):
-    keyid: str
-
-
-class _Claims(msgspec.Struct):
-    signatures: list[_Claim]
 
 
 def collect_facts(
@@ -194,12 +185,7 @@ def _dataset(
     if stored is None:
         raise FactMissing(place=place, expected="a signed manifest")
     envelope = stored[0]
-    try:
-        claims = msgspec.json.decode(envelope, type=_Claims)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        raise EnvelopeMalformed(place=place) from None
-    claimed = [KeyRef(claim.keyid) for claim in claims.signatures]
-    payload, signer = open_envelope(envelope, DATASET_TYPE, claimed, place=place)
+    payload, signer = open_claimed(envelope, DATASET_TYPE, place)
     manifest = decode(payload, place)
     sizes = connections.data.sizes(uri, PURPOSE)
     errors: list[StrongroomError] = []

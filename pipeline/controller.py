@@ -17,10 +17,10 @@ from typing import Literal
 
 from audit import event_types as events
 from crypto.digests import sha256
-from crypto.dsse import KeyRef, open_envelope
 from crypto.manifest import DATASET_TYPE, DatasetManifest, decode_sealed
 from errors import StrongroomError
 from pipeline import rpc
+from pipeline.claimed import open_claimed
 from pipeline.collect import collect_facts
 from pipeline.connections import Connections, Watcher
 from pipeline.intent import intent, planned_intent
@@ -326,10 +326,7 @@ def _stored_manifest(
 
 def manifest_of(envelope: bytes, place: str) -> DatasetManifest:
     """The manifest in an envelope whose digest is pinned, so that any claimed signer will do."""
-    import msgspec
-
-    claimed = [KeyRef(str(item["keyid"])) for item in msgspec.json.decode(envelope)["signatures"]]
-    payload, _signer = open_envelope(envelope, DATASET_TYPE, claimed, place=place)
+    payload, _signer = open_claimed(envelope, DATASET_TYPE, place)
     return decode_sealed(payload, place)
 
 

@@ -13,10 +13,14 @@ from typing import Any
 
 import msgspec
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from connectors.bucket import Bucket, open_bucket
 from connectors.errors import BucketError
 from connectors.uri import parse
+from crypto.digests import sha256
+from crypto.dsse import key_ref, sign_envelope
+from crypto.manifest import CHECKPOINT_TYPE
 from enclave import frames
 from enclave.channel import Channel, Kind
 from enclave.channel_errors import ChannelViolation
@@ -270,11 +274,51 @@ def test_what_is_there_is_never_replaced(reach, objects, other):
     assert reach.get(RUN + "checkpoints/000020/adapter.sealed") == b"sealed"
 
 
+def signed(payload: bytes) -> bytes:
+    """A checkpoint's manifest by an enclave of its own."""
+    key = Ed25519PrivateKey.generate()
+    signer = key_ref(key.public_key().public_bytes_raw())
+    return sign_envelope(CHECKPOINT_TYPE, payload, signer, key.sign)
+
+
 def test_a_checkpoints_first_manifest_stays(reach, objects):
-    first = objects.put_manifest(20, b"first")
-    assert objects.put_manifest(20, b"second") == first
-    assert reach.get(RUN + "checkpoints/000020/manifest.json") == b"first"
-    assert objects.put_manifest(40, b"second") != first
+    """An earlier enclave of the run wrote it, under its own key, and was killed before the log."""
+    earlier, later = signed(b"the objects"), signed(b"the objects")
+    assert earlier != later
+    first = objects.put_manifest(20, earlier)
+    assert objects.put_manifest(20, later) == first
+    assert reach.get(RUN + "checkpoints/000020/manifest.json") == earlier
+    assert objects.put_manifest(40, later) == sha256(later)
+
+
+def forged(ours: bytes) -> bytes:
+    """Our payload under another's signature, which claims to be ours."""
+    envelope = msgspec.json.decode(ours)
+    envelope["signatures"][0]["sig"] = msgspec.json.decode(signed(b""))["signatures"][0]["sig"]
+    return msgspec.json.encode(envelope)
+
+
+PLANTED: dict[str, Callable[[bytes], bytes]] = {
+    "other objects": lambda _ours: signed(b"other objects"),
+    "unsigned": lambda ours: msgspec.json.encode({**msgspec.json.decode(ours), "signatures": []}),
+    "forged": forged,
+    "text": lambda _ours: b"planted",
+    "empty": lambda _ours: b"",
+    "deep": lambda _ours: b"[" * 100_000,
+}
+
+
+@pytest.mark.parametrize("kind", PLANTED)
+def test_a_planted_manifest_is_not_adopted(reach, objects, kind):
+    uri = RUN + "checkpoints/000020/manifest.json"
+    ours = signed(b"the objects")
+    planted = PLANTED[kind](ours)
+    reach.put(uri, planted)
+    with pytest.raises(OutputConflict) as caught:
+        objects.put_manifest(20, ours)
+    assert caught.value.place == uri
+    assert caught.value.actual == sha256(planted)
+    assert reach.get(uri) == planted
 
 
 def test_creating_once(reach):
