@@ -104,7 +104,8 @@ class RunResumed(_Data, frozen=True, tag="run.resumed"):
 
 
 class LeaseIssued(_Data, frozen=True, tag="lease.issued"):
-    """Short-lived bucket credentials were issued, and what they allow; there is no delete."""
+    """Short-lived bucket credentials were issued, or renewed under the same ``lease``, and what
+    they allow; there is no delete."""
 
     lease: Name
     purpose: Code

@@ -56,7 +56,8 @@ class Lease:
 
     ``credentials()`` is a ``CredentialSource``: thread safe, cached, and cheap to call before each
     request. ``issued_at`` and ``expires_at`` describe the credentials held now. ``ttl_s`` is
-    ``None`` where the token service chooses the lifetime.
+    ``None`` where the token service chooses the lifetime. ``on_renewal`` hears of each renewal, in
+    whatever thread needed it and while others wait: it must not block.
     """
 
     purpose: str
@@ -64,6 +65,7 @@ class Lease:
     ttl_s: int | None
     role: str
     _issue: Callable[[], S3Credentials] = field(repr=False)
+    on_renewal: Callable[[Lease], None] | None = field(default=None, init=False, repr=False)
     lease_id: str = field(default_factory=lambda: secrets.token_hex(8), init=False)
     issued_at: datetime = field(init=False)
     _held: S3Credentials = field(init=False, repr=False)
@@ -104,6 +106,8 @@ class Lease:
     def _renew(self) -> None:
         self._held = self._issue()
         self.issued_at = datetime.now(UTC)
+        if self.on_renewal is not None:
+            self.on_renewal(self)
 
     def _margin_s(self) -> float:
         """A fifth of the life, at least two minutes, but never more than half of the life."""

@@ -12,6 +12,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from queue import SimpleQueue
 
 import msgspec
 from typing_extensions import Buffer
@@ -43,7 +44,10 @@ REQUESTS: msgspec.json.Decoder[rpc.Request] = msgspec.json.Decoder(rpc.Request)
 
 
 class Reach:
-    """Every bucket that this broker may reach, by purpose, under leases taken when needed."""
+    """Every bucket that this broker may reach, by purpose, under leases taken when needed.
+
+    ``issued`` hears of each lease when it is taken and whenever it is renewed, in any thread.
+    """
 
     def __init__(self, config: rpc.Configure, issued: Callable[[Lease], None]) -> None:
         self._config = config
@@ -91,6 +95,7 @@ class Reach:
             # Facts are collected before the policy can deny a lifetime: never more than the most.
             lease = leaser.lease(scope, min(ref.ttl_s, LONGEST_TTL_S), ref.purpose)
             self._issued(lease)
+            lease.on_renewal = self._issued
             bucket = open_bucket(
                 location, credentials=lease.credentials, endpoint=endpoint, region=region
             )
@@ -192,6 +197,9 @@ class BrokerProcess:
         self._reach: Reach | None = None
         self._enclave: EnclaveHandle | None = None
         self._run = ""
+        self._leases: SimpleQueue[rpc.Notice] = SimpleQueue()
+        """Taken or renewed, and not told yet. Threads that prefetch renew too; they must not write
+        into the channel, which is the serving thread's."""
 
     def serve(self) -> None:
         """Until the controller is gone."""
@@ -209,6 +217,7 @@ class BrokerProcess:
             except Exception as error:
                 reply = rpc.Refused(errors=(defect(error).to_dict(),))
             try:
+                self._tell_leases()
                 self._channel.send_record(reply)
             except ChannelBroken:
                 break
@@ -285,6 +294,7 @@ class BrokerProcess:
 
     def _record(self, record: frames.Outgoing, extra: dict[str, object]) -> None:
         data = dict(msgspec.to_builtins(record)) | extra
+        self._tell_leases()
         self._channel.send_record(rpc.Notice(kind=data.pop("frame"), data=data))
 
     def _lease_issued(self, lease: Lease) -> None:
@@ -298,7 +308,11 @@ class BrokerProcess:
             "ttl_s": lease.ttl_s,
             "expires_at": lease.expires_at.isoformat(timespec="milliseconds"),
         }
-        self._channel.send_record(rpc.Notice(kind="lease", data=data))
+        self._leases.put(rpc.Notice(kind="lease", data=data))
+
+    def _tell_leases(self) -> None:
+        while not self._leases.empty():
+            self._channel.send_record(self._leases.get())
 
     def _need_reach(self) -> Reach:
         if self._reach is None:

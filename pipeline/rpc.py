@@ -123,7 +123,7 @@ Request = (
 
 
 class Notice(_Message, frozen=True, tag="notice"):
-    """Something happened: a record of the enclave, or a lease."""
+    """Something happened: a record of the enclave, or a lease that was taken or renewed."""
 
     kind: str
     data: dict[str, Any]

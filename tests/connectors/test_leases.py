@@ -150,9 +150,21 @@ def test_an_outage_is_ridden_out_while_credentials_live():
     assert lease.credentials().remaining_s() > 0
 
 
+def test_each_renewal_is_told_with_its_new_end():
+    lease = lease_of(Issuer(900))
+    told: list[datetime] = []
+    lease.on_renewal = lambda renewed: told.append(renewed.expires_at)
+    lease.credentials()
+    assert told == []
+    lease.renew()
+    assert told == [lease.expires_at]
+
+
 def test_many_threads_share_one_renewal():
     issuer = Issuer(900)
     lease = lease_of(issuer)
+    told: list[Lease] = []
+    lease.on_renewal = told.append
     lease.issued_at -= timedelta(seconds=900)
     lease._held = S3Credentials("AK0", "s", "t", datetime.now(UTC) - timedelta(seconds=1))
     got: list[S3Credentials] = []
@@ -163,6 +175,7 @@ def test_many_threads_share_one_renewal():
         thread.join()
     assert issuer.issued == 2
     assert {held.access_key for held in got} == {"AK2"}
+    assert told == [lease]
 
 
 def test_a_server_that_says_expired_can_have_new_ones():

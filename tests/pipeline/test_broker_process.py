@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import threading
 import types
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,7 +18,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from connectors.bucket import Bucket, open_bucket
+from connectors.credentials import S3Credentials
 from connectors.errors import BucketError
+from connectors.leases import Lease, Scope
 from connectors.uri import parse
 from crypto.digests import sha256
 from crypto.dsse import key_ref, sign_envelope
@@ -413,6 +417,44 @@ def test_several_errors_are_refused_together(reach, asked, monkeypatch):
     assert [error["place"] for error in answer.errors] == ["a", "b"]
 
 
+class Issuer:
+    """A token service's clock."""
+
+    def __call__(self) -> S3Credentials:
+        return S3Credentials("access", "secret", "token", datetime.now(UTC) + timedelta(hours=1))
+
+
+def test_a_lease_that_another_thread_renews_is_told_with_the_next_reply(reach):
+    """Controls: nothing is written by that thread itself, and nothing is told where none is new."""
+    ours, theirs = Channel.pair()
+    broker = BrokerProcess(Channel(theirs, "controller"))
+    broker._reach = reach
+    held = Lease("data-read", Scope(bucket="acme-data", read=("a/",)), 3600, "role", Issuer())
+    first = held.expires_at
+    held.on_renewal = broker._lease_issued
+    prefetch = threading.Thread(target=held.renew)
+    prefetch.start()
+    prefetch.join(10)
+    readable, _, _ = select.select([ours], [], [], 0.2)
+    assert readable == []
+    thread = threading.Thread(target=broker.serve)
+    thread.start()
+    channel = Channel(ours, "broker")
+    read = rpc.Read(uri=RUN + "plan.json", purpose="run-read")
+    channel.send_record(read)
+    told = channel.recv_record(ANSWERS)
+    assert isinstance(told, rpc.Notice)
+    assert (told.kind, told.data["lease"]) == ("lease", held.lease_id)
+    assert told.data["expires_at"] == held.expires_at.isoformat(timespec="milliseconds")
+    assert held.expires_at > first
+    assert channel.recv_record(ANSWERS) == rpc.Reply()
+    channel.send_record(read)
+    assert channel.recv_record(ANSWERS) == rpc.Reply()
+    channel.close()
+    thread.join(10)
+    assert not thread.is_alive()
+
+
 # ---- a real process ----------------------------------------------------------------------------
 
 
@@ -495,19 +537,36 @@ def test_a_broker_holds_one_descriptor(broker):
 # ---- a real bucket -----------------------------------------------------------------------------
 
 
-def test_the_real_bucket(small_job, broker):
-    """Leases are taken when needed, told, and hold no more than their purpose."""
-    client, heard = broker
+def real(small_job: Any) -> tuple[rpc.Configure, RunLayout]:
+    """What a broker of a run on the real stack is told."""
     stack = small_job.stack
-    path = small_job.run_file("broker")
-    spec = load(path, stack=stack.variables()).spec.spec
+    spec = load(small_job.run_file("broker"), stack=stack.variables()).spec.spec
     run = RunLayout(spec.outputs, "broker-test")
     identity = rpc.Identity(
         addr=stack.info.vault_addr,
         credentials_file=stack.info.identities["broker"],
         oidc_role=stack.info.oidc_roles["broker"],
     )
-    client.ask(rpc.Configure(run="broker-test", identity=identity, leases=plan_leases(spec, run)))
+    leases = plan_leases(spec, run)
+    return rpc.Configure(run="broker-test", identity=identity, leases=leases), run
+
+
+def test_a_real_lease_is_told_when_it_is_taken_and_when_it_is_renewed(small_job):
+    told: list[Lease] = []
+    configure, run = real(small_job)
+    reach = Reach(configure, told.append)
+    reach.bucket("run-read", run.plan)
+    reach.bucket("run-read", run.plan)
+    [held] = told
+    held.renew()
+    assert told == [held, held]
+
+
+def test_the_real_bucket(small_job, broker):
+    """Leases are taken when needed, told, and hold no more than their purpose."""
+    client, heard = broker
+    configure, run = real(small_job)
+    client.ask(configure)
     assert heard == []
 
     manifest = client.read(small_job.train + "manifest.json", "data-read")
