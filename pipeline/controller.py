@@ -18,11 +18,11 @@ from typing import Literal
 from audit import event_types as events
 from crypto.digests import sha256
 from crypto.manifest import DATASET_TYPE, DatasetManifest, decode_sealed
-from errors import StrongroomError
 from pipeline import rpc
 from pipeline.claimed import open_claimed
 from pipeline.collect import collect_facts
 from pipeline.connections import Connections, Watcher
+from pipeline.failures import told_before_a_plan
 from pipeline.intent import intent, planned_intent
 from pipeline.layout import RunLayout
 from pipeline.lease_plan import plan_leases
@@ -81,7 +81,8 @@ def make_plan(loaded: LoadedRun, run_id: str, watcher: Watcher) -> tuple[Plan, D
 def run(loaded: LoadedRun, run_id: str, watcher: Watcher) -> Outcome:
     """One run from its file to its result."""
     with connected(loaded.spec, run_id, watcher) as connections:
-        _unused(run_id, loaded.spec, connections)
+        with told_before_a_plan(connections, unless=("running", "completed")):
+            _unused(run_id, loaded.spec, connections)
         return _begin(loaded, run_id, connections)
 
 
@@ -99,10 +100,12 @@ def run_or_resume(loaded: LoadedRun, run_id: str, watcher: Watcher) -> Outcome:
     """
     layout = RunLayout(loaded.spec.spec.outputs, run_id)
     with connected(loaded.spec, run_id, watcher) as connections:
-        stored = connections.data.read(layout.plan, "run-read")
+        with told_before_a_plan(connections, unless=("running", "completed")):
+            stored = connections.data.read(layout.plan, "run-read")
+            if stored is not None:
+                check_same(Plan.from_json(stored[0]), loaded.spec, layout)
         if stored is None:
             return _begin(loaded, run_id, connections)
-        check_same(Plan.from_json(stored[0]), loaded.spec, layout)
         return _go_on(loaded.spec, run_id, connections, finished_is_fine=True)
 
 
@@ -115,14 +118,16 @@ def check_same(plan: Plan, spec: RunSpec, layout: RunLayout) -> None:
 def _begin(loaded: LoadedRun, run_id: str, connections: Connections) -> Outcome:
     spec = loaded.spec
     connections.watcher.stage("plan")
-    facts, manifests = collect_facts(spec, connections)
-    plan = build_plan(spec, facts, run_id)
+    with told_before_a_plan(connections, unless=()):
+        facts, manifests = collect_facts(spec, connections)
+        plan = build_plan(spec, facts, run_id)
     session = RunSession(plan, manifests, connections)
-    connections.watcher.stage("admit")
-    admit(loaded, plan, session)
-    source = spec.spec.evaluator.source
-    session.publish_plan(None if source is None else source.read_bytes())
-    return _execute(session)
+    with session.failing():
+        session.enter("admit")
+        admit(loaded, plan, session)
+        source = spec.spec.evaluator.source
+        session.publish_plan(None if source is None else source.read_bytes())
+        return _execute(session)
 
 
 def _go_on(
@@ -130,18 +135,20 @@ def _go_on(
 ) -> Outcome:
     layout = RunLayout(spec.spec.outputs, run_id)
     connections.watcher.stage("plan")
-    plan, manifests = _stored_plan(connections, layout)
-    session = RunSession(plan, manifests, connections)
-    history = [event.data for event in session.journal.history()]
-    _check_admitted(plan, history, layout.plan)
+    with told_before_a_plan(connections, unless=("completed",)):
+        plan, manifests = _stored_plan(connections, layout)
+        session = RunSession(plan, manifests, connections)
+        history = [event.data for event in session.journal.history()]
+        _check_admitted(plan, history, layout.plan)
     if any(isinstance(data, events.RunCompleted) for data in history):
         if not finished_is_fine:
             raise RunFinished(place=layout.result)
         session.hear(history)
         return _outcome(session)
-    _restore_evaluator(spec, plan, layout, connections)
-    session.go_on(history)
-    return _execute(session)
+    with session.failing():
+        _restore_evaluator(spec, plan, layout, connections)
+        session.go_on(history)
+        return _execute(session)
 
 
 def replay(spec: RunSpec, run_id: str, watcher: Watcher) -> Outcome:
@@ -156,14 +163,16 @@ def replay(spec: RunSpec, run_id: str, watcher: Watcher) -> Outcome:
     replay_id = new_run_id(f"{run_id[:40]}-replay")
     with connected(spec, run_id, watcher, log_as=replay_id) as connections:
         watcher.stage("plan")
-        plan, manifests = _stored_plan(connections, layout)
-        session = RunSession(plan, manifests, connections)
-        history = [event.data for event in session.journal.history(run_id)]
-        _check_admitted(plan, history, layout.plan)
-        session.original = _complete(spec, layout, history, connections)
-        session.go_on()
+        with told_before_a_plan(connections, unless=()):
+            plan, manifests = _stored_plan(connections, layout)
+            session = RunSession(plan, manifests, connections)
+            history = [event.data for event in session.journal.history(run_id)]
+            _check_admitted(plan, history, layout.plan)
+            session.original = _complete(spec, layout, history, connections)
         try:
-            outcome = _execute(session)
+            with session.failing():
+                session.go_on()
+                outcome = _execute(session)
         except OutputConflict as error:
             _log_replay(session, "different")
             raise ReplayDiffers(
@@ -224,13 +233,9 @@ def _stored_plan(
 
 
 def _execute(session: RunSession) -> Outcome:
-    try:
-        evidence = session.start_enclave()
-        session.release_keys(evidence)
-        run_pipeline(session)
-    except StrongroomError as error:
-        session.fail(error)
-        raise
+    evidence = session.start_enclave()
+    session.release_keys(evidence)
+    run_pipeline(session)
     return _outcome(session)
 
 

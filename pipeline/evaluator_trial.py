@@ -15,12 +15,12 @@ from typing import Any
 from audit import event_types as events
 from crypto.manifest import DatasetManifest
 from enclave import frames
-from errors import StrongroomError
 from pipeline import rpc
 from pipeline.collect import collect_facts
 from pipeline.connections import Watcher
 from pipeline.controller import admit, connected, new_run_id
 from pipeline.evaluator_errors import TrialTooLarge
+from pipeline.failures import told_before_a_plan
 from pipeline.plan import Plan, build_plan
 from pipeline.runfile import LoadedRun
 from pipeline.session import RunSession
@@ -86,25 +86,23 @@ def try_evaluator(loaded: LoadedRun, rows: int, samples: int, watcher: Watcher) 
     run_id = new_run_id(f"{spec.metadata.name[:40]}-trial")
     with connected(spec, run_id, watcher, without=WRITES) as connections:
         watcher.stage("plan")
-        facts, manifests = collect_facts(spec, connections)
-        session = RunSession(build_plan(spec, facts, run_id), manifests, connections)
-        watcher.stage("admit")
-        admit(loaded, session.plan, session)
+        with told_before_a_plan(connections, unless=()):
+            facts, manifests = collect_facts(spec, connections)
+            session = RunSession(build_plan(spec, facts, run_id), manifests, connections)
         tested = Tested(run_id, session.plan, samples)
-        try:
+        with session.failing():
+            session.enter("admit")
+            admit(loaded, session.plan, session)
             source = spec.spec.evaluator.source
             evidence = session.start_enclave(b"" if source is None else source.read_bytes())
             session.release_keys(evidence, keep=False)
             _verify(session)
-            watcher.stage("trial")
+            session.enter("trial")
             hearing = _Hearing(tested, manifests["train"][1], watcher)
             connections.on_record = hearing.heard
             command = frames.TestEvaluator(rows=rows, samples=samples)
             connections.data.ask(rpc.Run(command=command))
             connections.data.ask(rpc.StopEnclave())
-        except StrongroomError as error:
-            session.fail(error)
-            raise
         session.journal.record("enclave", _event(tested))
     return tested
 

@@ -86,6 +86,11 @@ class Journal:
         """The line that verifies the log."""
         return self._key.vkey()
 
+    @property
+    def pending(self) -> bool:
+        """Whether an event was noted and is not written yet."""
+        return bool(self._pending)
+
     def note(self, actor: Actor, data: events.EventData) -> None:
         """Remember an event for the next ``record``; used where writing must wait a moment."""
         self._pending.append(new_event(self._run, actor, data))

@@ -7,9 +7,9 @@ and rounded numbers, and never a credential, a key, a sealed object or a row.
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
@@ -25,6 +25,7 @@ from errors import ErrorList, StrongroomError
 from pipeline import edges, rpc
 from pipeline.connections import Connections
 from pipeline.course import Course
+from pipeline.failures import log_failure
 from pipeline.layout import RunLayout
 from pipeline.plan import Plan
 from pipeline.process_errors import FactMissing, OutputConflict, RunExists, defect
@@ -53,7 +54,7 @@ class RunSession:
         self._manifests = manifests
         self.failure: StrongroomError | None = None
         self.interrupted = False
-        self.stage = "start"
+        self.stage = "plan"
         self.step = 0
         self.course = Course()
         self.original: events.TrainingFinished | None = None
@@ -85,7 +86,7 @@ class RunSession:
 
         ``evaluator`` is the evaluator's source where it does not lie in the run's folder.
         """
-        self._enter("enclave")
+        self.enter("enclave")
         nonce = self._connections.releaser.challenge()
         assurance = self.plan.spec["spec"]["enclave"]["assurance"]
         reply = self._connections.data.ask(
@@ -111,7 +112,7 @@ class RunSession:
 
         Without ``keep`` a new output keyset is not written: nothing will be sealed under it.
         """
-        self._enter("release")
+        self.enter("release")
         broker = self._connections.data
         stored = broker.read(self.layout.keys, "run-read")
         outputs = None if stored is None else _wrapped(stored[0])
@@ -165,7 +166,7 @@ class RunSession:
 
     def open_datasets(self) -> Iterator[edges.ShardHandle]:
         """One handle per shard of both datasets."""
-        self._enter("open")
+        self.enter("open")
         for dataset, (_envelope, manifest) in self.manifests.items():
             for shard in manifest.shards:
                 yield edges.ShardHandle(
@@ -174,7 +175,7 @@ class RunSession:
 
     def verify_shard(self, handle: edges.ShardHandle) -> edges.ShardReceipt:
         """Authenticate one shard and check its records, in the enclave."""
-        self._enter("verify")
+        self.enter("verify")
         dataset: frames.Dataset = "train" if handle.dataset == "train" else "held_out"
         self._command(frames.Verify(dataset=dataset, shard=handle.shard))
         manifest = self.manifests[dataset][1]
@@ -205,9 +206,9 @@ class RunSession:
         if bad:
             raise self.rejected(bad)
         if "before" not in self.course.evaluations:
-            self._enter("evaluate_before")
+            self.enter("evaluate_before")
             self._command(frames.Evaluate(phase="before", step=0))
-        self._enter("train")
+        self.enter("train")
         try:
             while self.course.finished is None:
                 self._segment()
@@ -238,7 +239,7 @@ class RunSession:
     def evaluate(self, trained: edges.TrainedHandle) -> edges.EvaluatedHandle:
         """Score the held-out rows with the chosen adapter, read back from its checkpoint if need
         be."""
-        self._enter("evaluate")
+        self.enter("evaluate")
         if "after" not in self.course.evaluations:
             self._command(frames.Evaluate(phase="after", step=trained.step))
         return edges.EvaluatedHandle(
@@ -250,10 +251,11 @@ class RunSession:
 
     def publish(self, evaluated: edges.EvaluatedHandle) -> edges.PublishedHandle:
         """Write the result, which makes the run complete, and log it."""
-        self._enter("publish")
+        self.enter("publish")
         result = result_of(self.plan.run, self.plan.digest, self.journal.history())
         self._create_once(self.layout.result, result)
         chosen = self._chosen()
+        self._connections.data.ask(rpc.StopEnclave())  # the broker's last words come before ours
         self.journal.record(
             "controller",
             events.RunPublished(
@@ -269,21 +271,16 @@ class RunSession:
                 manifest=chosen.manifest,
             ),
         )
-        self._connections.data.ask(rpc.StopEnclave())
         return edges.PublishedHandle(run=evaluated.run, result=sha256(result))
 
-    def fail(self, error: StrongroomError) -> None:
-        """Log the failure; a log that cannot be written must not hide what went wrong.
-
-        Of several errors the one that decides the exit code is named: the last one says the sum.
-        """
-        found = error.errors if isinstance(error, ErrorList) else (error,)
-        gravest = max(reversed(found), key=lambda each: each.exit_code)
-        with contextlib.suppress(StrongroomError):
-            self.journal.record(
-                "controller",
-                events.RunFailed(code=gravest.code, stage=self.stage, step=self.step),
-            )
+    @contextmanager
+    def failing(self) -> Iterator[None]:
+        """Log whatever fails, with the stage and step that the run had come to."""
+        try:
+            yield
+        except Exception as error:
+            log_failure(self._connections, error, self.stage, self.step)
+            raise
 
     # ---- resuming --------------------------------------------------------------------------
 
@@ -313,7 +310,8 @@ class RunSession:
     def _command(self, command: frames.Command) -> None:
         self._connections.data.ask(rpc.Run(command=command))
 
-    def _enter(self, stage: str) -> None:
+    def enter(self, stage: str) -> None:
+        """A stage begins, unless the run is in it."""
         if stage != self.stage:
             self.stage = stage
             self._watcher.stage(stage)

@@ -6,8 +6,8 @@ and from the log again every checkpoint and the result. Each object is named in 
 should not be there is named too. A check never stops the others.
 
 Of a run that did not complete everything that is there is checked, and what it did not come to is
-not missed. That it did not complete is a check of its own, ``COMPLETE``, which does not hold for
-it, unless its owner cancelled it.
+not missed. That it did not complete is a check of its own, ``COMPLETE``, which tells how it ended
+and does not hold, unless its owner cancelled the run.
 """
 
 from __future__ import annotations
@@ -97,8 +97,17 @@ class Verification:
         for wanted in story:
             self._add("Audit log: the run's story", wanted in told, f"{wanted} of {self._run}")
         ended = self._course.state in ("completed", "cancelled")
-        detail = "" if ended else f"it is {self._course.state}"
-        self._add(COMPLETE, ended, f"run.completed of {self._run}", detail)
+        self._add(COMPLETE, ended, f"run.completed of {self._run}", "" if ended else self._ending)
+
+    @property
+    def _ending(self) -> str:
+        """Where a run stands that has no result."""
+        match self._course.last:
+            case events.RunFailed(code=code, stage=stage, step=step):
+                return f"run.failed: {code} in stage {stage}, after step {step}"
+            case events.RunDenied(denials=denials):
+                return f"run.denied: {', '.join(f'rule {each.rule}' for each in denials)}"
+        return f"it is {self._course.state}"
 
     @property
     def _unfinished(self) -> bool:
@@ -116,8 +125,8 @@ class Verification:
     # ---- plan and inputs -------------------------------------------------------------------
 
     def _check_plan(self, ours: list[Event]) -> None:
-        admitted = [event.data for event in ours if isinstance(event.data, events.RunAdmitted)]
-        released = [event.data for event in ours if isinstance(event.data, events.KeyReleased)]
+        admitted = {event.data.plan for event in ours if isinstance(event.data, events.RunAdmitted)}
+        released = {event.data.plan for event in ours if isinstance(event.data, events.KeyReleased)}
         uri = self._access.layout.plan
         if self._never_written(uri):
             return
@@ -127,9 +136,9 @@ class Verification:
             plan = Plan.from_json(data, place=uri)
             # More than one may have been admitted, if the first run ended before it wrote its plan;
             # keys are released for the one that is there.
-            wanted = {item.plan for item in released} or {item.plan for item in admitted}
-            if wanted != {sha256(data)} or not wanted <= {item.plan for item in admitted}:
-                return f"expected {' or '.join(sorted(wanted)) or 'an admitted plan'}"
+            digest = sha256(data)
+            if digest not in admitted or released - {digest}:
+                return f"expected {' or '.join(sorted(released or admitted)) or 'an admitted plan'}"
             self.plan = plan
             return ""
 

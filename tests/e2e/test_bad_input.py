@@ -20,6 +20,8 @@ import pytest
 import zstandard
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from audit import event_types as events
+from audit.verify import COMPLETE
 from connectors import stack as servers
 from connectors.kms import open_kms
 from crypto.digests import canonical, sha256
@@ -322,6 +324,15 @@ def cases(
         yield found
 
 
+def assert_failed_while_planning(auditor: Any, case: str, code: str) -> None:
+    """The leases that were taken are in the log, then how it ended, and nothing else."""
+    *leases, last = [event.data for event in auditor.events(f"bad-{case}")]
+    assert leases
+    assert all(isinstance(lease, events.LeaseIssued) for lease in leases)
+    assert isinstance(last, events.RunFailed)
+    assert (last.code, last.stage, last.step) == (code, "plan", 0)
+
+
 def left(auditor: Any, case: str) -> set[str]:
     names: set[str] = auditor.names(f"bad-{case}")
     return names
@@ -401,6 +412,7 @@ def test_bad_manifests_are_refused_together(
         ("SR-CRYPTO-011", f"{tampered['unknown-version']}manifest.json"),
     ]
     assert left(auditor, "manifests") == set()
+    assert_failed_while_planning(auditor, "manifests", "SR-CRYPTO-011")
 
 
 def test_a_manifest_by_another_key_is_denied_at_its_line(cases: Cases, auditor: Any) -> None:
@@ -423,6 +435,7 @@ def test_shards_of_the_wrong_length_are_all_named_before_anything_starts(
         ("SR-CRYPTO-003", f"{uri}shard-00002.sealed"),
     ]
     assert left(auditor, "lengths") == set()
+    assert_failed_while_planning(auditor, "lengths", "SR-CRYPTO-003")
 
 
 @pytest.mark.parametrize(
@@ -484,6 +497,28 @@ def test_a_dataset_that_is_not_there(cases: Cases, auditor: Any) -> None:
     assert (result.code, result.codes) == (2, ["SR-RUN-205"])
     assert result.errors[0]["place"] == "s3://acme-data/datasets/nowhere/manifest.json"
     assert left(auditor, "no-dataset") == set()
+    assert_failed_while_planning(auditor, "no-dataset", "SR-RUN-205")
+
+
+def test_a_run_that_failed_without_a_plan_is_told_as_such(
+    cases: Cases, strongroom: Any, auditor: Any
+) -> None:
+    cases.result("no-dataset")
+    [row] = strongroom("status", "bad-no-dataset").data
+    assert (row["state"], row["code"], row["plan"]) == ("failed", "SR-RUN-205", None)
+    assert row["reason"] == "in stage plan, after step 0"
+    verified = strongroom("verify", "bad-no-dataset")
+    assert verified.code == 1
+    [bad] = [check for check in verified.data["checks"] if not check["ok"]]
+    ending = "run.failed: SR-RUN-205 in stage plan, after step 0"
+    assert (bad["name"], bad["detail"]) == (COMPLETE, ending)
+    # Control: where the plan is there, it is looked at, admitted or not.
+    auditor.put("s3://acme-data/runs/bad-no-dataset/plan.json", b"{}")
+    planted = strongroom("verify", "bad-no-dataset")
+    assert planted.code == 5
+    failed = {check["name"] for check in planted.data["checks"] if not check["ok"]}
+    assert "Plan is the admitted one" in failed
+    auditor.client.delete_object(Bucket="acme-data", Key="runs/bad-no-dataset/plan.json")
 
 
 def test_a_bucket_that_is_not_there(cases: Cases, auditor: Any) -> None:
@@ -492,10 +527,11 @@ def test_a_bucket_that_is_not_there(cases: Cases, auditor: Any) -> None:
     assert result.code in (1, 2)
     assert set(result.codes) <= {"SR-BUCKET-007", "SR-BUCKET-008"}
     assert result.errors[0]["place"].startswith("s3://acme-nowhere/")
-    assert auditor.types("bad-no-bucket") == []
+    assert_failed_while_planning(auditor, "no-bucket", result.codes[0])
 
 
 def test_an_endpoint_that_nobody_answers(cases: Cases, auditor: Any) -> None:
+    """No lease was taken, so there is nothing to account for."""
     result = cases.result("unreachable")
     assert (result.code, set(result.codes)) == (1, {"SR-ACCESS-006"})
     assert auditor.types("bad-unreachable") == []

@@ -145,7 +145,7 @@ def test_an_unknown_stage_keeps_its_name():
 
 def test_every_stage_of_a_session_has_a_line():
     source = Path(session.__file__).read_text()
-    entered = set(re.findall(r'_enter\("(\w+)"\)', source))
+    entered = set(re.findall(r'\.enter\("(\w+)"\)', source))
     assert entered
     assert entered <= set(STAGES)
 

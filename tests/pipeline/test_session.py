@@ -14,7 +14,7 @@ from crypto.digests import canonical
 from enclave.evidence import Evidence
 from pipeline import rpc
 from pipeline.plan import build_plan
-from pipeline.process_errors import OutputConflict
+from pipeline.process_errors import BrokerLost, OutputConflict
 from pipeline.runfile import LoadedRun
 from pipeline.session import RunSession
 
@@ -98,3 +98,16 @@ def test_a_write_that_was_repeated_is_no_conflict(world, session):
     world.meanwhile = lambda: world.objects.update({session.layout.keys: same})
     session.release_keys(EVIDENCE)
     assert world.asked == [rpc.GiveKeys(sealed=b"sealed keys")]
+
+
+def test_a_plan_that_cannot_be_written_does_not_leave_the_run_running(world, session, monkeypatch):
+    """After ``run.admitted``: else the log would have it running for ever."""
+
+    def refuse(*_: object) -> bool:
+        raise BrokerLost(place="broker")
+
+    monkeypatch.setattr(world, "create", refuse)
+    session.enter("admit")
+    with pytest.raises(BrokerLost), session.failing():
+        session.publish_plan(b"source")
+    assert world.recorded == [events.RunFailed(code=BrokerLost.code, stage="admit", step=0)]
