@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli_options import STATE, Json, RunId, State
+from pipeline.cli_options import STATE, Json, RunId, State, following
 from pipeline.console import out, print_json, reporting
 
 app = typer.Typer()
@@ -33,7 +33,9 @@ def export(
     with reporting(as_json):
         spec = registry.recall(state, run)
         form: Form = "merged" if merged else "adapter"
-        made = write(spec, run, to, step=step, form=form, base=base)
+        with following(as_json) as watcher:
+            watcher.stage("export")
+            made = write(spec, run, to, step=step, form=form, base=base)
         if as_json:
             print_json(
                 {

@@ -8,7 +8,16 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli_options import STATE, Json, Params, RunFile, RunId, State, read_run_file
+from pipeline.cli_options import (
+    STATE,
+    Json,
+    Params,
+    RunFile,
+    RunId,
+    State,
+    following,
+    read_run_file,
+)
 from pipeline.console import err, out, print_json, reporting
 
 app = typer.Typer()
@@ -31,7 +40,9 @@ def verify(
     from pipeline import inspection, registry
 
     with reporting(as_json):
-        checks = inspection.verify_run(registry.recall(state, run), run, vkey)
+        with following(as_json) as watcher:
+            watcher.stage("verify_run")
+            checks = inspection.verify_run(registry.recall(state, run), run, vkey)
         ok = all(check.ok for check in checks)
         intact = all(check.ok or check.name == COMPLETE for check in checks)
         if as_json:
@@ -63,7 +74,9 @@ def report(
     from pipeline import inspection, registry
 
     with reporting(as_json):
-        path, _checks = inspection.write_report(registry.recall(state, run), run, to, state)
+        with following(as_json) as watcher:
+            watcher.stage("report")
+            path, _checks = inspection.write_report(registry.recall(state, run), run, to, state)
         if as_json:
             print_json({"run": run, "report": str(path)})
         else:

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 
 from connectors.errors import BucketMissing
 from connectors.uri import Location, parse
 from pipeline import embedded
-from pipeline.console import out
+from pipeline.console import err, out
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 State = Annotated[
@@ -44,13 +45,18 @@ def read_run_file(run_file: Path, params: list[str] | None, state: Path) -> Any:
     return load(run_file, env=os.environ, params=given, stack=variables)
 
 
-def watching(as_json: bool, steps: int) -> Any:
+def watching(as_json: bool, steps: int, console: Console = out) -> Any:
     """Bars on a terminal, nothing for ``--json``."""
     from contextlib import nullcontext
 
     from pipeline.progress import Silent, Terminal
 
-    return nullcontext(Silent()) if as_json else Terminal(out, steps)
+    return nullcontext(Silent()) if as_json else Terminal(console, steps)
+
+
+def following(as_json: bool) -> Any:
+    """The same for commands whose output is their result: beside it, and on a terminal only."""
+    return watching(as_json, 0, err) if err.is_terminal else watching(True, 0)
 
 
 def sealing_target(uri: str, state: Path) -> tuple[embedded.Embedded, Location]:

@@ -8,7 +8,17 @@ from typing import Annotated, Any
 import typer
 
 from errors import StrongroomError
-from pipeline.cli_options import STATE, Json, Params, RunFile, RunId, State, read_run_file, watching
+from pipeline.cli_options import (
+    STATE,
+    Json,
+    Params,
+    RunFile,
+    RunId,
+    State,
+    following,
+    read_run_file,
+    watching,
+)
 from pipeline.console import out, print_json, reporting
 
 app = typer.Typer()
@@ -45,7 +55,6 @@ def plan(
     from pipeline import controller
     from pipeline.intent import intent, stable_run_id
     from pipeline.plan_view import print_plan
-    from pipeline.progress import Silent
     from policies.gate import denial_list
 
     with reporting(as_json):
@@ -53,7 +62,8 @@ def plan(
         name = loaded.spec.metadata.name
         new_id = stable_run_id(loaded.spec) if stable_id else controller.new_run_id(name)
         identity = run_id or new_id
-        made, decision = controller.make_plan(loaded, identity, Silent())
+        with following(as_json) as watcher:
+            made, decision = controller.make_plan(loaded, identity, watcher)
         if as_json:
             print_json(
                 {

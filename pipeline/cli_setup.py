@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from pipeline import embedded
-from pipeline.cli_options import STATE, Json, State, dataset_name, sealing_target
+from pipeline.cli_options import STATE, Json, State, dataset_name, following, sealing_target
 from pipeline.console import out, print_json, reporting
 
 app = typer.Typer()
@@ -43,11 +43,16 @@ def stack_up(
 ) -> None:
     """Start what does not run: S3 server, key service, releaser."""
     with reporting(as_json):
-        stack = embedded.up(state)
-        if with_model:
-            from pipeline.inputs import base_model
+        with following(as_json) as watcher:
+            watcher.stage("stack")
+            stack = embedded.up(state)
+            if with_model:
+                from pipeline.inputs import base_model
 
-            embedded.upload_model(stack, base_model())
+                watcher.stage("model")
+                folder = base_model()
+                watcher.stage("upload")
+                embedded.upload_model(stack, folder)
         _show_stack(state, as_json)
 
 
@@ -112,15 +117,18 @@ def seal(
 
     with reporting(as_json):
         stack, target = sealing_target(uri, state)
-        sealed = seal_rows(
-            source,
-            target,
-            stack.owner_bucket(target.key),
-            ReleaserClient(stack.releaser_socket),
-            kms=key,
-            name=name or dataset_name(target.key),
-            records_per_shard=records_per_shard,
-        )
+        with following(as_json) as watcher:
+            watcher.stage("seal_rows")
+            sealed = seal_rows(
+                source,
+                target,
+                stack.owner_bucket(target.key),
+                ReleaserClient(stack.releaser_socket),
+                kms=key,
+                name=name or dataset_name(target.key),
+                records_per_shard=records_per_shard,
+                progress=lambda records: watcher.progress("seal", records, 0),
+            )
         if as_json:
             print_json(describe(sealed))
         else:

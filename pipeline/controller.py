@@ -72,9 +72,11 @@ def new_run_id(name: str) -> str:
 
 def make_plan(loaded: LoadedRun, run_id: str, watcher: Watcher) -> tuple[Plan, Decision]:
     """Collect facts, plan, and ask the policy, without writing anything."""
+    watcher.stage("plan")
     with connected(loaded.spec, run_id, watcher) as connections:
         facts, _manifests = collect_facts(loaded.spec, connections)
         plan = build_plan(loaded.spec, facts, run_id)
+    watcher.stage("admit")
     return plan, evaluate(Path(loaded.spec.spec.policy.bundle), plan.to_dict())
 
 

@@ -27,6 +27,7 @@ STAGES = {
     "rows": "Prepare the rows",
     "upload": "Put the base model into the bucket",
     "seal": "Seal the datasets",
+    "seal_rows": "Seal the rows",
     "plan": "Collect facts and plan",
     "admit": "Ask the policy",
     "enclave": "Start the enclave",
@@ -40,6 +41,7 @@ STAGES = {
     "publish": "Publish the result",
     "verify_run": "Verify everything again, from the bucket",
     "report": "Write the report",
+    "export": "Open the adapter and write it",
 }
 
 
@@ -107,9 +109,10 @@ class Terminal:
         self._task = self._bars.add_task(self._name, total=total, note="", count="")
 
     def progress(self, activity: str, done: int, total: int) -> None:
-        """Move the current bar."""
+        """Move the current bar; where nobody knows the ``total``, it is 0, only count."""
         if self._task is not None:
-            self._bars.update(self._task, completed=done, total=total, count=f"{done}/{total}")
+            count = f"{done}/{total}" if total else str(done)
+            self._bars.update(self._task, completed=done, total=total or None, count=count)
 
     def step(self, step: int, values: dict[str, float]) -> None:
         """Move the training bar and show the reward."""

@@ -1,0 +1,116 @@
+"""Commands that take long say what they do: on a terminal, beside their output, never in it."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from pipeline import cli_options, console, controller, embedded, exporting, inspection, registry
+from pipeline import sealing as sealing_module
+from pipeline.cli import app
+from pipeline.process_errors import RunUnknown
+from pipeline.progress import STAGES, Terminal
+
+COMMANDS = {
+    "verify": (["verify", "r"], (inspection, "verify_run"), "verify_run"),
+    "report": (["report", "r"], (inspection, "write_report"), "report"),
+    "export": (["export", "r", "--to", "out"], (exporting, "export"), "export"),
+    "plan": (["plan", "run.yaml", "--id", "r"], (controller, "connected"), "plan"),
+    "seal": (
+        [
+            "seal",
+            "rows.jsonl",
+            "s3://acme-data/x/",
+            "--key",
+            "vault://transit/feedback",
+            "--name",
+            "x",
+        ],
+        (sealing_module, "seal"),
+        "seal_rows",
+    ),
+    "stack up": (["stack", "up", "--with-model"], (embedded, "upload_model"), "upload"),
+}
+
+
+class Anything:
+    """Stands for a run file, a stack, a dataset's place."""
+
+    def __getattr__(self, _name: str) -> Any:
+        return Anything()
+
+    def __call__(self, *_: object, **__: object) -> Any:
+        return Anything()
+
+    def __iter__(self) -> Any:
+        return iter((Anything(), Anything()))
+
+    def __getitem__(self, _key: object) -> Any:
+        return Anything()
+
+    def __str__(self) -> str:
+        return "x"
+
+    def __fspath__(self) -> str:
+        return "x"
+
+
+def refuse(*_: object, **__: object) -> None:
+    raise RunUnknown(place="x")
+
+
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> io.StringIO:
+    """What goes to standard error, of which the parameter says whether it is a terminal."""
+    stream = io.StringIO()
+    err = Console(file=stream, force_terminal=request.param, width=120, color_system=None)
+    monkeypatch.setattr(cli_options, "err", err)
+    monkeypatch.setattr(console, "err", err)
+    return stream
+
+
+def end(command: str, monkeypatch: pytest.MonkeyPatch, *options: str) -> None:
+    """Run a command whose long part fails at once; what lies around it stands still."""
+    arguments, (module, long_part), _stage = COMMANDS[command]
+    monkeypatch.setattr(registry, "recall", Anything())
+    monkeypatch.setattr(embedded, "up", Anything())
+    monkeypatch.setattr("pipeline.inputs.base_model", Anything())
+    monkeypatch.setattr("pipeline.cli_runs.read_run_file", Anything())
+    monkeypatch.setattr("pipeline.cli_setup.sealing_target", Anything())
+    monkeypatch.setattr(module, long_part, refuse)
+    with pytest.raises(SystemExit) as caught:
+        app([*arguments, "--state", "/nowhere", *options])
+    assert caught.value.code == 2
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("shown", [True], indirect=True)
+def test_a_stage_is_shown_on_a_terminal(command, shown, monkeypatch, capsys):
+    end(command, monkeypatch)
+    assert f"✗ {STAGES[COMMANDS[command][2]]}" in shown.getvalue()
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(
+    ("shown", "options"), [(False, ()), (True, ("--json",))], indirect=["shown"]
+)
+def test_nothing_is_shown_elsewhere(command, shown, options, monkeypatch, capsys):
+    end(command, monkeypatch, *options)
+    assert not [text for text in STAGES.values() if text in shown.getvalue()]
+    out = capsys.readouterr().out
+    assert not options or [error["code"] for error in json.loads(out)["errors"]] == ["SR-RUN-203"]
+
+
+def test_what_has_no_known_total_is_counted():
+    stream = io.StringIO()
+    with Terminal(Console(file=stream, force_terminal=True, width=120)) as watcher:
+        watcher.stage("seal_rows")
+        watcher.progress("seal", 200, 0)
+        watcher._bars.refresh()
+        assert "200" in stream.getvalue()
+        assert "200/" not in stream.getvalue()
