@@ -200,13 +200,21 @@ def replay(run: RunId, state: State = STATE, as_json: Json = False) -> None:
 @app.command()
 def status(
     run: Annotated[str, typer.Argument(help="The run's id; default: all.")] = "",
+    steps: Annotated[
+        bool, typer.Option("--steps", help="Every number that the run's steps reported instead.")
+    ] = False,
     state: State = STATE,
     as_json: Json = False,
 ) -> None:
     """Where runs stand, from the audit log and from what runs on this machine."""
-    from pipeline import detached, registry
+    from pipeline import detached, inspection, registry
 
+    if steps and not run:
+        raise typer.BadParameter("--steps needs a run's id")
     with reporting(as_json):
+        if steps:
+            show_steps(inspection.run_steps(registry.recall(state, run), run), as_json)
+            return
         runs = [run] if run else registry.known_runs(state)
         rows = []
         for each in runs:
@@ -231,6 +239,15 @@ def _submit(loaded: Any, run: str, state: Path, as_json: bool) -> None:
         print_json({"run": run, "state": found})
     else:
         out.print(f"run [bold]{run}[/]: {found}\nfollow it with `strongroom wait {run}`")
+
+
+def show_steps(steps: list[dict[str, float]], as_json: bool) -> None:
+    """Every number of every step."""
+    if as_json:
+        print_json(steps)
+        return
+    for values in steps:
+        out.print("  ".join(f"{name} {value:g}" for name, value in values.items()))
 
 
 def show_outcome(outcome: Any, as_json: bool) -> None:

@@ -67,6 +67,11 @@ class Course:
                 self.state, self.last = "completed", event
 
     @property
+    def numbered_steps(self) -> list[dict[str, float]]:
+        """What each step reported, with its number as ``step``."""
+        return [{"step": at, **values} for at, values in enumerate(self.steps, start=1)]
+
+    @property
     def checkpoint(self) -> int:
         """The step of the last checkpoint; 0 for none."""
         return max(self.checkpoints, default=0)

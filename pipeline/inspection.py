@@ -94,6 +94,18 @@ def run_status(spec: RunSpec, run: str, vkey: str = "") -> dict[str, Any]:
     }
 
 
+def run_steps(spec: RunSpec, run: str, vkey: str = "") -> list[dict[str, float]]:
+    """Every number that a run's steps reported, in order; of a repeated step, the last."""
+    course = Course()
+    view = read_log(
+        ReadOnlyLog(ReadAccess(spec, run)), vkey or log_vkey(spec), log_origin(spec.spec.audit)
+    )
+    for event in (from_entry(entry) for entry in view.entries):
+        if event.run == run:
+            course.hear(event.data)
+    return course.numbered_steps
+
+
 def _why(last: events.EventData | None) -> tuple[str | None, str | None]:
     """The code of what ended a run without a result, and where it stands in the log."""
     match last:

@@ -171,6 +171,16 @@ def test_the_result_is_the_last_checkpoint(finished: Any, auditor: Any) -> None:
     assert set(finished["evaluation"]["after"]) == {"score_mean", "evaluator_accuracy"}
 
 
+def test_status_has_every_number_of_every_step(
+    strongroom: Any, finished: Any, auditor: Any
+) -> None:
+    steps = strongroom("status", RUN, "--steps").data
+    assert [values.pop("step") for values in steps] == list(range(1, len(steps) + 1))
+    logged = [event.data for event in auditor.events(RUN)]
+    assert steps == [item.values for item in logged if isinstance(item, events.TrainingStep)]
+    assert {"reward_mean", "ratio_max", "seconds_learn"} <= set(steps[0])
+
+
 def test_status_says_completed(strongroom: Any, finished: Any) -> None:
     [row] = strongroom("status", RUN).data
     assert (row["run"], row["state"], row["step"]) == (RUN, "completed", 4)

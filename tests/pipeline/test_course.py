@@ -98,3 +98,11 @@ def test_an_alarm_is_told_once():
 def test_training_does_not_end_before_its_first_checkpoint():
     hopeless = course(step(1, seconds_rollout=600.0))
     assert hopeless.ending(config(max_minutes=1)) is None
+
+
+def test_steps_are_numbered_and_a_repeated_one_counts_as_it_was_last() -> None:
+    heard = course(step(1, loss=0.5), step(2, loss=0.4), step(3, loss=0.3), step(2, loss=0.2))
+    assert heard.numbered_steps == [
+        {"step": 1, "seconds_learn": 1.0, "loss": 0.5},
+        {"step": 2, "seconds_learn": 1.0, "loss": 0.2},
+    ]
