@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,16 @@ from botocore.exceptions import ClientError
 from audit.events import Event, from_entry
 from audit.note import LogKey
 from audit.verify import Check, check_log, read_log
+from connectors.errors import ObjectMissing
 from connectors.stack import admin_client
 from crypto.dsse import KeyRef, public_key
+from pipeline import registry
+from pipeline.access import ReadAccess
+from pipeline.verification import Verification
 
 LOG_ORIGIN = "acme-audit/strongroom"
+CHECKPOINT = f"s3://{LOG_ORIGIN}/checkpoint"
+MAIN_JOB = "main-job"
 
 
 @dataclass(frozen=True)
@@ -125,7 +131,7 @@ class Auditor:
     def __init__(self, state: Path, audit_key: str) -> None:
         self.client = admin_client(state)
         self._log = AdminLog(self.client)
-        self._vkey = LogKey(LOG_ORIGIN, public_key(KeyRef(audit_key))).vkey()
+        self.vkey = LogKey(LOG_ORIGIN, public_key(KeyRef(audit_key))).vkey()
 
     def objects(self, prefix: str, bucket: str = "acme-data") -> dict[str, int]:
         """Every object under ``prefix`` with its size, by its whole URI."""
@@ -157,7 +163,7 @@ class Auditor:
 
     def every_event(self) -> list[Event]:
         """All runs' events, from the log verified as a whole."""
-        return [from_entry(entry) for entry in read_log(self._log, self._vkey, LOG_ORIGIN).entries]
+        return [from_entry(entry) for entry in read_log(self._log, self.vkey, LOG_ORIGIN).entries]
 
     def events(self, run: str) -> list[Event]:
         """A run's events."""
@@ -172,7 +178,62 @@ class Auditor:
         names = self.objects("strongroom/", "acme-audit")
         self._log = AdminLog(self.client)
         keys = [name.removeprefix("s3://acme-audit/strongroom/") for name in names]
-        return check_log(self._log, self._vkey, LOG_ORIGIN, keys=keys)
+        return check_log(self._log, self.vkey, LOG_ORIGIN, keys=keys)
+
+
+Failures = set[tuple[str, str]]
+"""The name and the object of each check that does not hold."""
+
+
+class Copy:
+    """What ``ReadAccess`` gives, kept: objects of a run, of its log and of its inputs."""
+
+    def __init__(self, access: ReadAccess, objects: dict[str, bytes]) -> None:
+        self.layout, self.audit = access.layout, access.audit
+        self.objects = objects
+        self._access = access
+
+    @classmethod
+    def of(cls, access: ReadAccess) -> Copy:
+        """A copy of everything that is there now."""
+        copy = cls(access, {})
+        for prefix in (copy.layout.folder, copy.audit):
+            for name in access.names(prefix):
+                copy.refresh(prefix + name)
+        return copy
+
+    def holding(self, objects: dict[str, bytes]) -> Copy:
+        """Another copy, of these objects."""
+        return Copy(self._access, objects)
+
+    def refresh(self, uri: str) -> None:
+        """Read one object again."""
+        self.objects.pop(uri, None)
+        data = self._access.get(uri)
+        if data is not None:
+            self.objects[uri] = data
+
+    def get(self, uri: str) -> bytes | None:
+        """See ``ReadAccess.get``; inputs are read when they are asked for first."""
+        if uri not in self.objects and not uri.startswith((self.layout.folder, self.audit)):
+            self.refresh(uri)
+        return self.objects.get(uri)
+
+    def stream(self, uri: str) -> Iterator[memoryview]:
+        """See ``ReadAccess.stream``."""
+        data = self.get(uri)
+        if data is None:
+            raise ObjectMissing(place=uri)
+        yield memoryview(data)
+
+    def names(self, uri: str) -> list[str]:
+        """See ``ReadAccess.names``."""
+        return sorted(name.removeprefix(uri) for name in self.objects if name.startswith(uri))
+
+    def failures(self, vkey: str) -> Failures:
+        """What of it does not verify."""
+        checks = Verification(self, self.layout.run, vkey).verify()  # type: ignore[arg-type]
+        return {(check.name, check.object) for check in checks if not check.ok}
 
 
 @pytest.fixture(scope="session")
@@ -185,6 +246,50 @@ def strongroom(small_job: Any) -> Strongroom:
 def auditor(small_job: Any) -> Auditor:
     """Who may look at everything."""
     return Auditor(small_job.stack.state, small_job.stack.info.public_keys["audit-log"])
+
+
+@dataclass(frozen=True)
+class MainJob:
+    """The main job at reduced size, run to its end."""
+
+    run: str
+    result: Any
+    """What the command printed."""
+    logged: frozenset[str]
+    """The objects of the log that were written meanwhile, by URI; its checkpoint is one."""
+
+
+@pytest.fixture(scope="session")
+def main_run_file(small_job: Any) -> Path:
+    """The main job's run file."""
+    path: Path = small_job.run_file(MAIN_JOB)
+    return path
+
+
+@pytest.fixture(scope="session")
+def main_plan(strongroom: Strongroom, main_run_file: Path) -> Any:
+    """What ``plan`` says of the main job before anything has run."""
+    return strongroom("plan", main_run_file, "--id", MAIN_JOB).data
+
+
+@pytest.fixture(scope="session")
+def main_job(
+    strongroom: Strongroom, auditor: Auditor, main_run_file: Path, main_plan: Any
+) -> MainJob:
+    """The main job; for tests that leave it as they found it."""
+    before = auditor.objects("strongroom/", "acme-audit").keys() - {CHECKPOINT}
+    result = strongroom("run", main_run_file, "--id", MAIN_JOB)
+    assert result.code == 0, result.out + result.err
+    assert "Traceback" not in result.err
+    after = auditor.objects("strongroom/", "acme-audit")
+    return MainJob(MAIN_JOB, result.data, frozenset(after.keys() - before))
+
+
+@pytest.fixture(scope="session")
+def copy(main_job: MainJob, small_job: Any) -> Copy:
+    """The main job, its log and its inputs in memory; for tests that put back what they change."""
+    spec = registry.recall(small_job.stack.state, main_job.run)
+    return Copy.of(ReadAccess(spec, main_job.run))
 
 
 @pytest.fixture(scope="session")

@@ -36,24 +36,9 @@ MILESTONES = [
 
 
 @pytest.fixture(scope="module")
-def run_file(small_job: Any) -> Path:
-    path: Path = small_job.run_file(RUN)
-    return path
-
-
-@pytest.fixture(scope="module")
-def planned(strongroom: Any, run_file: Path) -> Any:
-    """What ``plan`` says before anything has run."""
-    return strongroom("plan", run_file, "--id", RUN).data
-
-
-@pytest.fixture(scope="module")
-def finished(strongroom: Any, run_file: Path, planned: Any) -> Any:
-    """The run itself."""
-    result = strongroom("run", run_file, "--id", RUN)
-    assert result.code == 0, result.out + result.err
-    assert "Traceback" not in result.err
-    return result.data
+def finished(main_job: Any) -> Any:
+    """What the run itself printed."""
+    return main_job.result
 
 
 def test_sealing_writes_shards_and_a_signed_manifest(
@@ -75,28 +60,28 @@ def test_sealing_writes_shards_and_a_signed_manifest(
     assert (again.code, again.codes) == (2, ["SR-SEAL-001"])
 
 
-def test_the_run_file_is_valid(strongroom: Any, run_file: Path) -> None:
-    result = strongroom("validate", run_file)
+def test_the_run_file_is_valid(strongroom: Any, main_run_file: Path) -> None:
+    result = strongroom("validate", main_run_file)
     assert (result.code, result.data["valid"]) == (0, True)
 
 
 def test_planning_is_repeatable_and_writes_nothing(
-    strongroom: Any, run_file: Path, planned: Any, auditor: Any
+    strongroom: Any, main_run_file: Path, main_plan: Any, auditor: Any
 ) -> None:
-    again = strongroom("plan", run_file, "--id", "main-job-again")
+    again = strongroom("plan", main_run_file, "--id", "main-job-again")
     assert again.code == 0
-    assert planned["admitted"] is True
-    assert planned["digest"] == digest_of(planned["plan"])
+    assert main_plan["admitted"] is True
+    assert main_plan["digest"] == digest_of(main_plan["plan"])
     assert auditor.of("main-job-again") == {}
     same = json.dumps(again.data["plan"]).replace("main-job-again", RUN)
-    assert json.loads(same) == planned["plan"]
+    assert json.loads(same) == main_plan["plan"]
 
 
 def test_the_run_writes_exactly_what_the_plan_lists(
-    finished: Any, planned: Any, auditor: Any
+    finished: Any, main_plan: Any, auditor: Any
 ) -> None:
-    assert sorted(auditor.of(RUN)) == planned["plan"]["objects"]["writes"]["objects"]
-    assert sha256(auditor.get(f"s3://acme-data/runs/{RUN}/plan.json")) == planned["digest"]
+    assert sorted(auditor.of(RUN)) == main_plan["plan"]["objects"]["writes"]["objects"]
+    assert sha256(auditor.get(f"s3://acme-data/runs/{RUN}/plan.json")) == main_plan["digest"]
 
 
 def test_nothing_outside_the_run_folder_and_the_log_was_written(
@@ -111,7 +96,7 @@ def test_nothing_outside_the_run_folder_and_the_log_was_written(
         assert stray == []
 
 
-def test_the_log_tells_the_run_in_order(finished: Any, planned: Any, auditor: Any) -> None:
+def test_the_log_tells_the_run_in_order(finished: Any, main_plan: Any, auditor: Any) -> None:
     found = auditor.types(RUN)
     counts = Counter(found)
     assert counts["shard.opened"] == 4
@@ -126,16 +111,16 @@ def test_the_log_tells_the_run_in_order(finished: Any, planned: Any, auditor: An
     assert leases["run-create"].read == ()
     assert leases["run-create"].create == (f"runs/{RUN}/",)
     admitted = next(item for item in data if isinstance(item, events.RunAdmitted))
-    assert admitted.plan == planned["digest"]
+    assert admitted.plan == main_plan["digest"]
     released = next(item for item in data if isinstance(item, events.KeyReleased))
     assert [key.name for key in released.keys] == ["train", "held_out", "outputs"]
-    assert released.plan == planned["digest"]
+    assert released.plan == main_plan["digest"]
     bad = [check for check in auditor.check() if not check.ok]
     assert bad == []
 
 
 def test_every_checkpoint_is_signed_by_the_enclave_of_the_log(
-    finished: Any, planned: Any, auditor: Any
+    finished: Any, main_plan: Any, auditor: Any
 ) -> None:
     data = [event.data for event in auditor.events(RUN)]
     started = next(item for item in data if isinstance(item, events.EnclaveStarted))
@@ -150,12 +135,12 @@ def test_every_checkpoint_is_signed_by_the_enclave_of_the_log(
         assert found == signer
         manifest = decode_checkpoint(payload, place)
         assert (manifest.run, manifest.step) == (RUN, item.step)
-        assert manifest.plan_digest == planned["digest"]
+        assert manifest.plan_digest == main_plan["digest"]
         assert manifest.objects["adapter"].plaintext_sha256 == item.adapter
         for entry in manifest.objects.values():
             sealed = auditor.get(item.uri + entry.object)
             assert (len(sealed), sha256(sealed)) == (entry.size_bytes, entry.sha256)
-    stranger = KeyRef(planned["plan"]["data"]["train"]["signer"])
+    stranger = KeyRef(main_plan["plan"]["data"]["train"]["signer"])
     with pytest.raises(StrongroomError, match="SR-CRYPTO-022"):
         open_envelope(envelope, CHECKPOINT_TYPE, [stranger], place=place)
 
@@ -194,9 +179,9 @@ def test_the_run_verifies(strongroom: Any, finished: Any) -> None:
 
 
 def test_the_same_settings_give_the_same_adapter(
-    strongroom: Any, run_file: Path, finished: Any
+    strongroom: Any, main_run_file: Path, finished: Any
 ) -> None:
-    again = strongroom("run", run_file, "--id", "main-job-twin")
+    again = strongroom("run", main_run_file, "--id", "main-job-twin")
     assert again.code == 0, again.out
     assert again.data["adapter_sha256"] == finished["adapter_sha256"]
     assert again.data["evaluation"] == finished["evaluation"]

@@ -1,0 +1,259 @@
+"""``strongroom verify`` against who holds the log's key: a forged log must agree with the buckets.
+
+Each forgery is a new log, in every object right and signed by a key that the verifier trusts, over
+the main job's own events and objects with one thing changed. The control is the log in which
+nothing is.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from audit import event_types as events
+from audit.events import Event, new_event, to_entry
+from audit.log import AuditLog
+from audit.store import DirectoryStore
+from crypto.digests import sha256
+from pipeline.plan import Plan
+from pipeline.result import result_of
+
+RUN = "main-job"
+FOLDER = f"s3://acme-data/runs/{RUN}/"
+LOG = "s3://acme-audit/strongroom/"
+DIGEST = "sha256:" + "0" * 64
+
+STORY = "Audit log: the run's story"
+MANIFESTS = "Checkpoint manifests and their signatures"
+RESULT = ("Result follows from the log", f"{FOLDER}result.json")
+CHOSEN = ("Chosen checkpoint follows from plan and log", f"{FOLDER}result.json")
+KEYS = ("Output keyset is the released one", f"{FOLDER}keys.json")
+MANIFEST_2 = (MANIFESTS, f"{FOLDER}checkpoints/000002/manifest.json")
+MANIFEST_4 = (MANIFESTS, f"{FOLDER}checkpoints/000004/manifest.json")
+
+
+class Forgery:
+    """A run's objects, and what a log of it is going to say."""
+
+    def __init__(self, copy: Any, said: list[Event], folder: Path) -> None:
+        self.said = said
+        self.objects = {uri: data for uri, data in copy.objects.items() if not uri.startswith(LOG)}
+        self._copy = copy
+        self._folder = folder
+
+    def find(self, kind: type[Any], at: int = 0) -> Any:
+        """What an event of a kind says."""
+        return self.said[self._index(kind, at)].data
+
+    def edit(self, kind: type[Any], at: int = 0, **fields: Any) -> None:
+        """Let one event of a kind say something else."""
+        index = self._index(kind, at)
+        data = msgspec.structs.replace(self.said[index].data, **fields)
+        self.said[index] = msgspec.structs.replace(self.said[index], data=data)
+
+    def drop(self, *kinds: type[Any]) -> None:
+        """Say nothing of these kinds."""
+        self.said = [event for event in self.said if not isinstance(event.data, kinds)]
+
+    def cancel(self, before: type[Any], at: int = 0) -> None:
+        """Let the run be cancelled before an event."""
+        self.said = self.said[: self._index(before, at)]
+        self.said.append(new_event(RUN, "owner", events.RunCancelled(step=0)))
+
+    def replan(self, **parts: Any) -> None:
+        """Let another plan be the admitted one."""
+        place = FOLDER + "plan.json"
+        plan = msgspec.structs.replace(Plan.from_json(self.objects[place]), **parts)
+        self.objects[place] = plan.to_json()
+        self.edit(events.RunAdmitted, plan=plan.digest)
+
+    def conclude(self) -> None:
+        """Write the result that follows from this log."""
+        plan = self.objects[FOLDER + "plan.json"]
+        self.objects[FOLDER + "result.json"] = result_of(RUN, sha256(plan), self.said)
+
+    def keep(self, *names: str) -> None:
+        """Of the run's folder, have these only."""
+        kept = {FOLDER + name for name in names}
+        self.objects = {
+            uri: data
+            for uri, data in self.objects.items()
+            if uri in kept or not uri.startswith(FOLDER)
+        }
+
+    def failures(self) -> set[tuple[str, str]]:
+        """What of it does not verify, for who trusts the forger's key."""
+        key = Ed25519PrivateKey.generate()
+        public = key.public_key().public_bytes_raw()
+        log = AuditLog(DirectoryStore(self._folder), "acme-audit/strongroom", key.sign, public)
+        log.append([to_entry(event) for event in self.said])
+        stored = {
+            LOG + path.relative_to(self._folder).as_posix(): path.read_bytes()
+            for path in self._folder.rglob("*")
+            if path.is_file()
+        }
+        found: set[tuple[str, str]]
+        found = self._copy.holding({**self.objects, **stored}).failures(log.key.vkey())
+        return found
+
+    def _index(self, kind: type[Any], at: int) -> int:
+        return [i for i, event in enumerate(self.said) if isinstance(event.data, kind)][at]
+
+
+@pytest.fixture(scope="module")
+def told(auditor: Any, main_job: Any) -> list[Event]:
+    """The run's own events."""
+    found: list[Event] = auditor.events(RUN)
+    return found
+
+
+@pytest.fixture
+def forgery(copy: Any, told: list[Event], tmp_path: Path) -> Forgery:
+    return Forgery(copy, list(told), tmp_path / "log")
+
+
+def test_a_log_that_says_what_happened_verifies(forgery: Forgery) -> None:
+    assert forgery.failures() == set()
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [events.RunAdmitted, events.EnclaveStarted, events.KeyReleased, events.RunCompleted],
+    ids=lambda kind: kind.__name__,
+)
+def test_a_part_of_the_story_is_missing(forgery: Forgery, kind: type[Any]) -> None:
+    forgery.drop(kind)
+    told = str(kind.__struct_config__.tag)  # type: ignore[attr-defined]
+    assert (STORY, f"{told} of {RUN}") in forgery.failures()
+
+
+def test_another_plan_was_admitted(forgery: Forgery) -> None:
+    forgery.edit(events.RunAdmitted, plan=DIGEST)
+    assert ("Plan is the admitted one", f"{FOLDER}plan.json") in forgery.failures()
+
+
+def test_checkpoints_of_another_plan(forgery: Forgery) -> None:
+    forgery.replan(capacity_bits=1)
+    forgery.conclude()
+    assert forgery.failures() == {MANIFEST_2, MANIFEST_4} | unlooked(2) | unlooked(4)
+
+
+def test_a_dataset_that_another_key_signed(forgery: Forgery, auditor: Any) -> None:
+    plan = Plan.from_json(forgery.objects[FOLDER + "plan.json"])
+    stranger = forgery.find(events.EnclaveStarted).signing_key
+    train = msgspec.structs.replace(plan.data.train, signer=stranger)
+    forgery.replan(data=msgspec.structs.replace(plan.data, train=train))
+    wanted = ("Dataset manifests and their signatures", f"{train.uri}manifest.json")
+    assert wanted in forgery.failures()
+
+
+def test_another_keyset_was_released(forgery: Forgery) -> None:
+    released = forgery.find(events.KeyReleased)
+    other = tuple(msgspec.structs.replace(key, keyset=DIGEST) for key in released.keys)
+    forgery.edit(events.KeyReleased, keys=other)
+    assert forgery.failures() == {KEYS}
+
+
+def test_two_keysets_were_released(forgery: Forgery) -> None:
+    released = forgery.find(events.KeyReleased)
+    other = tuple(msgspec.structs.replace(key, keyset=DIGEST) for key in released.keys)
+    again = msgspec.structs.replace(released, keys=other)
+    forgery.said.append(new_event(RUN, "releaser", again))
+    assert KEYS in forgery.failures()
+
+
+def test_checkpoints_that_another_enclave_signed(forgery: Forgery) -> None:
+    signer = Plan.from_json(forgery.objects[FOLDER + "plan.json"]).data.train.signer
+    forgery.edit(events.EnclaveStarted, signing_key=signer)
+    assert forgery.failures() == {MANIFEST_2, MANIFEST_4} | unlooked(2) | unlooked(4)
+
+
+def test_a_checkpoint_with_another_manifest(forgery: Forgery) -> None:
+    forgery.edit(events.CheckpointWritten, manifest=DIGEST)
+    assert forgery.failures() == {MANIFEST_2} | unlooked(2)
+
+
+def test_a_checkpoint_of_another_adapter(forgery: Forgery) -> None:
+    forgery.edit(events.CheckpointWritten, adapter=DIGEST)
+    assert forgery.failures() == {MANIFEST_2} | unlooked(2)
+
+
+def test_a_checkpoint_with_another_object(forgery: Forgery) -> None:
+    first, *rest = forgery.find(events.CheckpointWritten).objects
+    changed = msgspec.structs.replace(first, sha256=DIGEST)
+    forgery.edit(events.CheckpointWritten, objects=(changed, *rest))
+    place = f"{FOLDER}checkpoints/000002/{first.name}"
+    assert forgery.failures() == {("Checkpoint manifest agrees with the log", place)}
+
+
+def test_an_earlier_checkpoint_in_the_place_of_the_last(forgery: Forgery) -> None:
+    early = forgery.find(events.CheckpointWritten)
+    forgery.edit(
+        events.CheckpointWritten,
+        1,
+        objects=early.objects,
+        adapter=early.adapter,
+        manifest=early.manifest,
+    )
+    for uri, data in list(forgery.objects.items()):
+        if "/000002/" in uri:
+            forgery.objects[uri.replace("/000002/", "/000004/")] = data
+    forgery.conclude()
+    assert forgery.failures() == {MANIFEST_4} | unlooked(4)
+
+
+def test_a_better_result(forgery: Forgery) -> None:
+    better = {"score_mean": 1.0, "evaluator_accuracy": 1.0}
+    forgery.edit(events.EvaluationFinished, -1, values=better)
+    assert forgery.failures() == {RESULT}
+
+
+def test_another_checkpoint_was_chosen(forgery: Forgery) -> None:
+    """Than the plan's settings and the steps of the log lead to."""
+    forgery.edit(events.TrainingFinished, chosen=2)
+    forgery.conclude()
+    assert forgery.failures() == {CHOSEN}
+
+
+def test_no_checkpoint_was_chosen(forgery: Forgery) -> None:
+    forgery.drop(events.TrainingFinished)
+    forgery.conclude()
+    assert forgery.failures() == {CHOSEN}
+
+
+@pytest.mark.parametrize(
+    ("before", "kept"),
+    [
+        (events.EnclaveStarted, ("plan.json",)),
+        (events.KeyReleased, ("plan.json", "evaluator.py")),
+        (events.EvaluationFinished, ("plan.json", "evaluator.py", "keys.json")),
+    ],
+    ids=["at the start", "before the keys", "before training"],
+)
+def test_what_a_cancelled_run_did_not_come_to_is_not_missed(
+    forgery: Forgery, before: type[Any], kept: tuple[str, ...]
+) -> None:
+    forgery.cancel(before)
+    forgery.keep(*kept)
+    assert forgery.failures() == set()
+
+
+def test_being_cancelled_excuses_nothing_that_came_before(forgery: Forgery) -> None:
+    forgery.cancel(events.TrainingFinished)
+    forgery.drop(events.KeyReleased)
+    forgery.keep("plan.json", "result.json")
+    found = forgery.failures()
+    assert (STORY, f"key.released of {RUN}") in found
+    assert {RESULT, CHOSEN, MANIFEST_2, MANIFEST_4} <= found
+    assert ("Evaluator", f"{FOLDER}evaluator.py") in found
+
+
+def unlooked(step: int) -> set[tuple[str, str]]:
+    """Nobody vouches for the objects of a checkpoint whose manifest is not accepted."""
+    names = ("adapter", "rollouts", "state")
+    place = f"{FOLDER}checkpoints/{step:06d}/"
+    return {("Nothing else in the run's folder", f"{place}{name}.sealed") for name in names}
