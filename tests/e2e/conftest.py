@@ -230,10 +230,13 @@ class Copy:
         """See ``ReadAccess.names``."""
         return sorted(name.removeprefix(uri) for name in self.objects if name.startswith(uri))
 
+    def checks(self, vkey: str) -> list[Check]:
+        """Every check of ``strongroom verify`` on it."""
+        return Verification(self, self.layout.run, vkey).verify()  # type: ignore[arg-type]
+
     def failures(self, vkey: str) -> Failures:
         """What of it does not verify."""
-        checks = Verification(self, self.layout.run, vkey).verify()  # type: ignore[arg-type]
-        return {(check.name, check.object) for check in checks if not check.ok}
+        return {(check.name, check.object) for check in self.checks(vkey) if not check.ok}
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,7 @@ from audit import event_types as events
 from audit.events import Event, new_event, to_entry
 from audit.log import AuditLog
 from audit.store import DirectoryStore
+from audit.verify import COMPLETE, Check
 from crypto.digests import sha256
 from pipeline.plan import Plan
 from pipeline.result import result_of
@@ -26,6 +27,7 @@ RUN = "main-job"
 FOLDER = f"s3://acme-data/runs/{RUN}/"
 LOG = "s3://acme-audit/strongroom/"
 DIGEST = "sha256:" + "0" * 64
+SEALED = ("adapter", "rollouts", "state")
 
 STORY = "Audit log: the run's story"
 MANIFESTS = "Checkpoint manifests and their signatures"
@@ -47,11 +49,11 @@ class Forgery:
 
     def find(self, kind: type[Any], at: int = 0) -> Any:
         """What an event of a kind says."""
-        return self.said[self._index(kind, at)].data
+        return self.said[self.index(kind, at)].data
 
     def edit(self, kind: type[Any], at: int = 0, **fields: Any) -> None:
         """Let one event of a kind say something else."""
-        index = self._index(kind, at)
+        index = self.index(kind, at)
         data = msgspec.structs.replace(self.said[index].data, **fields)
         self.said[index] = msgspec.structs.replace(self.said[index], data=data)
 
@@ -61,7 +63,7 @@ class Forgery:
 
     def cancel(self, before: type[Any], at: int = 0) -> None:
         """Let the run be cancelled before an event."""
-        self.said = self.said[: self._index(before, at)]
+        self.said = self.said[: self.index(before, at)]
         self.said.append(new_event(RUN, "owner", events.RunCancelled(step=0)))
 
     def replan(self, **parts: Any) -> None:
@@ -70,6 +72,7 @@ class Forgery:
         plan = msgspec.structs.replace(Plan.from_json(self.objects[place]), **parts)
         self.objects[place] = plan.to_json()
         self.edit(events.RunAdmitted, plan=plan.digest)
+        self.edit(events.KeyReleased, plan=plan.digest)
 
     def conclude(self) -> None:
         """Write the result that follows from this log."""
@@ -85,8 +88,8 @@ class Forgery:
             if uri in kept or not uri.startswith(FOLDER)
         }
 
-    def failures(self) -> set[tuple[str, str]]:
-        """What of it does not verify, for who trusts the forger's key."""
+    def checks(self) -> list[Check]:
+        """What is checked of it, for who trusts the forger's key."""
         key = Ed25519PrivateKey.generate()
         public = key.public_key().public_bytes_raw()
         log = AuditLog(DirectoryStore(self._folder), "acme-audit/strongroom", key.sign, public)
@@ -96,11 +99,15 @@ class Forgery:
             for path in self._folder.rglob("*")
             if path.is_file()
         }
-        found: set[tuple[str, str]]
-        found = self._copy.holding({**self.objects, **stored}).failures(log.key.vkey())
+        found: list[Check] = self._copy.holding({**self.objects, **stored}).checks(log.key.vkey())
         return found
 
-    def _index(self, kind: type[Any], at: int) -> int:
+    def failures(self) -> set[tuple[str, str]]:
+        """Names and objects of the checks that do not hold."""
+        return {(check.name, check.object) for check in self.checks() if not check.ok}
+
+    def index(self, kind: type[Any], at: int = 0) -> int:
+        """Where an event of a kind stands."""
         return [i for i, event in enumerate(self.said) if isinstance(event.data, kind)][at]
 
 
@@ -128,12 +135,26 @@ def test_a_log_that_says_what_happened_verifies(forgery: Forgery) -> None:
 def test_a_part_of_the_story_is_missing(forgery: Forgery, kind: type[Any]) -> None:
     forgery.drop(kind)
     told = str(kind.__struct_config__.tag)  # type: ignore[attr-defined]
-    assert (STORY, f"{told} of {RUN}") in forgery.failures()
+    name = COMPLETE if kind is events.RunCompleted else STORY
+    assert (name, f"{told} of {RUN}") in forgery.failures()
 
 
 def test_another_plan_was_admitted(forgery: Forgery) -> None:
     forgery.edit(events.RunAdmitted, plan=DIGEST)
     assert ("Plan is the admitted one", f"{FOLDER}plan.json") in forgery.failures()
+
+
+@pytest.mark.parametrize("released", [False, True])
+def test_an_earlier_plan_that_was_admitted_and_never_written(
+    forgery: Forgery, released: bool
+) -> None:
+    """Of a run that was killed in between: no failure, unless keys were released for it."""
+    other = msgspec.structs.replace(forgery.find(events.RunAdmitted), plan=DIGEST)
+    forgery.said.insert(0, new_event(RUN, "controller", other))
+    if released:
+        forgery.edit(events.KeyReleased, plan=DIGEST)
+    wrong = ("Plan is the admitted one", f"{FOLDER}plan.json")
+    assert (wrong in forgery.failures()) is released
 
 
 def test_checkpoints_of_another_plan(forgery: Forgery) -> None:
@@ -151,6 +172,15 @@ def test_a_dataset_that_another_key_signed(forgery: Forgery, auditor: Any) -> No
     assert wanted in forgery.failures()
 
 
+def test_another_manifest_of_the_same_signer(forgery: Forgery) -> None:
+    """Its signature is right, and it is not the one that was planned."""
+    plan = Plan.from_json(forgery.objects[FOLDER + "plan.json"])
+    train = msgspec.structs.replace(plan.data.train, manifest_sha256=DIGEST)
+    forgery.replan(data=msgspec.structs.replace(plan.data, train=train))
+    wanted = ("Dataset manifests and their signatures", f"{train.uri}manifest.json")
+    assert wanted in forgery.failures()
+
+
 def test_another_keyset_was_released(forgery: Forgery) -> None:
     released = forgery.find(events.KeyReleased)
     other = tuple(msgspec.structs.replace(key, keyset=DIGEST) for key in released.keys)
@@ -158,12 +188,28 @@ def test_another_keyset_was_released(forgery: Forgery) -> None:
     assert forgery.failures() == {KEYS}
 
 
-def test_two_keysets_were_released(forgery: Forgery) -> None:
+def test_no_keyset_was_released(forgery: Forgery) -> None:
+    """Nor is there an enclave then whose signature counts."""
+    forgery.drop(events.KeyReleased)
+    story = {KEYS, (STORY, f"key.released of {RUN}")}
+    assert forgery.failures() == story | {MANIFEST_2, MANIFEST_4} | unlooked(2) | unlooked(4)
+
+
+def test_an_enclave_that_got_no_keys_signs_nothing(forgery: Forgery) -> None:
+    forgery.edit(events.KeyReleased, evidence=DIGEST)
+    assert forgery.failures() == {MANIFEST_2, MANIFEST_4} | unlooked(2) | unlooked(4)
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_two_keysets_were_released(forgery: Forgery, cancelled: bool) -> None:
     released = forgery.find(events.KeyReleased)
     other = tuple(msgspec.structs.replace(key, keyset=DIGEST) for key in released.keys)
     again = msgspec.structs.replace(released, keys=other)
+    if cancelled:
+        forgery.cancel(events.TrainingFinished)
     forgery.said.append(new_event(RUN, "releaser", again))
-    assert KEYS in forgery.failures()
+    [check] = [check for check in forgery.checks() if check.name == KEYS[0]]
+    assert (check.ok, check.object, check.detail) == (False, KEYS[1], "no single release")
 
 
 def test_checkpoints_that_another_enclave_signed(forgery: Forgery) -> None:
@@ -242,6 +288,18 @@ def test_what_a_cancelled_run_did_not_come_to_is_not_missed(
     assert forgery.failures() == set()
 
 
+def test_a_run_that_failed_is_intact_and_not_complete(forgery: Forgery) -> None:
+    forgery.said = forgery.said[: forgery.index(events.EvaluationFinished)]
+    failed = events.RunFailed(code="SR-EVAL-001", stage="train", step=0)
+    forgery.said.append(new_event(RUN, "controller", failed))
+    forgery.keep("plan.json", "evaluator.py", "keys.json")
+    [bad] = [check for check in forgery.checks() if not check.ok]
+    assert (bad.name, bad.detail) == (
+        COMPLETE,
+        "run.failed: SR-EVAL-001 in stage train, after step 0",
+    )
+
+
 def test_being_cancelled_excuses_nothing_that_came_before(forgery: Forgery) -> None:
     forgery.cancel(events.TrainingFinished)
     forgery.drop(events.KeyReleased)
@@ -252,8 +310,24 @@ def test_being_cancelled_excuses_nothing_that_came_before(forgery: Forgery) -> N
     assert ("Evaluator", f"{FOLDER}evaluator.py") in found
 
 
+def test_a_run_that_was_cancelled_early_was_admitted(forgery: Forgery) -> None:
+    forgery.cancel(events.KeyReleased)
+    forgery.drop(events.RunAdmitted)
+    forgery.keep("plan.json", "evaluator.py")
+    assert (STORY, f"run.admitted of {RUN}") in forgery.failures()
+
+
+def test_what_a_cancelled_run_was_about_to_log_is_let_lie(forgery: Forgery) -> None:
+    """The keyset, and the next checkpoint; not the one after it."""
+    forgery.cancel(events.KeyReleased)
+    objects = [
+        f"checkpoints/{step}/{name}.sealed" for step in ("000002", "000004") for name in SEALED
+    ]
+    forgery.keep("plan.json", "evaluator.py", "keys.json", *objects)
+    assert forgery.failures() == unlooked(4)
+
+
 def unlooked(step: int) -> set[tuple[str, str]]:
     """Nobody vouches for the objects of a checkpoint whose manifest is not accepted."""
-    names = ("adapter", "rollouts", "state")
     place = f"{FOLDER}checkpoints/{step:06d}/"
-    return {("Nothing else in the run's folder", f"{place}{name}.sealed") for name in names}
+    return {("Nothing else in the run's folder", f"{place}{name}.sealed") for name in SEALED}
