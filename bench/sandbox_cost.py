@@ -53,6 +53,7 @@ from enclave.evidence import evidence_digest
 from enclave.launch import Assurance
 from errors import StrongroomError
 from examples.feedback.prepare import rows as feedback_rows
+from pipeline.collect import has_bfloat16
 from pipeline.inputs import base_model, model_files
 from pipeline.packages import CACHE
 from trainer.metric_names import STEP_METRICS
@@ -153,6 +154,7 @@ class Job:
                 },
                 "model": {
                     "digest": "",
+                    "precision": "bfloat16" if has_bfloat16() else "float32",
                     "files": [
                         {"name": name, "size_bytes": len(data), "sha256": sha256(data)}
                         for name, data in self.model.items()

@@ -103,7 +103,7 @@ def collect_facts(
             owner=connections.kms_owner,
             prefixes=tuple({_folder(ref) for ref in (run.keys.data, run.keys.outputs)}),
         ),
-        bfloat16=has_bfloat16(Path("/proc/cpuinfo").read_text(encoding="utf-8")),
+        bfloat16=has_bfloat16(),
         limits=limits,
         capacity_bits=frames.capacity_bits(limits),
     )
@@ -139,11 +139,12 @@ def run_limits(spec: RunSpec, manifests: list[DatasetManifest], model_files: int
     )
 
 
-def has_bfloat16(cpuinfo: str) -> bool:
-    """Whether every processor in ``/proc/cpuinfo`` multiplies matrices of bfloat16 by itself.
+def has_bfloat16(processors: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether every processor listed there multiplies matrices of bfloat16 by itself.
 
     Without such instructions torch converts each operand, at a third of float32's speed.
     """
+    cpuinfo = processors.read_text(encoding="utf-8")
     flags = [line.split() for line in cpuinfo.splitlines() if line.startswith("flags")]
     return bool(flags) and all({"avx512_bf16", "amx_bf16"} & set(each) for each in flags)
 

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -540,17 +540,23 @@ def test_what_is_no_dataset_manifest_is_not_signed(applicant):
 # ---- the socket ----------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def served(owner):
+@contextmanager
+def serving(releaser, *allowed_uids):
     """A releaser on a real socket, in a folder that everybody may enter."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)
         path = folder / "socket"
         ready = threading.Event()
-        arguments = (owner.releaser(), path, ready.set)
+        arguments = (releaser, path, ready.set, allowed_uids)
         threading.Thread(target=serve, args=arguments, daemon=True).start()
         assert ready.wait(10)
+        yield path
+
+
+@pytest.fixture
+def served(owner):
+    with serving(owner.releaser()) as path:
         yield path
 
 
@@ -616,17 +622,17 @@ def ask_as_nobody(path: Path) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-def test_another_user_is_not_answered(served, monkeypatch):
+def test_another_user_is_not_answered(owner, served):
     if os.geteuid() != 0:
         pytest.skip("needs root to become another user")
     assert stat.S_IMODE(served.stat().st_mode) == 0o600
     assert ask_as_nobody(served) == REFUSED
     served.chmod(0o666)  # a careless owner; the peer's user is still looked at
     assert ask_as_nobody(served) == IGNORED
-    # The controls: its own user, and the other one where it is the owner.
+    # The controls: its own user, and the other one where the owner names it.
     assert ReleaserClient(served).challenge()
-    monkeypatch.setattr(releaser_socket.os, "getuid", lambda: NOBODY)
-    assert ask_as_nobody(served) == GRANTED
+    with serving(owner.releaser(), NOBODY) as open_to_nobody:
+        assert ask_as_nobody(open_to_nobody) == GRANTED
 
 
 def test_nobody_answers_where_no_releaser_is(tmp_path):

@@ -288,9 +288,12 @@ def main_job(
     return MainJob(MAIN_JOB, result.data, frozenset(after.keys() - before))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def copy(main_job: MainJob, small_job: Any) -> Copy:
-    """The main job, its log and its inputs in memory; for tests that put back what they change."""
+    """The main job, its log and its inputs in memory; for tests that put back what they change.
+
+    Of this moment: between modules other runs write into the log.
+    """
     spec = registry.recall(small_job.stack.state, main_job.run)
     return Copy.of(ReadAccess(spec, main_job.run))
 

@@ -133,8 +133,9 @@ def test_facts_make_a_plan(world: World):
         ("", False),
     ],
 )
-def test_bfloat16_counts_where_every_processor_has_it(cpuinfo: str, has: bool):
-    assert has_bfloat16(cpuinfo) is has
+def test_bfloat16_counts_where_every_processor_has_it(cpuinfo: str, has: bool, tmp_path: Path):
+    (tmp_path / "cpuinfo").write_text(cpuinfo)
+    assert has_bfloat16(tmp_path / "cpuinfo") is has
 
 
 def with_engine(spec: RunSpec, engine: VllmEngine) -> RunSpec:

@@ -90,16 +90,16 @@ def test_the_intent_of_a_file_is_the_same_in_every_version(tmp_path):
 
 
 def test_a_new_optional_field_changes_no_intent_until_it_is_used(written):
-    wider = create_model("Wider", __base__=Model, precision=(str, "auto"))
+    wider = create_model("Wider", __base__=Model, adapter_seed=(int, 0))
 
-    def with_precision(**said):
+    def with_seed(**said):
         spec = written()
         model = wider(**spec.spec.model.model_dump(by_alias=True), **said)
         return spec.model_copy(update={"spec": spec.spec.model_copy(update={"model": model})})
 
-    assert "precision" in with_precision().spec.model.model_dump()  # a plan has it
-    assert intent(with_precision()) == intent(written())
-    assert intent(with_precision(precision="float32")) != intent(written())
+    assert "adapter_seed" in with_seed().spec.model.model_dump()  # a plan has it
+    assert intent(with_seed()) == intent(written())
+    assert intent(with_seed(adapter_seed=1)) != intent(written())
 
 
 def test_methods_of_which_nothing_is_said_but_the_type_differ(written):

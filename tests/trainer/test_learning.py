@@ -4,11 +4,11 @@ By hand: every completion has a pass of its own through the model, advantages an
 Python. So counts, skipped groups and correction weights are those that the learner really uses.
 """
 
-from dataclasses import replace
 from statistics import mean, stdev
 
 import pytest
 import torch
+from msgspec.structs import replace
 
 from trainer.config import (
     CispoMethod,

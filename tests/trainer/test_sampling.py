@@ -1,8 +1,9 @@
 """Which groups dynamic sampling replaces, and which of them a step then learns from."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pytest
+from msgspec.structs import replace
 
 from trainer.config import DapoMethod
 from trainer.engines import build_engine
