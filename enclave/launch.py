@@ -87,6 +87,9 @@ def environment(threads: int) -> dict[str, str]:
         # Threads that wait let others run: spinning made steps ten times slower on a busy machine.
         "OMP_WAIT_POLICY": "PASSIVE",
         "OPENBLAS_NUM_THREADS": str(threads),
+        # Sums in one order whatever else the machine does, so that a step has the same bits again.
+        "MKL_CBWR": "AUTO",
+        "MKL_DYNAMIC": "FALSE",
         "TOKENIZERS_PARALLELISM": "false",
         "HF_HUB_OFFLINE": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
