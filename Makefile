@@ -17,8 +17,9 @@ $(VENV)/installed: pyproject.toml
 quickstart: $(VENV)/installed
 	$(BIN)/strongroom quickstart
 
+# Two workers share the machine: torch's threads must not spin while they wait.
 test: $(VENV)/installed
-	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest --numprocesses=2 --dist=loadfile
 
 # vLLM in an environment of its own, since it pins other versions. What it brings for pictures and
 # sound goes away again: built for other processors, it keeps transformers from being imported.

@@ -51,10 +51,14 @@ def load_base(
 
     ``files`` holds config.json, tokenizer.json, tokenizer_config.json, ``*.safetensors`` and,
     where the model has them, generation_config.json and chat_template.jinja. ``threads`` sets how
-    many threads torch uses in this process; ``device`` is torch's name of where the model runs.
+    many threads torch uses in this process; ``device`` is torch's name of where the model runs. On
+    a CPU torch takes the repeatable form of every operation from here on, in the whole process.
     Raises the ``SR-TRAIN-001`` to ``-004`` errors.
     """
     torch.set_num_threads(threads)
+    # Without this, threads add up the float32 gradient of one index in the order of their arrival.
+    torch.use_deterministic_algorithms(device == "cpu")
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     settings = _json(files, "config.json")
     model = _empty_model(settings, dtype)
     _fill(model, _weights(files), dtype)

@@ -306,6 +306,6 @@ def until() -> Callable[..., None]:
         end = time.monotonic() + limit_s
         while not condition():
             assert time.monotonic() < end, "it did not happen in time"
-            time.sleep(0.01)
+            time.sleep(0.05)  # looking costs time, too
 
     return wait

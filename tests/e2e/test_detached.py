@@ -221,16 +221,12 @@ def alive(processes: list[Process]) -> list[Process]:
     return [process for process in processes if process.alive()]
 
 
-def test_a_cancelled_run_verifies_and_can_be_gone_on_with(
-    strongroom: Any,
-    auditor: Any,
-    until: Any,
-    state: Path,
-    run_file: Path,
-    whole: dict[str, Any],
-    tmp_path: Path,
-) -> None:
-    """Cancelled in a foreground process; gone on with detached, where the supervisor is killed."""
+@pytest.fixture(scope="module")
+def cancelled(
+    strongroom: Any, small_job: Any, auditor: Any, until: Any, run_file: Path
+) -> Iterator[str]:
+    """A run in a foreground process, cancelled after its first checkpoint."""
+    state = small_job.stack.state
     foreground = strongroom.start("run", run_file, "--id", CANCELLED)
     until(wrote(auditor, CANCELLED, "checkpoints/000002/manifest.json"), 100)
     processes = family(foreground.pid)
@@ -246,49 +242,68 @@ def test_a_cancelled_run_verifies_and_can_be_gone_on_with(
     assert ended.code == 1
     assert "Traceback" not in ended.out + ended.err
     assert not drivers.driven(state, CANCELLED)
+    yield CANCELLED
+    drivers.end(state, CANCELLED)
 
-    row = row_of(strongroom, CANCELLED)
+
+def test_a_cancelled_run_is_told_and_verifies(
+    strongroom: Any, auditor: Any, cancelled: str, tmp_path: Path
+) -> None:
+    row = row_of(strongroom, cancelled)
     assert (row["state"], row["code"], row["supervised"]) == ("cancelled", "SR-RUN-219", False)
-    waited = strongroom("wait", CANCELLED)
+    waited = strongroom("wait", cancelled)
     assert (waited.code, waited.codes) == (1, ["SR-RUN-219"])
-    assert strongroom("cancel", CANCELLED).code == 0
-    assert count(auditor, CANCELLED, "run.cancelled") == 1
-    [said] = [e for e in auditor.events(CANCELLED) if isinstance(e.data, events.RunCancelled)]
+    assert strongroom("cancel", cancelled).code == 0
+    assert count(auditor, cancelled, "run.cancelled") == 1
+    [said] = [e for e in auditor.events(cancelled) if isinstance(e.data, events.RunCancelled)]
     assert said.actor == "owner"
-    assert said.data.step == count(auditor, CANCELLED, "training.step")
+    assert said.data.step == count(auditor, cancelled, "training.step")
 
-    verified = strongroom("verify", CANCELLED)
+    verified = strongroom("verify", cancelled)
     assert verified.code == 0, verified.out
     looked_at = {check["object"] for check in verified.data["checks"]}
-    assert set(auditor.of(CANCELLED)) <= looked_at, "everything that is there is checked"
-    stray = f"s3://acme-data/runs/{CANCELLED}/checkpoints/000006/adapter.sealed"
+    assert set(auditor.of(cancelled)) <= looked_at, "everything that is there is checked"
+    stray = f"s3://acme-data/runs/{cancelled}/checkpoints/000006/adapter.sealed"
     auditor.put(stray, b"planted")
-    planted = strongroom("verify", CANCELLED)
-    assert planted.code == 5
-    assert [c["object"] for c in planted.data["checks"] if not c["ok"]] == [stray]
+    planted = strongroom("verify", cancelled)
     # The version itself: under a delete marker the run's own object would not be seen later.
     where = {"Bucket": "acme-data", "Key": stray.removeprefix("s3://acme-data/")}
     version = auditor.client.head_object(**where)["VersionId"]
     auditor.client.delete_object(**where, VersionId=version)
+    assert planted.code == 5
+    assert [c["object"] for c in planted.data["checks"] if not c["ok"]] == [stray]
     page = tmp_path / "report.html"
-    assert strongroom("report", CANCELLED, "--to", page).code == 0
+    assert strongroom("report", cancelled, "--to", page).code == 0
     assert "cancelled" in page.read_text()
 
-    assert strongroom("run", run_file, "--detach", "--id", CANCELLED).data["state"] == "submitted"
-    until(lambda: count(auditor, CANCELLED, "run.resumed") == 1, 60)
-    processes = family(pid(state, CANCELLED, "supervisor"))
-    assert len(processes) >= 3, "a controller and two brokers at least"
-    os.kill(pid(state, CANCELLED, "supervisor"), signal.SIGKILL)
-    until(lambda: not alive(processes) and not drivers.driven(state, CANCELLED), 20)
-    left = strongroom("wait", CANCELLED)
-    assert (left.code, left.codes) == (1, ["SR-RUN-218"])
-    assert row_of(strongroom, CANCELLED)["state"] == "interrupted"
 
-    assert strongroom("run", run_file, "--detach", "--id", CANCELLED).data["state"] == "submitted"
-    last = strongroom("wait", CANCELLED)
+def test_a_cancelled_run_is_gone_on_with(
+    strongroom: Any,
+    auditor: Any,
+    until: Any,
+    state: Path,
+    run_file: Path,
+    whole: dict[str, Any],
+    cancelled: str,
+) -> None:
+    """Detached; there its supervisor is killed, and it is gone on with once more."""
+    again = strongroom("run", run_file, "--detach", "--id", cancelled)
+    assert again.data["state"] == "submitted"
+    until(lambda: count(auditor, cancelled, "run.resumed") == 1, 60)
+    processes = family(pid(state, cancelled, "supervisor"))
+    assert len(processes) >= 3, "a controller and two brokers at least"
+    os.kill(pid(state, cancelled, "supervisor"), signal.SIGKILL)
+    until(lambda: not alive(processes) and not drivers.driven(state, cancelled), 20)
+    left = strongroom("wait", cancelled)
+    assert (left.code, left.codes) == (1, ["SR-RUN-218"])
+    assert row_of(strongroom, cancelled)["state"] == "interrupted"
+
+    again = strongroom("run", run_file, "--detach", "--id", cancelled)
+    assert again.data["state"] == "submitted"
+    last = strongroom("wait", cancelled)
     assert last.code == 0, last.out
     assert last.data["adapter_sha256"] == whole["adapter_sha256"]
-    assert strongroom("verify", CANCELLED).code == 0
+    assert strongroom("verify", cancelled).code == 0
 
 
 def test_what_cannot_begin_is_told_to_whoever_waits(

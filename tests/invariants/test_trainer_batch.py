@@ -1,5 +1,6 @@
 """However completions are laid out for the trainer, their log-probabilities are the same."""
 
+import hashlib
 import sys
 from pathlib import Path
 
@@ -68,6 +69,35 @@ def test_groups_together_equal_groups_one_by_one(policy, rollouts):
     together, _ = completion_logprobs(policy, pack(rollouts, [0, 1, 2, 3]), 0.8)
     alone = [completion_logprobs(policy, pack(rollouts, [g]), 0.8)[0] for g in range(4)]
     torch.testing.assert_close(together, torch.cat(alone), rtol=1e-5, atol=1e-5)
+
+
+def gradients(policy, batch, times):
+    """The bits of the gradient, each time it is computed anew."""
+    found = []
+    for _ in range(times):
+        bits = gradient(policy, completion_logprobs(policy, batch, 0.8)[0]).numpy().tobytes()
+        found.append(hashlib.sha256(bits).hexdigest())
+        if found[-1] != found[0]:
+            break
+    return set(found)
+
+
+def test_two_threads_give_one_gradient(policy):
+    """Many completions of one prompt: all of their first tokens have the same hidden state."""
+    prompts = [encode_prompt(policy, tiny.tiny_rows(1)[0])]
+    engine = build_engine(tiny.tiny_config().engine, policy)
+    many = engine.generate(prompts, 160, 12, 0.8, torch.Generator().manual_seed(0))
+    batch = pack_groups(many, [0], torch.ones(1, 160, dtype=torch.bool))
+    assert len(batch.source_K) > 1024, "enough for two threads"
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        assert len(gradients(policy, batch, 40)) == 1
+        torch.use_deterministic_algorithms(False)
+        assert len(gradients(policy, batch, 400)) > 1, "the control: it would show"
+    finally:
+        torch.use_deterministic_algorithms(True)
+        torch.set_num_threads(threads)
 
 
 def test_completions_that_do_not_count_change_nothing(policy, rollouts):
