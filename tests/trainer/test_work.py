@@ -1,0 +1,205 @@
+"""What a step computes, counted: the work is as small as the design says, whatever the clock says.
+
+Every call of the decoder is recorded with the positions it computes, and every tensor that the
+backward pass keeps with its shape.
+"""
+
+from collections import Counter
+
+import pytest
+import torch
+from msgspec.structs import replace
+
+from trainer.batch import pack_groups
+from trainer.config import GrpoMethod
+from trainer.engines import build_engine
+from trainer.learning import Learner
+from trainer.logprobs import HEAD_CHUNK, completion_logprobs
+from trainer.losses import build_objective
+from trainer.prompts import encode_prompt
+from trainer.rollout import shared_prefix
+from trainer.sampling import Sampled
+from trainer.state import new_state
+
+PROMPTS, SAMPLES, MAX_TOKENS = 3, 6, 8
+REWARDS = [[1.0, 0.0, 0.5, 0.0, 1.0, 0.0], [0.5] * 6, [0.0, 2.0, 0.0, 1.0, 1.0, 0.0]]
+
+
+@pytest.fixture
+def policy(tiny):
+    return tiny.tiny_policy()
+
+
+@pytest.fixture
+def prompts(tiny, policy):
+    found = [encode_prompt(policy, row) for row in tiny.tiny_rows(PROMPTS)]
+    assert shared_prefix(found) > 16
+    return found
+
+
+def sample(tiny, policy, prompts, seed=0):
+    engine = build_engine(tiny.tiny_config().engine, policy)
+    generator = torch.Generator().manual_seed(seed)
+    return engine.generate(prompts, SAMPLES, MAX_TOKENS, 1.0, generator)
+
+
+class Watch:
+    """Positions that the decoder computes, call by call: (rows, positions a row)."""
+
+    def __init__(self, policy):
+        self.calls = []
+        self._hook = policy.decoder.register_forward_pre_hook(self._heard, with_kwargs=True)
+
+    def _heard(self, _module, _args, settings):
+        self.calls.append(tuple(settings["input_ids"].shape))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._hook.remove()
+
+    @property
+    def positions(self):
+        return sum(rows * width for rows, width in self.calls)
+
+
+def test_a_prompt_is_computed_once_for_all_its_completions(tiny, policy, prompts):
+    prefix = shared_prefix(prompts)
+    widest = max(map(len, prompts)) - prefix
+    with Watch(policy) as watch:
+        rollouts = sample(tiny, policy, prompts)
+    assert watch.calls[:2] == [(1, prefix), (PROMPTS, widest)]
+    # From here on one position a completion and token, and none for what has ended.
+    assert len(watch.calls) == 2 + int(rollouts.lengths_B.max()) - 1
+    lengths_PG = rollouts.lengths_B.view(PROMPTS, SAMPLES)
+    for token, (rows, width) in enumerate(watch.calls[2:], start=2):
+        assert width == int((lengths_PG >= token).sum(dim=1).max())
+        assert rows <= PROMPTS
+    # The control: one prompt for each completion, as samplers do that share nothing.
+    with Watch(policy) as apart:
+        sample(tiny, policy, [prompt for prompt in prompts for _ in range(SAMPLES)])
+    assert apart.positions > 2 * watch.positions
+
+
+def learn(tiny, policy, rollouts, **settings):
+    """The decoder's calls in the learning half of a step."""
+    config = tiny.tiny_config(**settings)
+    objective = build_objective(config.method, config.sampling.longest)
+    rewards_PG = torch.tensor(REWARDS, dtype=torch.float64)
+    sampled = Sampled(
+        indices=list(range(PROMPTS)),
+        rows=tiny.tiny_rows(PROMPTS),
+        rollouts=rollouts,
+        scores=[],
+        rewards_PG=rewards_PG,
+        advantages_PG=objective.advantages(rewards_PG, rollouts.lengths_B.view_as(rewards_PG)),
+        seconds_rollout=0.0,
+        seconds_score=0.0,
+    )
+    state = new_state(policy, config)
+    with Watch(policy) as watch:
+        Learner(policy, objective, config).learn(sampled, state)
+    return watch.calls
+
+
+def test_learning_takes_one_pass_over_each_useful_token(tiny, policy, prompts):
+    rollouts = sample(tiny, policy, prompts)
+    useful = [0, 2]
+    prefix = shared_prefix([prompts[group] for group in useful])
+    lengths_PG = rollouts.lengths_B.view(PROMPTS, SAMPLES)
+    # A row holds its prompt's rest once and its completions one after the other.
+    width = max(len(prompts[group]) - prefix + int(lengths_PG[group].sum()) for group in useful)
+    once = learn(tiny, policy, rollouts)
+    assert len(once) == 2, "no pass for old log-probabilities, none for the group without gradient"
+    assert once[0] == (1, prefix)
+    assert once[1][0] == len(useful)
+    assert width - SAMPLES <= once[1][1] <= width
+    # A reference costs a second pass, over all groups; further updates one each.
+    penalised = learn(tiny, tiny.tiny_policy(), rollouts, method=GrpoMethod(kl=0.1))
+    assert [rows for rows, _ in penalised] == [1, PROMPTS, 1, PROMPTS]
+    twice = learn(tiny, tiny.tiny_policy(), rollouts, updates_per_step=2)
+    assert twice == once * 2
+
+
+def test_passes_hold_groups_of_similar_length(tiny, policy, prompts):
+    """The long groups in one pass, the short ones in another, in whatever order they were drawn."""
+    long, short = [[*prompts[0], *range(40, 40 + 3 * n)] for n in (20, 21)], prompts[1:]
+    mixed = [long[0], short[0], long[1], short[1]]
+    rollouts = sample(tiny, policy, mixed)
+    config = tiny.tiny_config(groups_per_pass=2)
+    objective = build_objective(config.method, config.sampling.longest)
+    counted_PG = torch.ones(4, SAMPLES, dtype=torch.bool)
+    sampled = Sampled(
+        indices=list(range(4)),
+        rows=tiny.tiny_rows(4),
+        rollouts=rollouts,
+        scores=[],
+        rewards_PG=counted_PG.double(),
+        advantages_PG=torch.ones(4, SAMPLES),
+        seconds_rollout=0.0,
+        seconds_score=0.0,
+    )
+    passes = Learner(policy, objective, config)._passes(
+        sampled, torch.ones(4, dtype=torch.bool), counted_PG
+    )
+    groups = [{int(member) // SAMPLES for member in each.batch.members_C} for each in passes]
+    assert groups == [{1, 3}, {0, 2}]
+
+
+def kept(policy, batch):
+    """Sizes of what the backward pass keeps, and how often."""
+    sizes = Counter()
+
+    def note(tensor):
+        sizes[tuple(tensor.shape)] += 1
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        completion_logprobs(policy, batch, 1.0)
+    return sizes
+
+
+def test_no_logits_are_kept_for_the_backward_pass(tiny, policy, prompts):
+    rollouts = sample(tiny, policy, prompts)
+    every = torch.ones(PROMPTS, SAMPLES, dtype=torch.bool)
+    batch = pack_groups(rollouts, range(PROMPTS), every)
+    tokens, vocabulary = len(batch.targets_K), policy.head_weight.shape[0]
+    assert tokens not in policy.head_weight.shape
+    with_logits = {shape for shape in kept(policy, batch) if tokens in shape}
+    assert (tokens, policy.head_weight.shape[1]) in with_logits, "what is kept in their stead"
+    assert not any(vocabulary in shape for shape in with_logits)
+
+    class Whole:
+        """The control: the same head, written plainly."""
+
+        @staticmethod
+        def apply(hidden_KD, head_VD, targets_K, temperature):
+            logp = torch.log_softmax(hidden_KD @ head_VD.T / temperature, dim=-1)
+            return logp.gather(1, targets_K[:, None]).squeeze(1), logp.detach().sum(-1)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("trainer.logprobs.TargetLogprobs", Whole)
+        assert (tokens, vocabulary) in kept(policy, batch)
+
+
+def test_the_head_sees_completion_tokens_only_and_a_chunk_at_a_time(
+    tiny, policy, prompts, monkeypatch
+):
+    rollouts = sample(tiny, policy, prompts)
+    every = torch.ones(PROMPTS, SAMPLES, dtype=torch.bool)
+    batch = pack_groups(rollouts, range(PROMPTS), every)
+    names = ("source_K", "targets_K", "sampler_logprobs_K", "completion_K")
+    more = replace(batch, **{name: getattr(batch, name).repeat(4) for name in names})
+    tokens = len(more.targets_K)
+    assert HEAD_CHUNK < tokens < 2 * HEAD_CHUNK
+    seen, linear = [], torch.nn.functional.linear
+
+    def watched(hidden, weight, bias=None):
+        if weight is policy.head_weight:
+            seen.append(len(hidden))
+        return linear(hidden, weight, bias)
+
+    monkeypatch.setattr("trainer.logprobs.functional.linear", watched)
+    completion_logprobs(policy, more, 1.0)
+    assert seen == [HEAD_CHUNK, tokens - HEAD_CHUNK]
