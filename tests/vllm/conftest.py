@@ -3,8 +3,12 @@
 ``make test-vllm`` runs them in an environment of its own; ``make test`` leaves the folder out.
 """
 
+import importlib.util
 import json
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -20,6 +24,8 @@ from trainer.model import load_base
 from trainer.prompts import encode_prompt
 from trainer.rows import decode_row
 from trainer.scratch import FolderScratch
+
+RUN = "vllm-run"
 
 
 @pytest.fixture(scope="session")
@@ -104,3 +110,54 @@ def tiny_model(tmp_path_factory):
     for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
         os.link(real / name, folder / name)
     return folder
+
+
+@pytest.fixture(scope="session")
+def strongroom(small_job):
+    """The command, to its end; the JSON that it printed last."""
+
+    def run(*arguments):
+        words = [*map(str, arguments), "--state", str(small_job.stack.state), "--json"]
+        command = [sys.executable, "-m", "pipeline.cli", *words]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=1500)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return json.loads(done.stdout.splitlines()[-1])
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def events(small_job):
+    """A run's events, from the verified log, by type."""
+    path = Path(__file__).parents[1] / "e2e" / "conftest.py"
+    spec = importlib.util.spec_from_file_location("e2e_conftest", path)
+    e2e = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = e2e
+    spec.loader.exec_module(e2e)
+    auditor = e2e.Auditor(small_job.stack.state, small_job.stack.info.public_keys["audit-log"])
+
+    def of(run, kind):
+        found = [event.data for event in auditor.events(run)]
+        return [data for data in found if data.__struct_config__.tag == kind]
+
+    return of
+
+
+@pytest.fixture(scope="session")
+def run_file(small_job):
+    path = small_job.run_file(RUN, steps=4, checkpoint_every=2)
+    text = path.read_text()
+    for old, new in (
+        ("engine: {type: hf}", "engine: {type: vllm, kv_cache_mib: 64}"),
+        # Large steps, so that a sampler that lags behind by one would be seen in the gap.
+        ("learning_rate: 1.0e-3", "learning_rate: 5.0e-2"),
+    ):
+        assert old in text
+        text = text.replace(old, new)
+    path.write_text(text)
+    return path
+
+
+@pytest.fixture(scope="session")
+def finished(strongroom, run_file):
+    return strongroom("run", run_file, "--id", RUN)

@@ -1,8 +1,9 @@
 """What ``strongroom export`` writes, loaded by vLLM: the adapter beside its base, and merged.
 
-The files are those of an export (``tests/pipeline/test_exporting.py`` shows that its adapter is the
-checkpoint's, byte for byte); the trainer's own model on the same weights is the oracle. The adapter
-is a large random one, so that a vLLM that ignored it would be far off.
+Once from a run in an enclave, where the held-out score that it reported is the oracle; and on the
+quickstart's base model with the files of an export (``tests/pipeline/test_exporting.py`` shows that
+its adapter is the checkpoint's, byte for byte), where the trainer's own model is. That adapter is a
+large random one, so that a vLLM that ignored it would be far off.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ os.environ |= {  # read when vLLM is imported
     "DO_NOT_TRACK": "1",
 }
 
+from enclave.frames import rounded
 from pipeline.inputs import CACHE, base_model
 from pipeline.model_card import adapter_config
 from trainer.chat import Message
@@ -98,13 +100,13 @@ def next_logprobs(policy: Policy) -> list[torch.Tensor]:
     return found
 
 
-def engine(folder: Path, **settings: Any) -> Any:
+def engine(folder: Path, dtype: str = "bfloat16", **settings: Any) -> Any:
     """vLLM on a model's folder, on the CPU, in this process."""
     from vllm import LLM
 
     return LLM(
         str(folder),
-        dtype="bfloat16",
+        dtype=dtype,
         enforce_eager=True,
         max_model_len=256,
         max_num_seqs=8,
@@ -154,3 +156,42 @@ def test_vllm_loads_the_adapter_and_agrees(
 def test_vllm_loads_the_merged_model_and_agrees(policy: Policy, merged: Path) -> None:
     llm = engine(merged)
     assert max(gaps(likeliest(llm, policy), next_logprobs(policy))) < CLOSE
+
+
+def held_out_score(llm: Any, policy: Policy, adapter: Path | None) -> float:
+    """What the small job's evaluator gives to vLLM's greedy answers to the held-out rows."""
+    from vllm import SamplingParams
+    from vllm.lora.request import LoRARequest
+
+    questions = [f"Say something nice about number {index}." for index in range(100, 106)]
+    rows = [Row(messages=(Message(role="user", content=text),)) for text in questions]
+    answers = llm.generate(
+        [{"prompt_token_ids": encode_prompt(policy, row)} for row in rows],
+        SamplingParams(temperature=0.0, max_tokens=6),
+        lora_request=LoRARequest("tuned", 1, str(adapter)) if adapter else None,
+        use_tqdm=False,
+    )
+    texts = [answer.outputs[0].text for answer in answers]
+    vowels = [sum(text.count(vowel) for vowel in "aeiou") for text in texts]
+    shares = [count / (len(text) + 1.0) for count, text in zip(vowels, texts, strict=True)]
+    return rounded(sum(shares) / len(shares))
+
+
+def test_an_exported_run_scores_in_vllm_what_its_enclave_reported(
+    strongroom: Any,
+    events: Any,
+    finished: Any,
+    run_file: Path,
+    tiny_model: Path,
+    policy: Policy,
+    tmp_path: Path,
+) -> None:
+    reported = {
+        each.phase: each.values["score_mean"]
+        for each in events(finished["run"], "evaluation.finished")
+    }
+    strongroom("export", finished["run"], "--to", tmp_path / "adapter")
+    precision = strongroom("plan", run_file)["plan"]["model"]["precision"]
+    llm = engine(tiny_model, precision, enable_lora=True, max_loras=1, max_lora_rank=8)
+    assert held_out_score(llm, policy, tmp_path / "adapter") == reported["after"]
+    assert held_out_score(llm, policy, None) == reported["before"] != reported["after"]
