@@ -17,7 +17,6 @@ from trainer.learning import Learner
 from trainer.logprobs import completion_logprobs
 from trainer.loop import train
 from trainer.losses import build_objective
-from trainer.sampling import Sampled
 from trainer.state import new_state
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "trainer"))
@@ -101,17 +100,8 @@ def learned(rollouts, method):
         sampling=SAMPLING, samples_per_prompt=SAMPLES, prompts_per_step=4, method=method
     )
     objective = build_objective(config.method, config.sampling.longest)
-    rewards_PG = torch.rand(4, SAMPLES, generator=torch.Generator().manual_seed(1)).double()
-    sampled = Sampled(
-        indices=list(range(4)),
-        rows=tiny.tiny_rows(4),
-        rollouts=rollouts,
-        scores=[],
-        rewards_PG=rewards_PG,
-        advantages_PG=objective.advantages(rewards_PG, rollouts.lengths_B.view_as(rewards_PG)),
-        seconds_rollout=0.0,
-        seconds_score=0.0,
-    )
+    rewards_PG = torch.rand(4, SAMPLES, generator=torch.Generator().manual_seed(1))
+    sampled = tiny.scored(rollouts, rewards_PG, objective)
     values = Learner(policy, objective, config).learn(sampled, new_state(policy, config))
     return policy.flat.clone(), values
 

@@ -23,7 +23,6 @@ from trainer.learning import Learner
 from trainer.losses import build_objective
 from trainer.optimizer import AdamW
 from trainer.prompts import encode_prompt
-from trainer.sampling import Sampled
 from trainer.state import new_state
 
 REWARDS = [[1.0, 0.0, 0.25, 0.0], [0.5] * 4, [0.0, 2.0, 0.0, 1.0]]
@@ -56,17 +55,7 @@ def learned(tiny, rollouts, method, **settings):
     policy = tiny.tiny_policy()
     config = tiny.tiny_config(method=method, **settings)
     objective = build_objective(config.method, config.sampling.longest)
-    rewards_PG = torch.tensor(REWARDS, dtype=torch.float64)
-    sampled = Sampled(
-        indices=[0, 1, 2],
-        rows=tiny.tiny_rows(3),
-        rollouts=rollouts,
-        scores=[],
-        rewards_PG=rewards_PG,
-        advantages_PG=objective.advantages(rewards_PG, rollouts.lengths_B.view_as(rewards_PG)),
-        seconds_rollout=0.0,
-        seconds_score=0.0,
-    )
+    sampled = tiny.scored(rollouts, REWARDS, objective)
     state = new_state(policy, config)
     state.optimizer = optimizer = Watched(policy)
     values = Learner(policy, objective, config).learn(sampled, state)

@@ -18,7 +18,6 @@ from trainer.logprobs import HEAD_CHUNK, completion_logprobs
 from trainer.losses import build_objective
 from trainer.prompts import encode_prompt
 from trainer.rollout import shared_prefix
-from trainer.sampling import Sampled
 from trainer.state import new_state
 
 PROMPTS, SAMPLES, MAX_TOKENS = 3, 6, 8
@@ -86,17 +85,7 @@ def learn(tiny, policy, rollouts, **settings):
     """The decoder's calls in the learning half of a step."""
     config = tiny.tiny_config(**settings)
     objective = build_objective(config.method, config.sampling.longest)
-    rewards_PG = torch.tensor(REWARDS, dtype=torch.float64)
-    sampled = Sampled(
-        indices=list(range(PROMPTS)),
-        rows=tiny.tiny_rows(PROMPTS),
-        rollouts=rollouts,
-        scores=[],
-        rewards_PG=rewards_PG,
-        advantages_PG=objective.advantages(rewards_PG, rollouts.lengths_B.view_as(rewards_PG)),
-        seconds_rollout=0.0,
-        seconds_score=0.0,
-    )
+    sampled = tiny.scored(rollouts, REWARDS, objective)
     state = new_state(policy, config)
     with Watch(policy) as watch:
         Learner(policy, objective, config).learn(sampled, state)
@@ -130,16 +119,7 @@ def test_passes_hold_groups_of_similar_length(tiny, policy, prompts):
     config = tiny.tiny_config(groups_per_pass=2)
     objective = build_objective(config.method, config.sampling.longest)
     counted_PG = torch.ones(4, SAMPLES, dtype=torch.bool)
-    sampled = Sampled(
-        indices=list(range(4)),
-        rows=tiny.tiny_rows(4),
-        rollouts=rollouts,
-        scores=[],
-        rewards_PG=counted_PG.double(),
-        advantages_PG=torch.ones(4, SAMPLES),
-        seconds_rollout=0.0,
-        seconds_score=0.0,
-    )
+    sampled = tiny.scored(rollouts, counted_PG, objective)
     passes = Learner(policy, objective, config)._passes(
         sampled, torch.ones(4, dtype=torch.bool), counted_PG
     )

@@ -13,6 +13,7 @@ from trainer.evaluators import FunctionEvaluator, Score, Turn
 from trainer.lora import attach_lora
 from trainer.model import load_base
 from trainer.rows import Row
+from trainer.sampling import Sampled
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}<s>{{ message['role'] }} {{ message['content'] }}</s>"
@@ -125,6 +126,22 @@ def letters(messages, ground_truth, **row):
 
 def letter_evaluator():
     return FunctionEvaluator(letters)
+
+
+def scored(rollouts, rewards, objective):
+    """The rollouts of ``tiny_rows`` with these rewards, by group: what a step learns from."""
+    rewards_PG = torch.as_tensor(rewards, dtype=torch.float64)
+    groups = len(rollouts.prompts)
+    return Sampled(
+        indices=list(range(groups)),
+        rows=tiny_rows(groups),
+        rollouts=rollouts,
+        scores=[],
+        rewards_PG=rewards_PG,
+        advantages_PG=objective.advantages(rewards_PG, rollouts.lengths_B.view_as(rewards_PG)),
+        seconds_rollout=0.0,
+        seconds_score=0.0,
+    )
 
 
 class Counting:
