@@ -3,8 +3,9 @@
 One group of eight completions of 512 tokens each after the same prompt of 512: same model, LoRA,
 precision and threads. Each side works in a process of its own; its figure is the highest resident
 memory while it computes loss and gradient, less what was resident before (model, adapter, library).
-TRL is measured as in ``rft_step`` and again with activation checkpointing, which trades time for
-memory. Ours is measured at a quarter and at half of the tokens, too.
+TRL is measured as in ``rft_step`` and again with activation checkpointing, its default, which
+trades time for memory and which ours does not have. Ours is measured at a quarter and at half of
+the tokens, too.
 """
 
 from __future__ import annotations
@@ -227,15 +228,20 @@ def main() -> int:
         for part in (4, 2)
     }
     ratio = found["ours"]["peak_mib"] / found["trl"]["peak_mib"]
+    to_default = found["ours"]["peak_mib"] / found["trl_checkpointing"]["peak_mib"]
     passed = ratio <= BOUND
-    print(f"ratio {ratio:.2f}   (bound {BOUND})")
+    print(f"ratio {ratio:.2f}   (bound {BOUND}); with checkpointing in TRL {to_default:.2f}")
     if args.json:
-        document = {"tokens": TOKENS, **found, "ours_by_tokens": shorter, "threads": args.threads}
-        print(
-            figures.document(
-                "rft_memory", {**document, "memory_ratio": round(ratio, 3), "passed": passed}
-            )
-        )
+        document = {
+            "tokens": TOKENS,
+            **found,
+            "ours_by_tokens": shorter,
+            "threads": args.threads,
+            "memory_ratio": round(ratio, 3),
+            "memory_ratio_to_checkpointing": round(to_default, 3),
+            "passed": passed,
+        }
+        print(figures.document("rft_memory", document))
     return 0 if passed else 1
 
 

@@ -6,7 +6,8 @@ trained on both sides; ``step_ratio`` is the median over pairs. Run: each trains
 the real evaluator from the same adapter, on the same rows in the same order, one after the other;
 ``run_ratio`` is the ratio of the times their steps took, and both are scored by the same greedy
 decoder on 1,000 rows that neither has seen (the curves: on the example's 100 held-out rows).
-Neither side checkpoints, reports or evaluates within the time that is measured.
+Neither side checkpoints, reports or evaluates within the time that is measured. ``load_base`` lets
+torch take the repeatable form of every operation; in TRL's steps it may take any, as TRL would.
 """
 
 from __future__ import annotations
@@ -128,6 +129,14 @@ class Where:
 
     device: str
     threads: int
+    precision: str = "bfloat16"
+    """Of the base model; each side keeps the adapter as it does by itself."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """``precision`` as torch names it."""
+        found: torch.dtype = getattr(torch, self.precision)
+        return found
 
 
 class Ours:
@@ -136,7 +145,7 @@ class Ours:
     def __init__(
         self, files: dict[str, bytes], rows: list[Row], where: Where, seed: int = 0
     ) -> None:
-        base = load_base(files, torch.bfloat16, where.threads, where.device)
+        base = load_base(files, where.dtype, where.threads, where.device)
         self.policy: Policy = attach_lora(base, LORA, seed)
         self.rows = rows
 
@@ -164,6 +173,7 @@ class Theirs:
     def __init__(self, folder: Path, rows: list[Row], where: Where) -> None:
         self._folder = folder
         self._on_cpu = where.device == "cpu"
+        self._dtype = where.dtype
         self._rows = rows
         self.model: Any = None
 
@@ -180,13 +190,16 @@ class Theirs:
         """
         times = Times()
         clock = {"started": 0.0}
+        on_cpu = self._on_cpu
 
         class Clock(transformers.TrainerCallback):  # type: ignore[misc]
             def on_step_begin(self, *_: Any, **__: Any) -> None:
+                torch.use_deterministic_algorithms(mode=False)
                 clock["started"] = time.perf_counter()
 
             def on_step_end(self, *_: Any, **__: Any) -> None:
                 times.seconds.append(time.perf_counter() - clock["started"])
+                torch.use_deterministic_algorithms(mode=on_cpu)
 
             def on_log(self, _args: Any, _state: Any, _control: Any, logs: Any, **_: Any) -> None:
                 if "reward" in logs:
@@ -197,7 +210,7 @@ class Theirs:
         with tempfile.TemporaryDirectory() as scratch:
             trainer = trl.GRPOTrainer(
                 model=transformers.AutoModelForCausalLM.from_pretrained(
-                    self._folder, dtype=torch.bfloat16
+                    self._folder, dtype=self._dtype
                 ),
                 reward_funcs=reward,
                 train_dataset=self._dealt(count, seed),
@@ -312,7 +325,7 @@ def run_ratio(
     unseen = unseen_rows()
     curves: dict[str, list[tuple[int, float]]] = {"ours": [], "trl": []}
 
-    where = Where(options.device, options.threads)
+    where = Where(options.device, options.threads, options.precision)
     ours = Ours(files, train_rows, where, options.seed)
     config = settings(options.steps, options.seed)
 
@@ -357,7 +370,9 @@ def run_ratio(
     their_times = theirs.steps(
         options.steps, options.seed, reward, watched("trl", judged), judge.policy
     )
-    picture = RESULTS / f"rft_step{'' if options.device == 'cpu' else '_gpu'}.svg"
+    usual = options.device == "cpu" and options.precision == "bfloat16"
+    suffix = "" if usual else f"_{options.device}_{options.precision}"
+    picture = RESULTS / f"rft_step{suffix}.svg"
     picture.write_text(drawing(curves, our_times, their_times), encoding="utf-8")
     return {
         "steps": options.steps,
@@ -428,6 +443,12 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the run (default 0)")
     parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1))
     parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
+    parser.add_argument(
+        "--precision",
+        choices=["bfloat16", "float32"],
+        default="bfloat16",
+        help="of the base model on both sides (default bfloat16)",
+    )
     parser.add_argument("--only", choices=["steps", "run"], help="one of the two parts")
     parser.add_argument("--json", action="store_true", help="print one JSON object last")
     args = parser.parse_args()
@@ -444,12 +465,13 @@ def main() -> int:
     found: dict[str, Any] = {
         "device": figures.device_name(args.device),
         "threads": args.threads,
+        "precision": args.precision,
         "trl": trl.__version__,
     }
     print(f"$ {figures.command()}")
     passed = True
     if args.only != "run":
-        where = Where(args.device, args.threads)
+        where = Where(args.device, args.threads, args.precision)
         ours, theirs = Ours(files, train_rows, where), Theirs(folder, train_rows, where)
         found |= step_ratio(ours, theirs, args.pairs, warm=2)
         passed &= found["step_ratio"] >= STEP_BOUND

@@ -68,6 +68,28 @@ def test_a_published_adapter_that_does_not_follow_from_the_plan_is_refuted(
     assert told(auditor)[-1].outcome == "different"
 
 
+MOODY = """
+import time
+
+def evaluate(messages, ground_truth, **row):
+    return {"score": time.perf_counter_ns() % 997 / 997, "accuracy": 0.0}
+"""
+
+
+def test_a_run_that_its_plan_does_not_determine_is_refuted(
+    strongroom: Any, auditor: Any, small_job: Any
+) -> None:
+    """Nothing was changed and ``verify`` holds, but the evaluator scores as the clock stands."""
+    file = small_job.run_file("moody", evaluator=MOODY, steps=2)
+    assert strongroom("run", file, "--id", "moody").code == 0
+    assert strongroom("verify", "moody").code == 0
+    replayed = strongroom("replay", "moody")
+    assert replayed.code == Exit.INTEGRITY
+    assert "SR-RUN-214" in replayed.out + replayed.err
+    last = told(auditor)[-1]
+    assert (last.original, last.outcome) == ("moody", "different")
+
+
 def test_an_unfinished_run_is_not_replayed(strongroom: Any, small_job: Any, run_file: Path) -> None:
     assert strongroom("run", run_file, "--id", "replay-cut").code == 0
     client = admin_client(small_job.stack.state)

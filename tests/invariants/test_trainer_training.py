@@ -30,13 +30,13 @@ sys.path.insert(0, str(TINY))
 import tiny_model as tiny  # noqa: E402
 
 
-def run(config, policy=None):
+def run(config, policy=None, evaluator=None):
     policy = policy or tiny.tiny_policy(awake=False)
     steps, checkpoints = [], []
     train(
         policy,
         tiny.tiny_rows(),
-        tiny.letter_evaluator(),
+        evaluator or tiny.letter_evaluator(),
         config,
         new_state(policy, config),
         on_step=steps.append,
@@ -80,30 +80,48 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 import tiny_model as tiny
 from trainer.checkpoint import Checkpoint, resumed_state
+from trainer.config import TrainingConfig
 from trainer.loop import train
 
 folder = Path(sys.argv[2])
 step = int(sys.argv[3])
-config = tiny.tiny_config(steps=9)
+config = TrainingConfig.model_validate_json(sys.argv[4])
+evaluator = getattr(tiny, sys.argv[5])()
 # Another start and another global seed: all that counts is in the checkpoint.
 policy = tiny.tiny_policy(seed=11)
 parts = [(folder / name).read_bytes() for name in ("adapter", "state")]
 state = resumed_state(policy, config, Checkpoint(step, *parts))
 checkpoints = []
-train(policy, tiny.tiny_rows(), tiny.letter_evaluator(), config, state,
-      on_checkpoint=checkpoints.append)
+train(policy, tiny.tiny_rows(), evaluator, config, state, on_checkpoint=checkpoints.append)
 (folder / "adapter").write_bytes(checkpoints[-1].adapter)
 (folder / "state").write_bytes(checkpoints[-1].state)
 """
 
 
+RESUMED = {
+    "as it comes": ({}, "letter_evaluator"),
+    "two updates a step": ({"updates_per_step": 2}, "letter_evaluator"),
+    "refills": ({"method": DapoMethod(refills=9), "updates_per_step": 2}, "Rare"),
+    "passes and a penalty": (
+        {"method": CispoMethod(kl=0.05), "groups_per_pass": 1, "sampler_correction": 2.0},
+        "letter_evaluator",
+    ),
+}
+
+
 @pytest.mark.parametrize("step", [3, 6])
-def test_resuming_in_a_fresh_process_equals_never_stopping(tmp_path, step):
-    """9 steps of 3 prompts over 10 rows: the epoch ends within step 4."""
-    checkpoints = {c.step: c for c in run(tiny.tiny_config(steps=9))[2]}
+@pytest.mark.parametrize(("settings", "evaluator"), RESUMED.values(), ids=RESUMED)
+def test_resuming_in_a_fresh_process_equals_never_stopping(tmp_path, settings, evaluator, step):
+    """9 steps of 3 prompts over 10 rows: the epoch ends within step 4, with refills earlier."""
+    config = tiny.tiny_config(steps=9, **settings)
+    _, steps, made = run(config, evaluator=getattr(tiny, evaluator)())
+    refilled = sum(values.values["groups_filtered"] for values in steps[:step])
+    assert evaluator != "Rare" or refilled > 3, "nothing was refilled before the checkpoint"
+    checkpoints = {checkpoint.step: checkpoint for checkpoint in made}
     (tmp_path / "adapter").write_bytes(checkpoints[step].adapter)
     (tmp_path / "state").write_bytes(checkpoints[step].state)
-    subprocess.run([sys.executable, "-c", RESUME, TINY, tmp_path, str(step)], check=True)
+    given = [TINY, tmp_path, str(step), config.model_dump_json(), evaluator]
+    subprocess.run([sys.executable, "-c", RESUME, *given], check=True)
     resumed = Checkpoint(9, (tmp_path / "adapter").read_bytes(), (tmp_path / "state").read_bytes())
     assert digest(resumed) == digest(checkpoints[9])
     assert digest(resumed) != digest(checkpoints[step])
@@ -161,16 +179,6 @@ def test_more_updates_move_the_ratio_and_learn_more(method):
     assert again["sampler_gap_mean"] == once["sampler_gap_mean"]
 
 
-class Rare:
-    """Two of three rows teach nothing: all their completions score the same."""
-
-    def score(self, jobs):
-        return [
-            Score(score=len(job.messages[-1]["content"]) if job.ground_truth % 3 == 0 else 0.5)
-            for job in jobs
-        ]
-
-
 def rare_steps(**changes):
     config = tiny.tiny_config(**{"steps": 3, "checkpoint_every": 3, **changes})
     policy, steps, checkpoints, rollouts = tiny.tiny_policy(awake=False), [], [], []
@@ -178,7 +186,7 @@ def rare_steps(**changes):
     train(
         policy,
         tiny.tiny_rows(30),
-        Rare(),
+        tiny.Rare(),
         config,
         state,
         on_step=steps.append,

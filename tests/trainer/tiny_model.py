@@ -128,6 +128,16 @@ def letter_evaluator():
     return FunctionEvaluator(letters)
 
 
+class Rare:
+    """Two of three rows teach nothing: all their completions score the same."""
+
+    def score(self, jobs):
+        return [
+            Score(score=len(job.messages[-1]["content"]) if job.ground_truth % 3 == 0 else 0.5)
+            for job in jobs
+        ]
+
+
 def scored(rollouts, rewards, objective):
     """The rollouts of ``tiny_rows`` with these rewards, by group: what a step learns from."""
     rewards_PG = torch.as_tensor(rewards, dtype=torch.float64)
