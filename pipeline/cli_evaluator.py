@@ -13,12 +13,13 @@ from rich.table import Table
 from pipeline.cli_options import (
     STATE,
     Json,
+    OwnerPath,
     Params,
     RunFile,
     State,
+    data_owner,
     dataset_name,
     read_run_file,
-    sealing_target,
     watching,
 )
 from pipeline.console import out, print_json, reporting
@@ -61,23 +62,24 @@ def seal_evaluator(
     uri: Annotated[str, typer.Argument(help="Prefix of the sealed evaluator; ends with /.")],
     key: Annotated[str, typer.Option(help="Key that wraps its keyset.")],
     name: Annotated[str, typer.Option(help="Its name; default: from the URI.")] = "",
+    owner: OwnerPath = None,
     state: State = STATE,
     as_json: Json = False,
 ) -> None:
     """Seal an evaluator, so that only enclaves ever see the reward code."""
     from pipeline.evaluator_errors import EvaluatorFileMissing
-    from pipeline.releaser_socket import ReleaserClient
     from pipeline.sealing import describe, seal
 
     with reporting(as_json):
         if not source.is_file():
             raise EvaluatorFileMissing(place=str(source))
-        stack, target = sealing_target(uri, state)
+        who = data_owner(owner, state)
+        target = who.locate(uri)
         sealed = seal(
             source,
             target,
-            stack.owner_bucket(target.key),
-            ReleaserClient(stack.releaser_socket),
+            who.bucket(target),
+            who.releaser,
             kms=key,
             name=name or dataset_name(target.key),
             records_per_shard=1,

@@ -9,10 +9,9 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from connectors.errors import BucketMissing
-from connectors.uri import Location, parse
 from pipeline import embedded
 from pipeline.console import err, out
+from pipeline.owner import Owner, OwnerFile
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 State = Annotated[
@@ -28,6 +27,14 @@ RunFile = Annotated[Path, typer.Argument(help="The run file (YAML).")]
 RunId = Annotated[str, typer.Argument(help="The run's id.")]
 Params = Annotated[
     list[str] | None, typer.Option("--param", help="name=value for ${params.name} in the run file.")
+]
+OwnerPath = Annotated[
+    Path | None,
+    typer.Option(
+        "--owner",
+        envvar="STRONGROOM_OWNER",
+        help="Owner file (YAML) of a bucket of your own; default: the embedded stack's owner.",
+    ),
 ]
 STATE = embedded.DEFAULT_STATE
 
@@ -59,13 +66,9 @@ def following(as_json: bool) -> Any:
     return watching(as_json, 0, err) if err.is_terminal else watching(True, 0)
 
 
-def sealing_target(uri: str, state: Path) -> tuple[embedded.Embedded, Location]:
-    """The embedded stack, and where in its data bucket ``uri`` is. Raises ``BucketMissing``."""
-    stack = embedded.load(state)
-    target = parse(uri)
-    if target.bucket != stack.info.data_bucket:
-        raise BucketMissing(place=uri, expected=f"s3://{stack.info.data_bucket}/…")
-    return stack, target
+def data_owner(file: Path | None, state: Path) -> Owner:
+    """Who an owner file says; without one, the embedded stack's owner."""
+    return embedded.load(state).owner() if file is None else Owner(OwnerFile.load(file))
 
 
 def dataset_name(key: str) -> str:

@@ -8,14 +8,16 @@ from typing import Annotated
 import typer
 
 from pipeline import embedded
-from pipeline.cli_options import STATE, Json, State, dataset_name, following, sealing_target
+from pipeline.cli_options import STATE, Json, OwnerPath, State, data_owner, dataset_name, following
 from pipeline.console import out, print_json, reporting
 
 app = typer.Typer()
 stack_app = typer.Typer(no_args_is_help=True, help="The embedded stack on this machine.")
 releaser_app = typer.Typer(no_args_is_help=True, help="The key owner's releaser.")
+model_app = typer.Typer(no_args_is_help=True, help="Base models.")
 app.add_typer(stack_app, name="stack")
 app.add_typer(releaser_app, name="releaser")
+app.add_typer(model_app, name="model")
 
 
 @app.command()
@@ -107,23 +109,24 @@ def seal(
     key: Annotated[str, typer.Option(help="Key that wraps the dataset's keyset.")],
     name: Annotated[str, typer.Option(help="Name of the dataset; default: from the URI.")] = "",
     records_per_shard: Annotated[int, typer.Option(min=1)] = 100_000,
+    owner: OwnerPath = None,
     state: State = STATE,
     as_json: Json = False,
 ) -> None:
     """Seal rows into a dataset: encrypted shards and a signed manifest."""
-    from pipeline.releaser_socket import ReleaserClient
     from pipeline.sealing import describe
     from pipeline.sealing import seal as seal_rows
 
     with reporting(as_json):
-        stack, target = sealing_target(uri, state)
+        who = data_owner(owner, state)
+        target = who.locate(uri)
         with following(as_json) as watcher:
             watcher.stage("seal_rows")
             sealed = seal_rows(
                 source,
                 target,
-                stack.owner_bucket(target.key),
-                ReleaserClient(stack.releaser_socket),
+                who.bucket(target),
+                who.releaser,
                 kms=key,
                 name=name or dataset_name(target.key),
                 records_per_shard=records_per_shard,
@@ -142,17 +145,17 @@ def seal(
 @app.command()
 def dataset(
     uri: Annotated[str, typer.Argument(help="Prefix of the dataset; ends with /.")],
+    owner: OwnerPath = None,
     state: State = STATE,
     as_json: Json = False,
 ) -> None:
     """Show a sealed dataset, from its signed manifest."""
-    from crypto.dsse import KeyRef
     from pipeline.sealing import describe, stored
 
     with reporting(as_json):
-        stack, target = sealing_target(uri, state)
-        signers = [KeyRef(stack.info.public_keys["feedback-signer"])]
-        found = stored(target, stack.owner_bucket(target.key), signers)
+        who = data_owner(owner, state)
+        target = who.locate(uri)
+        found = stored(target, who.bucket(target), who.signers)
         if as_json:
             print_json(describe(found))
         else:
@@ -160,6 +163,28 @@ def dataset(
                 f"{found.manifest.records} records in {len(found.manifest.shards)} shards at "
                 f"{found.uri}\nmanifest {found.manifest_sha256}\nsigned by {found.signer}"
             )
+
+
+@model_app.command("upload")
+def model_upload(
+    folder: Annotated[Path, typer.Argument(help="Folder of a transformers model.")],
+    uri: Annotated[str, typer.Argument(help="Prefix of the model in the bucket; ends with /.")],
+    owner: OwnerPath = None,
+    state: State = STATE,
+    as_json: Json = False,
+) -> None:
+    """Put a base model into the bucket, and print the digest that run files pin."""
+    from pipeline.model_upload import upload
+
+    with reporting(as_json):
+        who = data_owner(owner, state)
+        with following(as_json) as watcher:
+            watcher.stage("upload")
+            digest = upload(who, folder, uri)
+        if as_json:
+            print_json({"uri": uri, "digest": digest})
+        else:
+            out.print(f"base: {uri}\ndigest: {digest}")
 
 
 @app.command()

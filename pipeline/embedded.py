@@ -18,21 +18,19 @@ from pathlib import Path
 import msgspec
 
 from connectors import stack
-from connectors.bucket import Bucket, open_bucket
-from connectors.errors import ObjectExists, ObjectMissing
-from connectors.identity import OpenBaoIdentity
-from connectors.leases import Scope, WebIdentityLeaser
+from connectors.bucket import Bucket
 from connectors.stack import ServiceStatus, StackInfo
 from connectors.stack_folder import private_folder, write_private
 from connectors.stack_process import Process, start
 from connectors.uri import parse
-from crypto.digests import Sha256, sha256
+from crypto.digests import Sha256
 from enclave.measurement import measure
-from pipeline.facts import ModelFile, model_digest
-from pipeline.model_list import MODEL_LIST, encode_model_list
-from pipeline.process_errors import OutputConflict, ReleaserUnreachable
+from pipeline.model_upload import upload
+from pipeline.owner import Owner, OwnerFile
+from pipeline.process_errors import ReleaserUnreachable
 from pipeline.releaser import ReleaserConfig
 from pipeline.releaser_socket import ReleaserClient
+from pipeline.spec import API_VERSION
 from policies.gate import Settings, read_bundle, write_bundle
 
 DEFAULT_STATE = Path("~/.strongroom").expanduser()
@@ -89,19 +87,33 @@ class Embedded:
             "policy_bundle": str(self.policy),
         }
 
+    def owner(self) -> Owner:
+        """The data's owner on this stack."""
+        info = self.info
+        document = {
+            "apiVersion": API_VERSION,
+            "kind": "DataOwner",
+            "access": [
+                {
+                    "uri": f"s3://{info.data_bucket}/",
+                    "role": info.roles["owner"],
+                    "endpoint": info.s3_endpoint,
+                }
+            ],
+            "identity": {
+                "type": "openbao",
+                "addr": info.vault_addr,
+                "credentials": info.identities["owner"],
+                "oidc_role": info.oidc_roles["owner"],
+            },
+            "releaser": f"unix://{self.releaser_socket}",
+            "signers": [info.public_keys["feedback-signer"]],
+        }
+        return Owner(OwnerFile.model_validate(document))
+
     def owner_bucket(self, prefix: str) -> Bucket:
         """The data bucket with the data owner's rights under ``prefix``: read and create."""
-        info = self.info
-        identity = OpenBaoIdentity(
-            info.vault_addr, Path(info.identities["owner"]), info.oidc_roles["owner"]
-        )
-        leaser = WebIdentityLeaser(
-            identity, info.sts_endpoint, info.roles["owner"], "strongroom-owner"
-        )
-        scope = Scope(bucket=info.data_bucket, read=(prefix,), create=(prefix,))
-        lease = leaser.lease(scope, 900, "owner")
-        location = parse(f"s3://{info.data_bucket}/")
-        return open_bucket(location, credentials=lease.credentials, endpoint=info.s3_endpoint)
+        return self.owner().bucket(parse(f"s3://{self.info.data_bucket}/{prefix}"))
 
 
 def up(state: Path, *, token_duration_s: int | None = None) -> Embedded:
@@ -154,31 +166,8 @@ def status(state: Path) -> tuple[ServiceStatus, ...]:
 
 
 def upload_model(embedded: Embedded, folder: Path, uri: str = MODEL_URI) -> Sha256:
-    """Put a base model's files into the data bucket, its list last; returns its digest.
-
-    Files that are there with the same size are left, and the list decides whether it is the same
-    model. The digest becomes ``${stack.model_digest}``.
-    """
-    location = parse(uri)
-    bucket = embedded.owner_bucket(location.key)
-    files = []
-    for path in sorted(folder.iterdir()):
-        data = path.read_bytes()
-        files.append(ModelFile(name=path.name, size_bytes=len(data), sha256=sha256(data)))
-        try:
-            same = bucket.head(location.key + path.name).size_bytes == len(data)
-        except ObjectMissing:
-            same = False
-        if not same:
-            bucket.create(location.key + path.name, data)
-    listing = encode_model_list(tuple(files))
-    try:
-        bucket.create(location.key + MODEL_LIST, listing)
-    except ObjectExists:
-        stored, _etag = bucket.get(location.key + MODEL_LIST)
-        if stored != listing:
-            raise OutputConflict(place=uri, expected=sha256(listing)) from None
-    digest = model_digest(tuple(files))
+    """As ``pipeline.model_upload.upload``; the digest becomes ``${stack.model_digest}``."""
+    digest = upload(embedded.owner(), folder, uri)
     write_private(embedded.state / "model.sha256", digest.encode())
     return digest
 

@@ -7,6 +7,7 @@ in the run's folder; nothing can delete. Local folders need no lease.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 
 from pipeline.layout import RunLayout
 from pipeline.plan_parts import LeaseRef, Purpose
@@ -29,9 +30,9 @@ def plan_leases(run: TrainingRun, layout: RunLayout) -> tuple[LeaseRef, ...]:
     )
 
 
-def access_for(run: TrainingRun, uri: str) -> Access | None:
-    """The access entry with the longest prefix that holds ``uri``; None for local folders."""
-    entries = [entry for entry in run.access if uri.startswith(entry.uri)]
+def access_for(access: Sequence[Access], uri: str) -> Access | None:
+    """The entry with the longest prefix that holds ``uri``; None for local folders."""
+    entries = [entry for entry in access if uri.startswith(entry.uri)]
     return max(entries, key=lambda entry: len(entry.uri), default=None)
 
 
@@ -50,7 +51,7 @@ def _leases(
     )
     for uris, index in ((read, 0), (create, 1)):
         for uri in uris:
-            entry = access_for(run, uri)
+            entry = access_for(run.access, uri)
             if entry is not None:
                 bucket, prefix = split_bucket(uri)
                 scopes[bucket, entry][index].add(prefix)

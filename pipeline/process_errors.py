@@ -81,6 +81,16 @@ class SignRefused(ProcessError):
     remedy = "Only well-formed log checkpoints and dataset manifests are signed."
 
 
+class ReleaserSettingsInvalid(ProcessError):
+    """``releaser.json`` is not there, or is not the owner's settings."""
+
+    code = "SR-RELEASE-006"
+    title = "the releaser's settings cannot be used"
+    fault = Fault.INPUT
+    exit_code = Exit.BAD_INPUT
+    remedy = "Write the file as docs/own-bucket.md shows it."
+
+
 class PurposeRefused(ProcessError):
     """A broker was asked for an object outside the purpose's scope."""
 
@@ -189,6 +199,29 @@ class DatasetMissing(ProcessError):
     fault = Fault.INPUT
     exit_code = Exit.BAD_INPUT
     remedy = "Check the prefix; a dataset exists once its manifest.json does."
+
+
+class ModelFolderInvalid(ProcessError):
+    """What should be uploaded is no base model."""
+
+    code = "SR-SEAL-006"
+    title = "the folder holds no base model"
+    fault = Fault.INPUT
+    exit_code = Exit.BAD_INPUT
+    remedy = "Give the folder of a transformers model with weights in safetensors."
+
+
+class OwnerHasNoAccess(ProcessError):
+    """The data's owner cannot reach where inputs should go."""
+
+    code = "SR-SEAL-005"
+    title = "the data's owner has no access there"
+    fault = Fault.INPUT
+    exit_code = Exit.BAD_INPUT
+    remedy = (
+        "Name a prefix that `access` in the owner file (--owner) holds. Without an owner file, "
+        "inputs go to the embedded stack's bucket."
+    )
 
 
 class DatasetExists(ProcessError):

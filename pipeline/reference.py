@@ -12,16 +12,17 @@ import msgspec
 import policies
 from audit.events import reference as events_reference
 from errors import ErrorList, all_codes
-from pipeline.spec_reference import reference_markdown
+from pipeline.spec_reference import owner_markdown, reference_markdown
 from policies.gate import Settings, read_bundle
 
 PACKAGES = ("audit", "connectors", "crypto", "enclave", "pipeline", "policies", "trainer")
 
 
 def write_references(folder: Path) -> None:
-    """Write ``run-file.md``, ``errors.md``, ``events.md`` and ``policy.md`` into ``folder``."""
+    """Write the pages of run file, owner file, errors, events and policy into ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "run-file.md").write_text(reference_markdown(), encoding="utf-8")
+    (folder / "owner-file.md").write_text(owner_markdown(), encoding="utf-8")
     (folder / "errors.md").write_text(errors_reference(), encoding="utf-8")
     (folder / "events.md").write_text(events_reference(), encoding="utf-8")
     (folder / "policy.md").write_text(policy_reference(), encoding="utf-8")

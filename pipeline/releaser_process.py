@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from enclave import syscalls
+from pipeline.process_errors import ReleaserSettingsInvalid
 from pipeline.releaser import Releaser, ReleaserConfig
 from pipeline.releaser_socket import serve
 
@@ -15,7 +16,15 @@ from pipeline.releaser_socket import serve
 def main(config_file: Path) -> None:
     """Serve until the process ends. Keys pass through here: no core files, no debugger."""
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
-    config = msgspec.json.decode(config_file.read_bytes(), type=ReleaserConfig)
+    try:
+        config = msgspec.json.decode(config_file.read_bytes(), type=ReleaserConfig)
+    except OSError as error:
+        raise ReleaserSettingsInvalid(
+            place=str(config_file), actual=error.strerror or "unreadable"
+        ) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        # Names fields, never values.
+        raise ReleaserSettingsInvalid(place=str(config_file), actual=str(error)) from None
     serve(Releaser(config), Path(config.socket), allowed_uids=config.allowed_uids)
 
 

@@ -42,13 +42,15 @@ API_VERSION = "strongroom/v1"
 KIND = "TrainingRun"
 
 
-class _Part(BaseModel):
+class Part(BaseModel):
+    """A mapping of the run file, or of a file in its words: frozen, unknown fields refused."""
+
     model_config = ConfigDict(
         frozen=True, extra="forbid", serialize_by_alias=True, allow_inf_nan=False
     )
 
 
-class Metadata(_Part):
+class Metadata(Part):
     """What the run is called."""
 
     name: Name = Field(
@@ -63,7 +65,7 @@ class Metadata(_Part):
     )
 
 
-class Data(_Part):
+class Data(Part):
     """The sealed datasets."""
 
     train: ObjectPrefix = Field(
@@ -75,7 +77,7 @@ class Data(_Part):
     )
 
 
-class Model(_Part):
+class Model(Part):
     """The base model and the adapter that is trained on it."""
 
     base: ObjectPrefix = Field(
@@ -98,7 +100,7 @@ class Model(_Part):
     )
 
 
-class Evaluator(_Part):
+class Evaluator(Part):
     """The reward function, run inside the enclave."""
 
     source: LocalPath | None = Field(
@@ -140,7 +142,7 @@ class Evaluator(_Part):
     )
 
 
-class Access(_Part):
+class Access(Part):
     """How one bucket is reached: which role, by which identity, for how long."""
 
     uri: BucketPrefix = Field(
@@ -170,7 +172,7 @@ class Access(_Part):
     )
 
 
-class OpenBaoIdentity(_Part):
+class OpenBaoIdentity(Part):
     """Web identity tokens issued by OpenBao or Vault."""
 
     type: Literal["openbao"] = Field(description="Which issuer: openbao. Required.")
@@ -178,8 +180,8 @@ class OpenBaoIdentity(_Part):
         description="URL of the OpenBao or Vault server, which also holds vault:// keys. Required."
     )
     credentials: LocalPath = Field(
-        description="Path of the broker's AppRole file (role_id and secret_id); read by the broker "
-        "only and never by the controller. Required."
+        description="Path of the AppRole file (role_id and secret_id). A run file names the "
+        "broker's, which the broker alone reads and the controller never. Required."
     )
     oidc_role: str = Field(
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$",
@@ -187,7 +189,7 @@ class OpenBaoIdentity(_Part):
     )
 
 
-class Keys(_Part):
+class Keys(Part):
     """References to keys in the customer's key service, and where their releaser listens."""
 
     data: KeyReference = Field(
@@ -205,7 +207,7 @@ class Keys(_Part):
     )
 
 
-class Enclave(_Part):
+class Enclave(Part):
     """The sandboxed worker."""
 
     assurance: Literal["A0", "A1", "A2", "A3"] = Field(
@@ -224,7 +226,7 @@ class Enclave(_Part):
     )
 
 
-class EmbeddedRunner(_Part):
+class EmbeddedRunner(Part):
     """Beam's runner inside the controller's own process."""
 
     type: Literal["embedded"] = Field(
@@ -232,7 +234,7 @@ class EmbeddedRunner(_Part):
     )
 
 
-class Waiver(_Part):
+class Waiver(Part):
     """An exception from one policy rule, which is logged and expires."""
 
     rule: RuleId = Field(description="Id of the rule, as a denial names it. Required.")
@@ -241,7 +243,7 @@ class Waiver(_Part):
     expires: Date = Field(description="Last day on which it counts (UTC), YYYY-MM-DD. Required.")
 
 
-class Policy(_Part):
+class Policy(Part):
     """The customer's admission policy."""
 
     bundle: LocalPath = Field(
@@ -255,7 +257,7 @@ class Policy(_Part):
     )
 
 
-class TrainingRun(_Part):
+class TrainingRun(Part):
     """What the run does, with which data, access, keys and limits."""
 
     data: Data = Field(description="The sealed datasets.")
@@ -286,7 +288,7 @@ class TrainingRun(_Part):
     policy: Policy = Field(description="The admission policy.")
 
 
-class RunSpec(_Part):
+class RunSpec(Part):
     """A run file. Build it with :func:`pipeline.runfile.load`."""
 
     api_version: Literal["strongroom/v1"] = Field(

@@ -256,6 +256,10 @@ BucketPrefix = Annotated[str, AfterValidator(_prefix)]
 """``s3://bucket/`` or a prefix inside it; always ends with ``/``."""
 ObjectPrefix = Annotated[str, AfterValidator(_prefix), AfterValidator(_inside_a_bucket)]
 """A prefix inside a bucket, never the bucket's root."""
+SignerKey = Annotated[
+    str, AfterValidator(_matching(r"ed25519:[A-Za-z0-9+/]{43}=", "ed25519: and 32 bytes in base64"))
+]
+"""A public key that signs manifests."""
 KeyReference = Annotated[str, AfterValidator(_key_reference)]
 HttpUrl = Annotated[str, AfterValidator(_url)]
 LocalPath = Annotated[

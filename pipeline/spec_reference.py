@@ -1,10 +1,14 @@
-"""The run file's JSON Schema and its reference page, both made from ``pipeline.spec``."""
+"""The run file's JSON Schema, and the reference pages of run file and owner file.
+
+All are made from ``pipeline.spec`` and ``pipeline.owner``.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
+from pipeline.owner import OwnerFile
 from pipeline.spec import RunSpec
 
 Schema = dict[str, Any]
@@ -25,6 +29,15 @@ Durations are whole numbers with `s`, `m` or `h`; sizes with `MiB`, `GiB` or `Ti
 start at the run file's folder. Dates are days in UTC.
 """
 
+_OWNER_HEAD = """# The owner file
+
+One YAML document says who puts sealed datasets, evaluators and base models into a bucket: the
+data's owner, whose identity and role are not the broker's. `strongroom seal`, `dataset`,
+`evaluator seal` and `model upload` read it (`--owner`, or `STRONGROOM_OWNER`); without one they use
+the embedded stack's owner. It is checked as a run file is, but has no variables, and it holds no
+secret. This page is generated from `pipeline/owner.py`.
+"""
+
 
 def json_schema() -> Schema:
     """JSON Schema (2020-12) of a run file whose variables have been put in."""
@@ -37,9 +50,18 @@ def json_schema() -> Schema:
 
 
 def reference_markdown() -> str:
-    """The reference page: one table per part of the run file."""
-    schema = json_schema()
-    sections = [_HEAD]
+    """The run file's reference page."""
+    return _page(_HEAD, json_schema())
+
+
+def owner_markdown() -> str:
+    """The owner file's reference page."""
+    return _page(_OWNER_HEAD, OwnerFile.model_json_schema(by_alias=True))
+
+
+def _page(head: str, schema: Schema) -> str:
+    """One table per part of the file."""
+    sections = [head]
     for path, part in _parts(schema, schema, ""):
         title = f"`{path}`{_chosen(part)}" if path else "The document"
         sections.append(f"## {title}\n\n{part.get('about', '')}\n\n{_table(schema, part)}")

@@ -80,7 +80,7 @@ def end(command: str, monkeypatch: pytest.MonkeyPatch, *options: str) -> None:
     monkeypatch.setattr(embedded, "up", Anything())
     monkeypatch.setattr("pipeline.inputs.base_model", Anything())
     monkeypatch.setattr("pipeline.cli_runs.read_run_file", Anything())
-    monkeypatch.setattr("pipeline.cli_setup.sealing_target", Anything())
+    monkeypatch.setattr("pipeline.cli_setup.data_owner", Anything())
     monkeypatch.setattr(module, long_part, refuse)
     with pytest.raises(SystemExit) as caught:
         app([*arguments, "--state", "/nowhere", *options])

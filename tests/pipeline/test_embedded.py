@@ -109,8 +109,10 @@ def test_the_state_is_private(stack):
 def model(tmp_path: Path) -> Path:
     folder = tmp_path / "model"
     folder.mkdir()
-    (folder / "config.json").write_bytes(b"{}")
+    for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
+        (folder / name).write_bytes(b"{}")
     (folder / "model.safetensors").write_bytes(bytes(1000))
+    (folder / "README.md").write_text("Not what an enclave reads.")
     return folder
 
 
@@ -135,6 +137,8 @@ def test_a_model_is_put_there_once(stack, model, tmp_path):
     assert [file.name for file in decode_model_list(listing)] == [
         "config.json",
         "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
     ]
     assert embedded.upload_model(stack, model, uri) == digest
 

@@ -1,0 +1,110 @@
+"""The data's owner: puts sealed inputs into a bucket, with an identity and rights of their own.
+
+The embedded stack's owner is known. Elsewhere an owner file says who it is, in the words of a run
+file. It holds no secret: the identity's credentials are named by path.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError
+
+from connectors.aws import endpoint_and_region
+from connectors.bucket import Bucket, open_bucket
+from connectors.errors import UriInvalid
+from connectors.identity import OpenBaoIdentity as TokenIssuer
+from connectors.leases import LONGEST_TTL_S, Scope, WebIdentityLeaser
+from connectors.uri import Location, parse
+from crypto.dsse import KeyRef
+from errors import ErrorList, StrongroomError
+from pipeline.interpolation import secrets_in
+from pipeline.lease_plan import access_for
+from pipeline.process_errors import OwnerHasNoAccess
+from pipeline.releaser_socket import ReleaserClient
+from pipeline.run_problems import Explainer
+from pipeline.spec import Access, OpenBaoIdentity, Part
+from pipeline.spec_fields import SignerKey, UnixSocket
+from pipeline.yaml_nodes import to_data
+from pipeline.yaml_source import read
+
+
+class OwnerFile(Part):
+    """An owner file."""
+
+    api_version: Literal["strongroom/v1"] = Field(
+        alias="apiVersion", description="Version of the file's form: strongroom/v1. Required."
+    )
+    kind: Literal["DataOwner"] = Field(description="What the file describes: DataOwner. Required.")
+    access: tuple[Access, ...] = Field(
+        max_length=32,
+        description="Where the owner may read and create, and as which role. Required.",
+    )
+    identity: OpenBaoIdentity = Field(
+        description="Who issues the owner's web identity tokens. Required."
+    )
+    releaser: UnixSocket = Field(
+        description="unix:// path of the releaser that wraps keysets and signs manifests. Required."
+    )
+    signers: tuple[SignerKey, ...] = Field(
+        max_length=32,
+        description="Public keys whose manifests count: ed25519: and base64. Required.",
+    )
+
+    @classmethod
+    def load(cls, path: Path) -> OwnerFile:
+        """From YAML; relative paths start at its folder. Raises ``ErrorList`` with every error."""
+        source = read(path)
+        errors: list[StrongroomError] = [*secrets_in(source)] or [*source.errors]
+        if source.root is None or errors:
+            raise ErrorList(errors)
+        text, context = json.dumps(to_data(source.root)), {"folder": path.resolve().parent}
+        try:
+            return cls.model_validate_json(text, strict=True, context=context)
+        except ValidationError as error:
+            details = error.errors(include_url=False, include_input=False)
+        explainer = Explainer(source, source.root, {}, cls.model_json_schema(by_alias=True))
+        raise ErrorList([found for _, found in explainer.explain(details)])
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Reaches the bucket, and the releaser that seals for it, as an owner file says."""
+
+    file: OwnerFile
+
+    @property
+    def releaser(self) -> ReleaserClient:
+        """The owner's releaser."""
+        return ReleaserClient(Path(self.file.releaser.removeprefix("unix://")))
+
+    @property
+    def signers(self) -> list[KeyRef]:
+        """Keys whose manifests count."""
+        return [KeyRef(signer) for signer in self.file.signers]
+
+    def locate(self, uri: str) -> Location:
+        """A new input's prefix. Raises ``OwnerHasNoAccess`` and ``UriInvalid``."""
+        location = parse(uri)
+        if location.scheme != "s3" or not location.key or not location.is_prefix:
+            raise UriInvalid(place=uri, expected="s3://bucket/folder/, which ends with '/'")
+        if access_for(self.file.access, uri) is None:
+            places = " or ".join(f"{entry.uri}…" for entry in self.file.access)
+            raise OwnerHasNoAccess(place=uri, expected=places)
+        return location
+
+    def bucket(self, target: Location) -> Bucket:
+        """The bucket of ``target``, with a lease that reads and creates below its key only."""
+        entry = access_for(self.file.access, str(target))
+        assert entry is not None  # noqa: S101 - ``locate`` has looked
+        identity = self.file.identity
+        endpoint, region = endpoint_and_region(entry.endpoint)
+        token = TokenIssuer(identity.addr, identity.credentials, identity.oidc_role)
+        leaser = WebIdentityLeaser(token, endpoint, entry.role, "strongroom-owner", region)
+        scope = Scope(bucket=target.bucket, read=(target.key,), create=(target.key,))
+        lease = leaser.lease(scope, min(entry.ttl_s, LONGEST_TTL_S), "owner")
+        root = parse(f"{target.scheme}://{target.bucket}/")
+        return open_bucket(root, credentials=lease.credentials, endpoint=endpoint, region=region)

@@ -1,0 +1,201 @@
+"""docs/own-bucket.md, step by step: the stack's servers as somebody else's, and no stack here."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.embedded import Embedded
+from pipeline.process_errors import ReleaserUnreachable
+from pipeline.releaser_socket import ReleaserClient
+
+KEY = "vault://transit/feedback"
+DATA = "s3://acme-data"
+ROW = {"messages": [{"role": "user", "content": "Say something nice."}], "ground_truth": "a"}
+
+
+@dataclass(frozen=True)
+class Side:
+    """Files of the key owner and of the data's owner, and the command with an empty state."""
+
+    folder: Path
+    strongroom: Any
+    servers: Embedded
+
+    def done(self, *arguments: str | Path) -> Any:
+        result = self.strongroom(*arguments)
+        assert result.code == 0, result.out + result.err
+        return result.data
+
+    def owner_file(self, name: str = "owner.yaml", role: str = "owner") -> Path:
+        info = self.servers.info
+        path = self.folder / name
+        path.write_text(
+            f"""apiVersion: strongroom/v1
+kind: DataOwner
+access:
+  - uri: {DATA}/
+    role: {info.roles[role]}
+    endpoint: {info.s3_endpoint}
+identity:
+  type: openbao
+  addr: {info.vault_addr}
+  oidc_role: {info.oidc_roles["owner"]}
+  credentials: {info.identities["owner"]}
+releaser: unix://socket
+signers: ["{info.public_keys["feedback-signer"]}"]
+"""
+        )
+        return path
+
+
+@pytest.fixture(scope="module")
+def side(
+    strongroom: Any, small_job: Any, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Side]:
+    folder = tmp_path_factory.mktemp("own")
+    info = small_job.stack.info
+    here = Side(folder, type(strongroom)(folder / "state"), small_job.stack)
+    signers = [info.public_keys["feedback-signer"]]
+    settings = {
+        "signers": signers,
+        "output_prefixes": [f"{DATA}/runs/"],
+        "audit_prefixes": [f"s3://{info.audit_bucket}/strongroom/"],
+        "kms_prefixes": ["vault://transit/"],
+    }
+    (folder / "settings.json").write_text(json.dumps(settings))
+    command = [sys.executable, "-m", "pipeline.cli"]
+    written = [*command, "policy", "write", "policy", "--settings", "settings.json"]
+    subprocess.run(written, cwd=folder, check=True)
+    measured = [*command, "releaser", "measure", "--json"]
+    measurement = json.loads(subprocess.check_output(measured))["measurement"]
+    config = {
+        "socket": "socket",
+        "vault_addr": info.vault_addr,
+        "credentials_file": info.identities["releaser"],
+        "policy": "policy",
+        "min_assurance": "A1",
+        "measurements": [measurement],
+        "signers": signers,
+        "manifest_signer": "vault://transit/feedback-signer",
+    }
+    (folder / "releaser.json").write_text(json.dumps(config))
+    serving = subprocess.Popen([*command, "releaser", "serve", "releaser.json"], cwd=folder)
+    try:
+        _wait_for(folder / "socket", serving)
+        yield here
+    finally:
+        serving.kill()
+        serving.wait()
+
+
+def _wait_for(socket: Path, serving: subprocess.Popen[bytes]) -> None:
+    for _ in range(600):
+        try:
+            ReleaserClient(socket).challenge()
+        except ReleaserUnreachable:
+            assert serving.poll() is None
+            time.sleep(0.05)
+        else:
+            return
+    pytest.fail("the releaser does not answer")
+
+
+def written(side: Side, count: int) -> Path:
+    """A file of rows."""
+    path = side.folder / "rows.jsonl"
+    path.write_text(f"{json.dumps(ROW)}\n" * count)
+    return path
+
+
+def test_a_whole_run_on_inputs_that_an_owner_file_put_there(
+    side: Side, small_job: Any, tiny_model: Path, strongroom: Any
+) -> None:
+    owner = side.owner_file()
+    rows = written(side, 8)
+    datasets = {name: f"{DATA}/datasets/own/{name}/" for name in ("train", "held-out")}
+    for uri in datasets.values():
+        sealed = side.done("seal", rows, uri, "--key", KEY, "--owner", owner)
+        assert side.done("dataset", uri, "--owner", owner) == sealed
+        assert sealed["records"] == 8
+    base = f"{DATA}/models/own/"
+    model = side.done("model", "upload", tiny_model, base, "--owner", owner)
+    assert side.done("model", "upload", tiny_model, base, "--owner", owner) == model
+    file = small_job.run_file("own", train=datasets["train"], held_out=datasets["held-out"])
+    values = {
+        **side.servers.variables(),
+        "releaser_socket": str(side.folder / "socket"),
+        "policy_bundle": str(side.folder / "policy"),
+        "model_digest": model["digest"],
+    }
+    text = file.read_text().replace(f"{DATA}/models/tiny/", base)
+    for name, value in values.items():
+        text = text.replace(f"${{stack.{name}}}", value)
+    assert "${" not in text
+    file.write_text(text)
+    side.done("run", file, "--id", "own-bucket")
+    assert all(check["ok"] for check in side.done("verify", "own-bucket")["checks"])
+    assert not (side.strongroom.state / "stack.json").exists()
+
+
+def test_an_evaluator_is_sealed_there_too(side: Side) -> None:
+    source = side.folder / "evaluator.py"
+    source.write_text("def evaluate(messages, ground_truth, **row):\n    return 0.0\n")
+    uri = f"{DATA}/evaluators/own/"
+    owner = side.owner_file()
+    sealed = side.done("evaluator", "seal", source, uri, "--key", KEY, "--owner", owner)
+    assert sealed["uri"] == uri
+
+
+def test_without_an_owner_file_there_must_be_a_stack(side: Side) -> None:
+    rows = written(side, 1)
+    uri = f"{DATA}/datasets/own/other/"
+    result = side.strongroom("seal", rows, uri, "--key", KEY)
+    assert (result.code, result.codes) == (2, ["SR-STACK-005"])
+    elsewhere = "s3://somebody-else/datasets/own/"
+    result = side.strongroom("seal", rows, elsewhere, "--key", KEY, "--owner", side.owner_file())
+    assert (result.code, result.codes) == (2, ["SR-SEAL-005"])
+
+
+def test_another_role_is_refused(side: Side, auditor: Any) -> None:
+    """The owner's identity may not act as the broker, whatever the file says."""
+    rows = written(side, 1)
+    uri = f"{DATA}/datasets/own/refused/"
+    owner = side.owner_file("wrong.yaml", role="broker")
+    result = side.strongroom("seal", rows, uri, "--key", KEY, "--owner", owner)
+    assert result.code != 0
+    assert result.codes[0].startswith("SR-ACCESS-")
+    assert auditor.objects("datasets/own/refused/") == {}
+
+
+def test_a_folder_that_is_no_model_is_not_uploaded(side: Side, auditor: Any) -> None:
+    folder = side.folder / "no-model"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    uri = f"{DATA}/models/none/"
+    result = side.strongroom("model", "upload", folder, uri, "--owner", side.owner_file())
+    assert (result.code, result.codes) == (2, ["SR-SEAL-006"])
+    assert "*.safetensors" in result.errors[0]["expected"]
+    assert auditor.objects("models/none/") == {}
+
+
+@pytest.mark.parametrize("text", [None, "{", '{"socket": 1}', '{"socket": "s", "sokcet": "s"}'])
+def test_a_releaser_does_not_start_on_settings_that_say_nothing(
+    tmp_path: Path, text: str | None
+) -> None:
+    path = tmp_path / "releaser.json"
+    if text is not None:
+        path.write_text(text)
+    command = [sys.executable, "-m", "pipeline.cli", "releaser", "serve", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert "SR-RELEASE-006" in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
