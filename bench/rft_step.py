@@ -104,6 +104,8 @@ class Times:
     """Seconds of each step, and what the steps reported."""
 
     seconds: list[float] = field(default_factory=list)
+    rollout_seconds: list[float] = field(default_factory=list)
+    """Of these, until completions are sampled and scored."""
     rewards: list[float] = field(default_factory=list)
     filtered: list[float] = field(default_factory=list)
     """Share of groups without variance."""
@@ -253,6 +255,15 @@ class Theirs:
                 callbacks=[Clock()],
             )
             trainer.remove_callback(transformers.PrinterCallback)
+            sample_and_score = trainer._generate_and_score_completions
+
+            def timed(*given: Any) -> Any:
+                started = time.perf_counter()
+                sampled = sample_and_score(*given)
+                times.rollout_seconds.append(time.perf_counter() - started)
+                return sampled
+
+            trainer._generate_and_score_completions = timed
             self.model = trainer.model
             for span, weight in self._weights(start):
                 weight.data.copy_(start.flat[span].view_as(weight))
@@ -286,27 +297,38 @@ def step_ratio(ours: Ours, theirs: Theirs, pairs: int, warm: int) -> dict[str, A
     other = Disagreeing()
     config = settings(pairs + warm, seed=1)
     state = new_state(ours.policy, config)
-    seconds: list[float] = []
+    times = Times()
+
+    def on_step(metrics: StepMetrics) -> None:
+        phases = (metrics.values[f"seconds_{phase}"] for phase in ("rollout", "score"))
+        times.rollout_seconds.append(sum(phases))
 
     def one_of_ours() -> None:
         to_here = config.model_copy(update={"steps": state.step + 1})
         started = time.perf_counter()
-        train(ours.policy, ours.rows, mine, to_here, state, lambda _: None)
-        seconds.append(time.perf_counter() - started)
+        train(ours.policy, ours.rows, mine, to_here, state, on_step)
+        times.seconds.append(time.perf_counter() - started)
         progress("pair", state.step, pairs + warm)
 
     def reward(completions: list[Any], **_: Any) -> list[float]:
         return [other.next() for _ in completions]
 
     their_times = theirs.steps(pairs + warm, 1, reward, one_of_ours, ours.policy)
-    assert len(seconds) == len(their_times.seconds) == pairs + warm
+    assert len(times.seconds) == len(their_times.seconds) == pairs + warm
     assert not any(their_times.filtered)
-    both = list(zip(their_times.seconds, seconds, strict=True))[warm:]
+    both = list(zip(their_times.seconds, times.seconds, strict=True))[warm:]
     ratios = [their / our for their, our in both]
+
+    def median(seconds: list[float]) -> float:
+        assert len(seconds) == pairs + warm
+        return round(statistics.median(seconds[warm:]), 3)
+
     return {
         "pairs": len(ratios),
-        "trl_step_s": round(statistics.median(their for their, _ in both), 3),
-        "our_step_s": round(statistics.median(our for _, our in both), 3),
+        "trl_step_s": median(their_times.seconds),
+        "our_step_s": median(times.seconds),
+        "trl_rollout_s": median(their_times.rollout_seconds),
+        "our_rollout_s": median(times.rollout_seconds),
         "step_ratio": round(statistics.median(ratios), 2),
         "step_ratio_range": [round(min(ratios), 2), round(max(ratios), 2)],
     }
@@ -475,8 +497,9 @@ def main() -> int:
         ours, theirs = Ours(files, train_rows, where), Theirs(folder, train_rows, where)
         found |= step_ratio(ours, theirs, args.pairs, warm=2)
         passed &= found["step_ratio"] >= STEP_BOUND
-        print(f"TRL   {found['trl_step_s']:7.2f} s per step, every group trained")
-        print(f"ours  {found['our_step_s']:7.2f} s per step, every group trained")
+        for side, name in (("trl", "TRL "), ("our", "ours")):
+            step_s, rollout_s = found[f"{side}_step_s"], found[f"{side}_rollout_s"]
+            print(f"{name}  {step_s:7.2f} s per step, of which {rollout_s:.2f} s rollout")
         print(f"ratio {found['step_ratio']:7.2f}   (bound {STEP_BOUND}, {found['pairs']} pairs)")
     if args.only != "steps":
         found |= run_ratio(files, folder, (train_rows, held_out), args)
