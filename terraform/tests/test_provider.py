@@ -219,6 +219,35 @@ def test_rows_that_changed_under_the_same_prefix_are_an_error_of_plan(
     assert "SR-TERRAFORM-003 the rows have changed under the same uri" in words(text)
 
 
+@pytest.mark.parametrize(
+    ("attribute", "right", "wrong", "code"),
+    [
+        ("key", "vault://transit/feedback", "vault://transit/nobody-s", "SR-KMS-"),
+        ("uri", "s3://acme-data/", "s3://another-bucket/", "SR-SEAL-005"),
+        ("source", "rows", "no-rows", "SR-SEAL-002"),
+    ],
+)
+def test_a_seal_that_fails_names_the_attribute(
+    example, stack, rows, mirror, tmp_path, attribute, right, wrong, code
+):
+    text = ONE_DATASET.replace("datasets/fixed/", "datasets/never/")
+    assert f'"{right}' in text
+    (tmp_path / "main.tf").write_text(text.replace(f'"{right}', f'"{wrong}'))
+    settings = {"command": stack.command, "state": str(stack.state)}
+    (tmp_path / "terraform.tfvars.json").write_text(json.dumps(settings))
+    (tmp_path / "rows").mkdir()
+    shutil.copy(rows / "held_out.jsonl", tmp_path / "rows" / "rows.jsonl")
+    (tmp_path / "data").mkdir()
+    terraform = Terraform(tmp_path, tmp_path / "data", mirror)
+    terraform("init", "-no-color")
+    status, said = terraform.run("apply", "-auto-approve", "-json")
+    assert status == 1
+    lines = [json.loads(line) for line in said.splitlines()]
+    [error] = [line["diagnostic"] for line in lines if line["type"] == "diagnostic"]
+    assert error["summary"].startswith(code)
+    assert error["snippet"]["code"].split()[0] == attribute
+
+
 def test_a_run_can_be_imported(example):
     run = example.outputs()["run"]
     example.terraform("state", "rm", RUN)

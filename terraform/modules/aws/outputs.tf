@@ -13,6 +13,11 @@ output "run_file" {
   value       = yamlencode({ spec = merge(module.policies.uris, { access = module.policies.access }) })
 }
 
+output "owner_access" {
+  description = "Value of `access` in an owner file, for `strongroom seal --owner`; empty without `owner_subject`."
+  value       = module.policies.owner_access
+}
+
 output "role_arns" {
   description = "ARN of each role: inputs, runs, audit and, with `owner_subject`, owner."
   value       = { for role, made in aws_iam_role.this : role => made.arn }

@@ -8,6 +8,11 @@ output "identity" {
   value       = { type = "openbao", addr = var.address, oidc_role = vault_identity_oidc_role.this["broker"].name }
 }
 
+output "owner_identity" {
+  description = "Value of `identity` in an owner file; null without `owner`. Add `credentials`, the path of the owner's AppRole file."
+  value       = var.owner ? { type = "openbao", addr = var.address, oidc_role = vault_identity_oidc_role.this["owner"].name } : null
+}
+
 output "issuer_url" {
   description = "Issuer of identity tokens, for `issuer_url` of modules/aws and modules/gcp."
   value       = "${var.address}/v1/identity/oidc"

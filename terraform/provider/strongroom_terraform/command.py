@@ -17,6 +17,7 @@ Path = list[Any]
 PASSED_ON = (
     "HOME", "LANG", "PATH", "TMPDIR", "XDG_RUNTIME_DIR",
     "AWS_REGION", "AWS_DEFAULT_REGION", "SSL_CERT_FILE", "STRONGROOM_STATE",
+    "STRONGROOM_OWNER",
 )  # fmt: skip
 """Environment of the command; a run file's ``${env.…}`` has no place in Terraform."""
 
@@ -36,16 +37,19 @@ class CommandFailed(Exception):
 
 @dataclass(frozen=True)
 class Strongroom:
-    """The installed command and the state folder it works on."""
+    """The installed command, the state folder it works on, and the owner file for sealing."""
 
     command: str
     state: str | None
+    owner: str | None = None
 
     def __call__(self, *arguments: str) -> Any:
         """The JSON document that a command prints last. Raises :class:`CommandFailed`."""
         environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
         if self.state is not None:
             environment["STRONGROOM_STATE"] = self.state
+        if self.owner is not None:
+            environment["STRONGROOM_OWNER"] = self.owner
         try:
             # In a session of its own: Ctrl-C is for Terraform, which asks the provider to stop.
             done = subprocess.run(

@@ -209,5 +209,9 @@ def _computed(found: dict[str, Any]) -> dict[str, Any]:
     return {name: found[name] for name in COMPUTED}
 
 
-def _attribute(planned: dict[str, Any], place: str) -> list[Any]:
-    return ["uri"] if place.startswith(planned["uri"]) else ["source"]
+def _attribute(planned: dict[str, Any], place: str) -> list[Any] | None:
+    """The attribute that holds the beginning of ``place``; None where none does."""
+    for name in ("uri", "key", "source"):
+        if planned[name] and place.startswith(planned[name]):
+            return [name]
+    return None

@@ -44,6 +44,13 @@ class StrongroomProvider(Provider):
                     description="Folder of the embedded stack and of what is known of runs; "
                     "default: the command's own.",
                 ),
+                Attribute(
+                    "owner",
+                    String(),
+                    optional=True,
+                    description="Path of the owner file, for `strongroom_dataset` in a bucket of "
+                    "your own; default: the embedded stack's owner.",
+                ),
             ]
         )
 
@@ -51,7 +58,9 @@ class StrongroomProvider(Provider):
         """Nothing that Terraform's types do not say already."""
 
     def configure_provider(self, diags: Diagnostics, config: dict[str, Any]) -> None:
-        self.strongroom = Strongroom(config.get("command") or "strongroom", config.get("state"))
+        self.strongroom = Strongroom(
+            config.get("command") or "strongroom", config.get("state"), config.get("owner")
+        )
 
     def get_data_sources(self) -> list[type[DataSource]]:
         return [PlanSource]

@@ -84,3 +84,11 @@ output "access" {
     error_message = "input_prefixes and owner_prefixes must lie apart from outputs_prefix, so that no run changes an input."
   }
 }
+
+output "owner_access" {
+  description = "Value of `access` in an owner file; empty without `owner_subject`."
+  value = [
+    for role, arn in local.role_arns :
+    { uri = "s3://${var.data_bucket}/", role = arn, via = "web-identity", ttl = "15m", endpoint = local.endpoint } if role == "owner"
+  ]
+}
