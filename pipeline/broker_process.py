@@ -18,11 +18,12 @@ import msgspec
 from typing_extensions import Buffer
 
 from connectors.aws import endpoint_and_region
-from connectors.bucket import Bucket, open_bucket
+from connectors.bucket import Bucket
 from connectors.errors import ObjectChanged, ObjectExists, ObjectMissing
 from connectors.facts import bucket_facts
 from connectors.identity import OpenBaoIdentity
-from connectors.leases import LONGEST_TTL_S, Lease, Scope, WebIdentityLeaser
+from connectors.leased import open_leased
+from connectors.leases import Lease, Scope
 from connectors.uri import parse
 from crypto.digests import Sha256, sha256
 from crypto.errors import CryptoError
@@ -78,27 +79,23 @@ class Reach:
         if ref not in self._held:
             identity = self._config.identity
             location = parse(ref.bucket + "/")
-            endpoint, region = endpoint_and_region(ref.endpoint)
-            leaser = WebIdentityLeaser(
+            bucket, lease = open_leased(
+                location,
                 OpenBaoIdentity(identity.addr, Path(identity.credentials_file), identity.oidc_role),
-                endpoint,
-                ref.role,
-                f"strongroom-{self._config.run}"[:64],
-                region,
+                Scope(
+                    bucket=location.bucket,
+                    read=ref.read,
+                    create=ref.create,
+                    facts=ref.purpose in FACTS_PURPOSES,
+                ),
+                role=ref.role,
+                endpoint=ref.endpoint,
+                ttl_s=ref.ttl_s,
+                purpose=ref.purpose,
+                session_name=f"strongroom-{self._config.run}"[:64],
             )
-            scope = Scope(
-                bucket=location.bucket,
-                read=ref.read,
-                create=ref.create,
-                facts=ref.purpose in FACTS_PURPOSES,
-            )
-            # Facts are collected before the policy can deny a lifetime: never more than the most.
-            lease = leaser.lease(scope, min(ref.ttl_s, LONGEST_TTL_S), ref.purpose)
             self._issued(lease)
             lease.on_renewal = self._issued
-            bucket = open_bucket(
-                location, credentials=lease.credentials, endpoint=endpoint, region=region
-            )
             self._held[ref] = bucket, lease
         return self._held[ref]
 

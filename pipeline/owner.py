@@ -13,11 +13,11 @@ from typing import Literal
 
 from pydantic import Field, ValidationError
 
-from connectors.aws import endpoint_and_region
-from connectors.bucket import Bucket, open_bucket
+from connectors.bucket import Bucket
 from connectors.errors import UriInvalid
 from connectors.identity import OpenBaoIdentity as TokenIssuer
-from connectors.leases import LONGEST_TTL_S, Scope, WebIdentityLeaser
+from connectors.leased import open_leased
+from connectors.leases import Scope
 from connectors.uri import Location, parse
 from crypto.dsse import KeyRef
 from errors import ErrorList, StrongroomError
@@ -101,10 +101,13 @@ class Owner:
         entry = access_for(self.file.access, str(target))
         assert entry is not None  # noqa: S101 - ``locate`` has looked
         identity = self.file.identity
-        endpoint, region = endpoint_and_region(entry.endpoint)
-        token = TokenIssuer(identity.addr, identity.credentials, identity.oidc_role)
-        leaser = WebIdentityLeaser(token, endpoint, entry.role, "strongroom-owner", region)
-        scope = Scope(bucket=target.bucket, read=(target.key,), create=(target.key,))
-        lease = leaser.lease(scope, min(entry.ttl_s, LONGEST_TTL_S), "owner")
-        root = parse(f"{target.scheme}://{target.bucket}/")
-        return open_bucket(root, credentials=lease.credentials, endpoint=endpoint, region=region)
+        return open_leased(
+            parse(f"s3://{target.bucket}/"),
+            TokenIssuer(identity.addr, identity.credentials, identity.oidc_role),
+            Scope(bucket=target.bucket, read=(target.key,), create=(target.key,)),
+            role=entry.role,
+            endpoint=entry.endpoint,
+            ttl_s=entry.ttl_s,
+            purpose="owner",
+            session_name="strongroom-owner",
+        )[0]

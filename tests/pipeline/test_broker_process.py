@@ -17,6 +17,7 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from connectors import leased
 from connectors.bucket import Bucket, open_bucket
 from connectors.credentials import S3Credentials
 from connectors.errors import BucketError
@@ -93,9 +94,9 @@ def test_bucket_facts_and_token_service_are_those_of_the_endpoint(monkeypatch, e
     def opened(_: object, *, credentials: object, endpoint: Any, region: str) -> None:
         asked["bucket"] = endpoint, region
 
-    monkeypatch.setattr(broker_process, "WebIdentityLeaser", Leaser)
+    monkeypatch.setattr(leased, "WebIdentityLeaser", Leaser)
     monkeypatch.setattr(broker_process, "bucket_facts", facts)
-    monkeypatch.setattr(broker_process, "open_bucket", opened)
+    monkeypatch.setattr(leased, "open_bucket", opened)
     ref = msgspec.structs.replace(lease("run-read", read=("runs/r/",)), endpoint=endpoint)
     reach = Reach(msgspec.structs.replace(CONFIGURE, leases=(ref,)), lambda _: None)
     reach.facts("run-read", RUN)
