@@ -197,18 +197,24 @@ resource "strongroom_dataset" "this" {
 """
 
 
+def one_dataset(folder: Path, text: str, stack: Any, rows: Path, mirror: Path) -> Terraform:
+    """A root module of this text beside a folder ``rows``, initialised."""
+    (folder / "main.tf").write_text(text)
+    settings = {"command": stack.command, "state": str(stack.state)}
+    (folder / "terraform.tfvars.json").write_text(json.dumps(settings))
+    (folder / "rows").mkdir()
+    shutil.copy(rows / "held_out.jsonl", folder / "rows" / "rows.jsonl")
+    (folder / "data").mkdir()
+    terraform = Terraform(folder, folder / "data", mirror)
+    terraform("init", "-no-color")
+    return terraform
+
+
 def test_rows_that_changed_under_the_same_prefix_are_an_error_of_plan(
     example, stack, rows, mirror, tmp_path
 ):
     """Whose ``uri`` does not follow the rows, as that of the example does."""
-    (tmp_path / "main.tf").write_text(ONE_DATASET)
-    settings = {"command": stack.command, "state": str(stack.state)}
-    (tmp_path / "terraform.tfvars.json").write_text(json.dumps(settings))
-    (tmp_path / "rows").mkdir()
-    shutil.copy(rows / "held_out.jsonl", tmp_path / "rows" / "rows.jsonl")
-    (tmp_path / "data").mkdir()
-    terraform = Terraform(tmp_path, tmp_path / "data", mirror)
-    terraform("init", "-no-color")
+    terraform = one_dataset(tmp_path, ONE_DATASET, stack, rows, mirror)
     terraform("apply", "-auto-approve", "-no-color")
     (tmp_path / "rows" / "README.md").write_text("Where these rows are from.")
     (tmp_path / "rows" / "older").mkdir()
@@ -232,20 +238,40 @@ def test_a_seal_that_fails_names_the_attribute(
 ):
     text = ONE_DATASET.replace("datasets/fixed/", "datasets/never/")
     assert f'"{right}' in text
-    (tmp_path / "main.tf").write_text(text.replace(f'"{right}', f'"{wrong}'))
-    settings = {"command": stack.command, "state": str(stack.state)}
-    (tmp_path / "terraform.tfvars.json").write_text(json.dumps(settings))
-    (tmp_path / "rows").mkdir()
-    shutil.copy(rows / "held_out.jsonl", tmp_path / "rows" / "rows.jsonl")
-    (tmp_path / "data").mkdir()
-    terraform = Terraform(tmp_path, tmp_path / "data", mirror)
-    terraform("init", "-no-color")
+    text = text.replace(f'"{right}', f'"{wrong}')
+    terraform = one_dataset(tmp_path, text, stack, rows, mirror)
     status, said = terraform.run("apply", "-auto-approve", "-json")
     assert status == 1
     lines = [json.loads(line) for line in said.splitlines()]
     [error] = [line["diagnostic"] for line in lines if line["type"] == "diagnostic"]
     assert error["summary"].startswith(code)
     assert error["snippet"]["code"].split()[0] == attribute
+
+
+def test_the_provider_s_owner_file_is_the_one_that_seals(example, stack, rows, mirror, tmp_path):
+    """Its access holds another bucket, so the embedded stack's is out of reach."""
+    owner = {
+        "apiVersion": "strongroom/v1",
+        "kind": "DataOwner",
+        "access": [{"uri": "s3://another-bucket/", "role": "arn:aws:iam::111122223333:role/owner"}],
+        "identity": {
+            "type": "openbao",
+            "addr": "https://bao.acme.example",
+            "credentials": "owner.json",
+            "oidc_role": "owner",
+        },
+        "releaser": "unix://socket",
+        "signers": [f"ed25519:{43 * 'A'}="],
+    }
+    (tmp_path / "owner.yaml").write_text(json.dumps(owner, indent=2))
+    state = "  state   = var.state\n"
+    assert state in ONE_DATASET
+    text = ONE_DATASET.replace(state, f'{state}  owner   = "owner.yaml"\n')
+    terraform = one_dataset(tmp_path, text, stack, rows, mirror)
+    status, said = terraform.run("apply", "-auto-approve", "-no-color")
+    assert status == 1
+    assert "SR-SEAL-005" in words(said)
+    assert "s3://another-bucket/" in words(said)
 
 
 def test_a_run_can_be_imported(example):
