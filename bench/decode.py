@@ -63,7 +63,7 @@ def cache_bytes(policy: Policy, rows: int, positions: float) -> float:
     """Keys and values of ``rows`` sequences of so many positions."""
     config = policy.base.model.config
     head = getattr(config, "head_dim", config.hidden_size // config.num_attention_heads)
-    width = 2 * config.num_key_value_heads * head * policy.head_weight.element_size()
+    width = 2 * config.num_key_value_heads * head * policy.decoder.dtype.itemsize
     return rows * positions * width * config.num_hidden_layers
 
 

@@ -53,10 +53,10 @@ from enclave.evidence import evidence_digest
 from enclave.launch import Assurance
 from errors import StrongroomError
 from examples.feedback.prepare import rows as feedback_rows
-from pipeline.collect import has_bfloat16
 from pipeline.inputs import base_model, model_files
 from pipeline.packages import CACHE
 from trainer.metric_names import STEP_METRICS
+from trainer.processor import has_bfloat16
 
 BOUND = 1.02
 WIDEST = 0.04  # of the interval that holds the ratio; noise must not pass for a result

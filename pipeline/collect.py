@@ -37,6 +37,7 @@ from pipeline.spec import RunSpec, TrainingRun
 from policies.gate import read_bundle
 from trainer.errors import EngineMissing
 from trainer.metric_names import EXPOSURE_METRICS, STEP_METRICS
+from trainer.processor import has_bfloat16
 
 #: Sealed bytes that one checkpoint may hold: far above any adapter, far below a dataset.
 CHECKPOINT_BYTES = 1 << 30
@@ -137,16 +138,6 @@ def run_limits(spec: RunSpec, manifests: list[DatasetManifest], model_files: int
         output_bytes=checkpoints * CHECKPOINT_BYTES,
         memory_bytes=run.enclave.memory_bytes,
     )
-
-
-def has_bfloat16(processors: Path = Path("/proc/cpuinfo")) -> bool:
-    """Whether every processor listed there multiplies matrices of bfloat16 by itself.
-
-    Without such instructions torch converts each operand, at a third of float32's speed.
-    """
-    cpuinfo = processors.read_text(encoding="utf-8")
-    flags = [line.split() for line in cpuinfo.splitlines() if line.startswith("flags")]
-    return bool(flags) and all({"avx512_bf16", "amx_bf16"} & set(each) for each in flags)
 
 
 def code_facts() -> CodeFacts:

@@ -68,7 +68,7 @@ class TargetLogprobs(torch.autograd.Function):
         logprobs, entropies, jacobians = [], [], []
         for start in range(0, len(targets_K), HEAD_CHUNK):
             hidden, target = (part[start : start + HEAD_CHUNK] for part in (hidden_KD, targets_K))
-            logits = functional.linear(hidden, head_VD)
+            logits = functional.linear(hidden.to(head_VD.dtype), head_VD)
             logits = logits.to(torch.promote_types(logits.dtype, torch.float32)) / temperature
             logp = torch.log_softmax(logits, dim=-1)
             p = logp.exp()
@@ -76,7 +76,7 @@ class TargetLogprobs(torch.autograd.Function):
             entropies.append(-torch.linalg.vecdot(p, logp))
             slope = p.neg_().scatter_add_(1, target[:, None], torch.ones_like(p[:, :1]))
             jacobians.append(slope.to(head_VD.dtype) @ head_VD / temperature)
-        ctx.save_for_backward(torch.cat(jacobians))
+        ctx.save_for_backward(torch.cat(jacobians).to(hidden_KD.dtype))
         entropy_K = torch.cat(entropies)
         ctx.mark_non_differentiable(entropy_K)
         return torch.cat(logprobs), entropy_K

@@ -82,6 +82,11 @@ class Policy:
         weight: Tensor = self.base.model.get_output_embeddings().weight
         return weight
 
+    def logits(self, hidden: Tensor) -> Tensor:
+        """``(…, hidden)`` to ``(…, vocabulary)`` in float32."""
+        weight = self.head_weight
+        return functional.linear(hidden.to(weight.dtype), weight).float()
+
     def named_weights(self) -> dict[str, nn.Parameter]:
         """Adapter weights by PEFT's names, sorted."""
         weights = {}

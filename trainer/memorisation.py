@@ -31,7 +31,6 @@ from dataclasses import dataclass
 import msgspec
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from trainer.batch import pack_groups
 from trainer.chat import FaultCode, RecordFault
@@ -189,7 +188,7 @@ def secret_logprobs(policy: Policy, prefixes: Sequence[list[int]], words_A: Tens
 def _pairs(policy: Policy, hidden_A2D: Tensor, words_A: Tensor) -> Tensor:
     # All first states are the prefix's last one, which predicts the first word.
     hidden = torch.cat([hidden_A2D[:1, 0], hidden_A2D[:, 1]])
-    logits = functional.linear(hidden, policy.head_weight).float()
+    logits = policy.logits(hidden)
     logprobs = torch.log_softmax(logits, dim=-1)[:, words_A.to(logits.device)].cpu()
     return logprobs[0][:, None] + logprobs[1:]
 

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from trainer.attention import GROUPED
 from trainer.errors import ModelFileInvalid, ModelFileMissing, ModelMismatch, ModelUnsupported
+from trainer.linear import multiply_in_float32
 
 Buffer = bytes | bytearray | memoryview
 
@@ -62,6 +63,8 @@ def load_base(
     settings = _json(files, "config.json")
     model = _empty_model(settings, dtype)
     _fill(model, _weights(files), dtype)
+    if device == "cpu":
+        multiply_in_float32(model, dtype)
     tokenizer = _tokenizer(files)
     return Base(
         model=model.requires_grad_(False).eval().to(device),

@@ -18,7 +18,7 @@ from crypto.manifest import DATASET_TYPE, DatasetManifest, encode
 from enclave import frames, measurement
 from errors import ErrorList, StrongroomError
 from pipeline import collect
-from pipeline.collect import PURPOSE, code_facts, collect_facts, has_bfloat16, run_limits
+from pipeline.collect import PURPOSE, code_facts, collect_facts, run_limits
 from pipeline.facts import CodeFacts, Facts
 from pipeline.model_list import encode_model_list
 from pipeline.plan import build_plan
@@ -120,22 +120,6 @@ def test_facts_make_a_plan(world: World):
     facts, _ = world.collect()
     plan = build_plan(world.spec, facts, "r")
     assert plan.data.train.records == 30
-
-
-@pytest.mark.parametrize(
-    ("cpuinfo", "has"),
-    [
-        ("flags\t\t: fpu avx512f avx512_bf16 avx512_vnni\n", True),
-        ("flags\t\t: fpu amx_bf16\n\nvmx flags\t: vnmi\nflags\t\t: fpu amx_bf16\n", True),
-        ("flags\t\t: fpu avx512f avx512_vnni\n", False),
-        ("flags\t\t: fpu avx512_bf16\n\nflags\t\t: fpu avx512f\n", False),
-        ("bugs\t\t: avx512_bf16\n", False),
-        ("", False),
-    ],
-)
-def test_bfloat16_counts_where_every_processor_has_it(cpuinfo: str, has: bool, tmp_path: Path):
-    (tmp_path / "cpuinfo").write_text(cpuinfo)
-    assert has_bfloat16(tmp_path / "cpuinfo") is has
 
 
 def with_engine(spec: RunSpec, engine: VllmEngine) -> RunSpec:

@@ -220,8 +220,7 @@ class HfSampler:
         self, hidden_BD: Tensor, temperature: float, random_B: Tensor
     ) -> tuple[Tensor, Tensor]:
         """One token for each row, and its log-probability at ``temperature``."""
-        logits_BV = torch.nn.functional.linear(hidden_BD, self._policy.head_weight).float()
-        return draw(logits_BV, temperature, random_B)
+        return draw(self._policy.logits(hidden_BD), temperature, random_B)
 
     def _texts(self, tokens_BT: Tensor, lengths_B: Tensor, finished_B: Tensor) -> tuple[str, ...]:
         stops = (lengths_B - finished_B.long()).tolist()

@@ -202,7 +202,7 @@ def _arguments(engine: VllmEngine, policy: Policy, scratch: Scratch, length: int
     return {
         "model": str(scratch.path / BASE),
         "hf_overrides": {"architectures": [architecture]},
-        "dtype": policy.head_weight.dtype,
+        "dtype": policy.decoder.dtype,
         "skip_tokenizer_init": True,
         "generation_config": "vllm",  # none
         "max_model_len": length,
