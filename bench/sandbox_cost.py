@@ -293,7 +293,7 @@ def interval_95(values: list[float]) -> tuple[float, float]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=110, help="pairs of steps (default 110)")
+    parser.add_argument("--steps", type=int, default=180, help="pairs of steps (default 180)")
     parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1))
     parser.add_argument("--json", action="store_true", help="print one JSON object last")
     args = parser.parse_args()
