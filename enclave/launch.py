@@ -84,9 +84,9 @@ def environment(threads: int) -> dict[str, str]:
         "USER": "enclave",
         "TMPDIR": _NOWHERE,
         "OMP_NUM_THREADS": str(threads),
-        # Threads wait for each other awake, but not for long (libgomp): asleep at once, an idle
-        # machine takes a third longer for a step; never asleep, a busy one takes twice as long.
-        "GOMP_SPINCOUNT": "100000",
+        # How long a thread that waits for others stays awake (libgomp). Asleep at once costs a
+        # seventh of a step; the default, like all from 10,000 on, costs more on a busy machine.
+        "GOMP_SPINCOUNT": "3000",
         "OPENBLAS_NUM_THREADS": str(threads),
         # Sums in one order whatever else the machine does, so that a step has the same bits again.
         "MKL_CBWR": "AUTO",
