@@ -5,8 +5,9 @@ model on the quickstart's rows with its evaluator: one at A0 (no sandbox), one a
 turns, step by step: while one takes its step the other is stopped, so that a slow moment of the
 machine falls on both. Both draw the same tokens, so a pair of steps is the same work, which is
 checked. The ratio is the median over the pairs, by wall clock; the CPU time is printed beside it,
-as it suffers less from whatever else the machine does. It fails (exit code 1) above the
-bound, and when the machine is too busy to tell.
+as it suffers less from whatever else the machine does. It passes when the whole 95 % interval
+of the ratio lies within the bound; otherwise it exits with 1, and where the bound lies inside the
+interval it says that it cannot tell.
 
 Here this process stands for the broker and for the key owner's releaser, and the rows are public.
 """
@@ -59,7 +60,6 @@ from trainer.metric_names import STEP_METRICS
 from trainer.processor import has_bfloat16
 
 BOUND = 1.02
-WIDEST = 0.04  # of the interval that holds the ratio; noise must not pass for a result
 EVALUATOR = Path(__file__).parent.parent / "examples" / "feedback" / "evaluator.py"
 METRICS = ("accuracy",)
 RUN = "sandbox-cost"
@@ -329,7 +329,7 @@ def main() -> int:
     without = statistics.median(outside.wall_s for outside, _ in pairs)
     within = statistics.median(inside.wall_s for _, inside in pairs)
     low, high = interval_95(ratios)
-    conclusive = high - low <= WIDEST
+    conclusive = not low <= BOUND < high  # noise must not pass for a result
     print(f"$ {figures.command()}")
     print(f"A0, seccomp {trainees['A0'].seccomp}   {without:7.3f} s per step")
     print(f"A1, seccomp {trainees['A1'].seccomp}   {within:7.3f} s per step")
@@ -337,8 +337,8 @@ def main() -> int:
     print(f"ratio of CPU time {cpu_ratio:7.3f}")
     print(f"pairs             {len(pairs):7}   ({same} of them with the same numbers)")
     if not conclusive:
-        print(f"inconclusive: the interval is wider than {WIDEST}; the machine is too busy")
-    passed = ratio <= BOUND and conclusive and same == len(pairs)
+        print("inconclusive: the bound lies inside the interval; the machine is too busy to tell")
+    passed = high <= BOUND and same == len(pairs)
     if args.json:
         found = {
             "threads": args.threads,
