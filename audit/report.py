@@ -7,6 +7,7 @@ object names.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
@@ -56,7 +57,7 @@ METRICS = {
     "kl": "Divergence from the base model",
 }
 
-
+TEMPLATES = Path(__file__).parent / "templates"
 IN_PICTURE = ("reward_mean", "zero_variance_share")
 
 
@@ -93,7 +94,7 @@ def picture(report: ReportData) -> str:
 
 def _template(name: str) -> Template:
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -104,8 +105,16 @@ def _template(name: str) -> Template:
         "number": number,
         "bytes": size,
         "duration": duration,
+        "light": _light,
     }
     return environment.get_template(name)
+
+
+def _light(style: str) -> str:
+    """``style`` in the light colours, written out: many viewers of SVG know no CSS variables."""
+    palette = (TEMPLATES / "palette.css.j2").read_text(encoding="utf-8").partition("@media")[0]
+    colours = dict(re.findall(r"--([\w-]+): (#\w+);", palette))
+    return re.sub(r"var\(--([\w-]+)\)", lambda found: colours[found[1]], style)
 
 
 def _title(series: Series) -> str:
