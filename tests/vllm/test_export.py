@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 import torch
-from torch.nn import functional
 
 if importlib.util.find_spec("vllm") is None:
     pytest.skip("vLLM is not installed here; `make test-vllm` has it", allow_module_level=True)
@@ -95,8 +94,7 @@ def next_logprobs(policy: Policy) -> list[torch.Tensor]:
     with torch.no_grad():
         for tokens in prompts(policy):
             hidden = policy.decoder(input_ids=torch.tensor([tokens])).last_hidden_state[0, -1]
-            logits = functional.linear(hidden, policy.head_weight).float()
-            found.append(torch.log_softmax(logits, dim=-1))
+            found.append(torch.log_softmax(policy.logits(hidden), dim=-1))
     return found
 
 
