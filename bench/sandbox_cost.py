@@ -329,7 +329,7 @@ def main() -> int:
     without = statistics.median(outside.wall_s for outside, _ in pairs)
     within = statistics.median(inside.wall_s for _, inside in pairs)
     low, high = interval_95(ratios)
-    conclusive = not low <= BOUND < high  # noise must not pass for a result
+    conclusive = high <= BOUND or low > BOUND  # noise must not pass for a result
     print(f"$ {figures.command()}")
     print(f"A0, seccomp {trainees['A0'].seccomp}   {without:7.3f} s per step")
     print(f"A1, seccomp {trainees['A1'].seccomp}   {within:7.3f} s per step")

@@ -119,7 +119,7 @@ def test_the_curves_stand_alone_as_a_picture(run_events, plan):
         *("svg", "style", "rect", "text", "line", "circle", "path")
     }
     assert "url(" not in drawn
-    assert "var(" not in drawn  # most viewers would paint it black
+    assert "var(" not in drawn  # many viewers would paint it black
     assert ".paper { fill: #fff; }" in drawn
     assert len(drawn) < 30_000
     hostile = ElementTree.fromstring(
