@@ -119,11 +119,13 @@ def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedS3]:
     master, volume, filer, s3 = _free_ports(4)
     log = folder / "weed.log"
     (folder / "data").mkdir()
+    # Each bucket takes a volume of its own. By default there are as many as GiB are free on the
+    # disk, and a test that comes after the last one sees HTTP 500.
     command = [
         weed, "-logtostderr=true", "mini", "-dir=data", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
         f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}",
         f"-s3.port={s3}", "-master.telemetry=false", "-webdav=false", "-admin.ui=false",
-        "-s3.port.iceberg=0", "-s3.port.lance=0", "-s3.config=s3.json",
+        "-s3.port.iceberg=0", "-s3.port.lance=0", "-s3.config=s3.json", "-volume.max=512",
     ]  # fmt: skip
     environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "GOMEMLIMIT": "400MiB"}
     with log.open("wb") as output:
