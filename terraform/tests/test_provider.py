@@ -323,7 +323,7 @@ def test_a_run_that_ends_badly_is_known_to_terraform(example, stack):
     """Cancelled from outside while ``apply`` waits; applied again it goes on."""
     with futures.ThreadPoolExecutor() as pool:
         applied = pool.submit(
-            example.terraform.run, "apply", "-auto-approve", "-no-color", "-var=steps=40"
+            example.terraform.run, "apply", "-auto-approve", "-no-color", "-var=steps=12"
         )
         while True:
             going = [row for row in stack("status") if row["state"] in ("submitted", "running")]
@@ -341,7 +341,7 @@ def test_a_run_that_ends_badly_is_known_to_terraform(example, stack):
     [instance] = run["instances"]
     assert instance["status"] == "tainted"
     assert instance["attributes"]["id"] == going[0]["run"]
-    example.terraform("apply", "-auto-approve", "-no-color", "-var=steps=40")
+    example.terraform("apply", "-auto-approve", "-no-color", "-var=steps=12")
     [row] = [row for row in stack("status") if row["run"] == going[0]["run"]]
     assert row["state"] == "completed"
     example.terraform("apply", "-auto-approve", "-no-color")
