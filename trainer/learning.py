@@ -57,8 +57,9 @@ class Learner:
     def learn(self, sampled: Sampled, state: TrainingState) -> dict[str, float]:
         """Update the policy; returns metrics.
 
-        A group without a gradient is left out, which changes nothing but the time it takes: with
-        none left, the optimizer's updates are those of a gradient of zero, as TRL's are.
+        A group without a gradient is left out, which changes nothing but the time it takes. With
+        none left nothing is updated: the optimizer's momentum alone would go on in the direction
+        of the last gradient, often that of a single group (docs/adr/0013).
 
         Raises :class:`NotFinite` for a loss or gradient that is not.
         """
@@ -75,8 +76,6 @@ class Learner:
             "groups_filtered": float((~step_P).sum()),
         }
         if not trained_P.any():
-            for _ in range(self.config.updates_per_step):
-                state.optimizer.step(learning_rate)
             return report
         lengths_PG = sampled.rollouts.lengths_B.view_as(counted_PG)
         counts = _Counts(
