@@ -15,7 +15,7 @@ from typing import Any
 
 import figures
 import torch
-from rft_step import Disagreeing, Ours, Where, progress, settings
+from sides import Disagreeing, Ours, Where, progress, settings
 from torch.profiler import ProfilerActivity, profile
 
 from examples.feedback.prepare import rows as feedback_rows
