@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from sides import Ours, Theirs, Times, Where, evaluator, progress, settings, unseen_rows
+from sides import TRL_VERSION, Ours, Theirs, Where, progress, settings, unseen_rows
 
+from examples.feedback.evaluator import evaluate
 from trainer.evaluation import evaluate as score_held_out
 from trainer.evaluators import FunctionEvaluator
 from trainer.lora import Policy
@@ -18,6 +19,9 @@ from trainer.rows import Row
 
 EVERY = 5
 """Steps between two points of a curve."""
+
+Curve = list[tuple[int, float]]
+"""Steps taken, and held-out accuracy after them."""
 
 Run = dict[str, Any]
 """What one seed gave on both sides, as it stands in the bench's JSON document."""
@@ -40,8 +44,8 @@ def run_both(inputs: Inputs, steps: int, seed: int) -> Run:
     Both are scored by the same greedy decoder: along the way on the held-out rows, off the clock,
     and at the end on the unseen ones.
     """
-    function, config, unseen = evaluator(), settings(steps, seed), unseen_rows()
-    scorer = FunctionEvaluator(function)
+    config, unseen = settings(steps, seed), unseen_rows()
+    scorer = FunctionEvaluator(evaluate)
 
     def accuracy(policy: Policy, rows: list[Row]) -> float:
         return score_held_out(policy, rows, scorer, config).metrics["accuracy"]
@@ -57,19 +61,13 @@ def run_both(inputs: Inputs, steps: int, seed: int) -> Run:
 
     def reward(completions: list[Any], ground_truth: list[Any], **_: Any) -> list[float]:
         return [
-            function(completion, truth)["score"]
+            evaluate(completion, truth)["score"]
             for completion, truth in zip(completions, ground_truth, strict=True)
         ]
 
-    run: Run = {"steps": steps, "seed": seed, "accuracy_before": before, "unseen_rows": len(unseen)}
+    our_curve, trl_curve = [(0, before)], [(0, before)]
 
-    def record(side: str, times: Times, curve: list[tuple[int, float]], policy: Policy) -> None:
-        run[f"{side}_run_s"] = round(sum(times.seconds), 1)
-        run[f"{side}_zero_variance_share"] = round(statistics.mean(times.filtered), 3)
-        run[f"{side}_held_out"] = curve
-        run[f"{side}_accuracy"] = round(accuracy(policy, unseen), 4)
-
-    def watched(name: str, policy: Callable[[], Policy], curve: list[tuple[int, float]]) -> Any:
+    def watched(name: str, policy: Callable[[], Policy], curve: Curve) -> Callable[[], None]:
         taken = 0
 
         def turn() -> None:
@@ -81,27 +79,35 @@ def run_both(inputs: Inputs, steps: int, seed: int) -> Run:
 
         return turn
 
-    curve = [(0, before)]
-    times = ours.steps(steps, seed, scorer, watched("ours", lambda: ours.policy, curve))
-    record("our", times, curve, ours.policy)
-    curve = [(0, before)]
-    times = theirs.steps(steps, seed, reward, watched("trl", their_policy, curve), judged.policy)
-    record("trl", times, curve, their_policy())
-    return run
+    our_times = ours.steps(steps, seed, scorer, watched("ours", lambda: ours.policy, our_curve))
+    their_times = theirs.steps(
+        steps, seed, reward, watched("trl", their_policy, trl_curve), judged.policy
+    )
+    return {
+        "accuracy_before": before,
+        "unseen_rows": len(unseen),
+        "trl_run_s": round(sum(their_times.seconds), 1),
+        "our_run_s": round(sum(our_times.seconds), 1),
+        "trl_accuracy": round(accuracy(their_policy(), unseen), 4),
+        "our_accuracy": round(accuracy(ours.policy, unseen), 4),
+        "trl_zero_variance_share": round(statistics.mean(their_times.filtered), 3),
+        "our_zero_variance_share": round(statistics.mean(our_times.filtered), 3),
+        "trl_held_out": trl_curve,
+        "our_held_out": our_curve,
+    }
 
 
 def runs_of(inputs: Inputs, steps: int, seeds: Sequence[int], kept: Path | None) -> list[Run]:
     """A run for each of ``seeds``. One that stands in the file ``kept`` is not made again; one
     that is made is added to it, so that the hours may be spent in several sittings.
     """
-    setup = {"device": inputs.where.device, "precision": inputs.where.precision, "steps": steps}
     lines = kept.read_text(encoding="utf-8").splitlines() if kept and kept.exists() else []
     known = [json.loads(line) for line in lines]
     runs = []
     for seed in seeds:
-        wanted = setup | {"seed": seed}
+        wanted = {**asdict(inputs.where), "trl": TRL_VERSION, "steps": steps, "seed": seed}
         found = [run for run in known if wanted.items() <= run.items()]
-        run = found[-1] if found else setup | run_both(inputs, steps, seed)
+        run = found[-1] if found else wanted | run_both(inputs, steps, seed)
         if kept and not found:
             with kept.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(run) + "\n")

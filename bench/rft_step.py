@@ -15,21 +15,27 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 import os
 import statistics
 import sys
 import time
-import warnings
 from pathlib import Path
 from typing import Any
 
 import figures
 import torch
-import transformers
-import trl
 from rft_runs import Inputs, drawing, runs_of, summary
-from sides import Disagreeing, Ours, Theirs, Times, Where, progress, settings
+from sides import (
+    TRL_VERSION,
+    Disagreeing,
+    Ours,
+    Theirs,
+    Times,
+    Where,
+    progress,
+    quiet,
+    settings,
+)
 
 from examples.feedback.prepare import rows as feedback_rows
 from pipeline.inputs import base_model, model_files
@@ -110,9 +116,7 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print one JSON object last")
     args = parser.parse_args()
 
-    warnings.simplefilter("ignore")
-    logging.disable(logging.WARNING)
-    transformers.utils.logging.set_verbosity_error()
+    quiet()
     torch.set_num_threads(args.threads)
     folder = base_model(CACHE)
     train_rows, held_out = (
@@ -124,7 +128,7 @@ def main() -> int:
         "device": figures.device_name(args.device),
         "threads": args.threads,
         "precision": args.precision,
-        "trl": trl.__version__,
+        "trl": TRL_VERSION,
     }
     print(f"$ {figures.command()}")
     passed = True

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
+import logging
 import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_HUB_OFFLINE"] = "1"  # before the libraries that read it are imported
 
 import datasets
 import peft
@@ -38,20 +39,14 @@ PROMPTS, SAMPLES, MAX_TOKENS = 4, 8, 10
 LEARNING_RATE, WARMUP = 5e-4, 5
 LORA = LoraConfig(rank=8, alpha=16)
 UNSEEN = 1000
+TRL_VERSION: str = trl.__version__
 
-Function = Callable[..., dict[str, float]]
 
-
-def evaluator() -> Function:
-    """The example's ``evaluate``."""
-    path = Path(__file__).parent.parent / "examples" / "feedback" / "evaluator.py"
-    spec = importlib.util.spec_from_file_location("feedback_evaluator", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    function: Function = module.evaluate
-    return function
+def quiet() -> None:
+    """Leave the libraries' warnings out of a bench's output."""
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)
+    transformers.utils.logging.set_verbosity_error()
 
 
 def unseen_rows() -> list[Row]:
@@ -76,7 +71,7 @@ class Disagreeing:
         self._calls += 1
         return hashlib.sha256(str(self._calls).encode()).digest()[0] / 255
 
-    def score(self, jobs: list[Job]) -> list[Score]:
+    def score(self, jobs: Sequence[Job]) -> list[Score]:
         """See ``trainer.evaluators.Evaluator``."""
         return [Score(score=self.next()) for _ in jobs]
 
@@ -88,7 +83,6 @@ class Times:
     seconds: list[float] = field(default_factory=list)
     rollout_seconds: list[float] = field(default_factory=list)
     """Of these, until completions are sampled and scored."""
-    rewards: list[float] = field(default_factory=list)
     filtered: list[float] = field(default_factory=list)
     """Share of groups without variance."""
 
@@ -142,7 +136,6 @@ class Ours:
         def on_step(metrics: StepMetrics) -> None:
             nonlocal started
             times.seconds.append(time.perf_counter() - started)
-            times.rewards.append(metrics.values["reward_mean"])
             times.filtered.append(metrics.values["zero_variance_share"])
             turn()
             started = time.perf_counter()
@@ -187,7 +180,6 @@ class Theirs:
 
             def on_log(self, _args: Any, _state: Any, _control: Any, logs: Any, **_: Any) -> None:
                 if "reward" in logs:
-                    times.rewards.append(float(logs["reward"]))
                     times.filtered.append(float(logs["frac_reward_zero_std"]))
                     turn()
 
