@@ -1,10 +1,11 @@
 """What the trainer runs the model on: one row per group, nothing computed twice.
 
-A group's row is ``[prompt | c1 | c2 | … | cG]`` with a tree mask: a completion sees the prompt and
-its own past, never its siblings, and its positions go on from the prompt's. The last token of a
-completion predicts nothing and is left out. What an environment said in a conversation is context:
-such tokens are seen by those after them and are no targets. What all prompts of the batch share is
-cut off the rows and stands before them once.
+A group's row is its prompt and then the tree of its completions: tokens that several of them begin
+with stand there once. A token sees the prompt and what it follows in its completion, never another
+branch, and its position goes on from there. The last token of a completion predicts nothing and is
+left out. What an environment said in a conversation is context: such tokens are seen by those after
+them and are no targets. What all prompts of the batch share is cut off the rows and stands before
+them once.
 
 Log-probabilities and gradients are those of one pass per completion
 (``tests/invariants/test_trainer_batch.py``).
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import msgspec
 import torch
@@ -29,7 +31,10 @@ MIN_SHARED_PREFIX = 16
 
 
 class GroupBatch(Plaintext, msgspec.Struct, frozen=True, eq=False):
-    """N groups as rows of S positions, after F shared ones; K completion tokens in all."""
+    """N groups as rows of S positions, after F shared ones.
+
+    K completion tokens in all, of which U are distinct: another token, or after another beginning.
+    """
 
     prefix_F: Tensor
     """Token ids that stand before every row; may be empty."""
@@ -39,12 +44,14 @@ class GroupBatch(Plaintext, msgspec.Struct, frozen=True, eq=False):
     """Position of each token in its own conversation."""
     visible_NSL: Tensor
     """Which of the L = F + S positions each position sees, bool."""
-    source_K: Tensor
-    """Index into the N * S hidden states of the one that predicts each completion token."""
-    targets_K: Tensor
-    """The completion tokens."""
+    source_U: Tensor
+    """Index into the N * S hidden states of the one that predicts each distinct token."""
+    targets_U: Tensor
+    """The distinct tokens."""
+    distinct_K: Tensor
+    """Which of them each completion token is."""
     sampler_logprobs_K: Tensor
-    """Their log-probabilities when they were drawn."""
+    """The completion tokens' log-probabilities when they were drawn."""
     completion_K: Tensor
     """Index into the batch's C completions, at most N * G."""
     lengths_C: Tensor
@@ -76,6 +83,7 @@ def pack_groups(rollouts: Rollouts, groups: Sequence[int], keep_PG: Tensor) -> G
         for prompt, group in zip(prompts, branches, strict=True)
     ]
     width = max(len(row.ids) for row in rows)
+    firsts = accumulate([len(row.targets) for row in rows[:-1]], initial=0)
     ids_NS = torch.zeros(len(rows), width, dtype=torch.int64)
     positions_NS = torch.zeros(len(rows), width, dtype=torch.int64)
     # Padding sees itself, so that no row of the softmax is empty; nothing else sees it.
@@ -91,8 +99,11 @@ def pack_groups(rollouts: Rollouts, groups: Sequence[int], keep_PG: Tensor) -> G
         ids_NS=ids_NS,
         positions_NS=positions_NS,
         visible_NSL=torch.cat([visible_NSF, visible_NSS], dim=2),
-        source_K=torch.cat([n * width + row.source for n, row in enumerate(rows)]),
-        targets_K=torch.cat([branch.ids[branch.drawn] for group in branches for branch in group]),
+        source_U=torch.cat([n * width + row.source for n, row in enumerate(rows)]),
+        targets_U=torch.cat([row.targets for row in rows]),
+        distinct_K=torch.cat(
+            [first + row.distinct for first, row in zip(firsts, rows, strict=True)]
+        ),
         sampler_logprobs_K=torch.cat(
             [branch.logprobs[branch.drawn] for group in branches for branch in group]
         ),
@@ -127,32 +138,41 @@ class _Row:
     positions: Tensor
     visible: Tensor
     source: Tensor
+    targets: Tensor
+    distinct: Tensor
 
 
 def _row(prompt: Sequence[int], prefix: int, branches: Sequence[_Branch]) -> _Row:
     """One group: ``prompt`` is what follows the shared ``prefix`` tokens."""
     size = len(prompt)
-    total = size + sum(len(branch.ids) - 1 for branch in branches)
+    # Both by where the token before stands and the token itself: where it stands, if any follows
+    # it, and which of the targets it is, if it was sampled.
+    stands: dict[tuple[int, int], int] = {}
+    targets: dict[tuple[int, int], int] = {}
+    distinct, paths = [], []
+    for branch in branches:
+        # The prompt's last position predicts the first token; each branch token, the next one.
+        path = [size - 1]
+        for token, drawn in zip(branch.ids.tolist(), branch.drawn.tolist(), strict=True):
+            edge = (path[-1], token)
+            if drawn:
+                distinct.append(targets.setdefault(edge, len(targets)))
+            if len(path) < len(branch.ids):
+                path.append(stands.setdefault(edge, size + len(stands)))
+        paths.append(torch.tensor(path[1:], dtype=torch.int64))
+    total = size + len(stands)
     visible = torch.zeros(total, total, dtype=torch.bool)
     visible[:, :size] = True
     visible[:size, :size] = torch.ones(size, size).tril().bool()
-    positions = [torch.arange(prefix, prefix + size)]
-    sources = []
-    start = size
-    for branch in branches:
-        length = len(branch.ids) - 1
-        stop = start + length
-        visible[start:stop, start:stop] = torch.ones(length, length).tril().bool()
-        positions.append(torch.arange(length) + prefix + size)
-        # The prompt's last position predicts the first token; each branch token, the next one.
-        source = torch.cat([torch.tensor([size - 1]), torch.arange(start, stop)])
-        sources.append(source[branch.drawn])
-        start = stop
+    positions = torch.arange(prefix, prefix + total)
+    for along in paths:
+        visible[along[:, None], along] = torch.ones(len(along), len(along)).tril().bool()
+        positions[along] = torch.arange(len(along)) + prefix + size
     return _Row(
-        ids=torch.cat(
-            [torch.tensor(prompt, dtype=torch.int64), *(branch.ids[:-1] for branch in branches)]
-        ),
-        positions=torch.cat(positions),
+        ids=torch.tensor([*prompt, *(token for _, token in stands)], dtype=torch.int64),
+        positions=positions,
         visible=visible,
-        source=torch.cat(sources),
+        source=torch.tensor([before for before, _ in targets], dtype=torch.int64),
+        targets=torch.tensor([token for _, token in targets], dtype=torch.int64),
+        distinct=torch.tensor(distinct, dtype=torch.int64),
     )

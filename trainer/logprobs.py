@@ -14,7 +14,7 @@ from trainer.batch import GroupBatch
 from trainer.lora import Policy
 
 HEAD_CHUNK = 256
-"""Completion tokens whose logits are in memory at once."""
+"""Distinct completion tokens whose logits are in memory at once."""
 
 
 def completion_logprobs(
@@ -25,15 +25,14 @@ def completion_logprobs(
     Both float32 of shape (K,); logits are divided by ``temperature`` as when sampling. Only the
     log-probabilities carry gradient.
     """
-    hidden_KD = predicting_states(policy, batch)
-    results: tuple[Tensor, Tensor] = TargetLogprobs.apply(  # type: ignore[no-untyped-call]
-        hidden_KD, policy.head_weight, batch.targets_K, temperature
+    logprobs_U, entropy_U = TargetLogprobs.apply(  # type: ignore[no-untyped-call]
+        predicting_states(policy, batch), policy.head_weight, batch.targets_U, temperature
     )
-    return results
+    return logprobs_U[batch.distinct_K], entropy_U[batch.distinct_K]
 
 
 def predicting_states(policy: Policy, batch: GroupBatch) -> Tensor:
-    """The decoder's last hidden states that predict the batch's completion tokens: (K, D)."""
+    """The decoder's last hidden states that predict the batch's distinct tokens: (U, D)."""
     cache = None
     if len(batch.prefix_F):
         cache = transformers.DynamicCache()
@@ -46,7 +45,7 @@ def predicting_states(policy: Policy, batch: GroupBatch) -> Tensor:
         past_key_values=cache,
         use_cache=cache is not None,
     ).last_hidden_state
-    return hidden_NSD.flatten(0, 1)[batch.source_K]
+    return hidden_NSD.flatten(0, 1)[batch.source_U]
 
 
 class TargetLogprobs(torch.autograd.Function):
@@ -54,20 +53,20 @@ class TargetLogprobs(torch.autograd.Function):
 
     Each output depends on its own hidden state only, so its gradient is one vector,
     ``W^T (onehot - softmax) / temperature``, which is made while the chunk's logits are at hand and
-    kept instead of them: K * D numbers, not K * V. The head itself gets no gradient.
+    kept instead of them: U * D numbers, not U * V. The head itself gets no gradient.
     """
 
     @staticmethod
     def forward(
         ctx: Any,
-        hidden_KD: Tensor,
+        hidden_UD: Tensor,
         head_VD: Tensor,
-        targets_K: Tensor,
+        targets_U: Tensor,
         temperature: float,
     ) -> tuple[Tensor, Tensor]:
         logprobs, entropies, jacobians = [], [], []
-        for start in range(0, len(targets_K), HEAD_CHUNK):
-            hidden, target = (part[start : start + HEAD_CHUNK] for part in (hidden_KD, targets_K))
+        for start in range(0, len(targets_U), HEAD_CHUNK):
+            hidden, target = (part[start : start + HEAD_CHUNK] for part in (hidden_UD, targets_U))
             logits = functional.linear(hidden.to(head_VD.dtype), head_VD)
             logits = logits.to(torch.promote_types(logits.dtype, torch.float32)) / temperature
             logp = torch.log_softmax(logits, dim=-1)
@@ -76,12 +75,12 @@ class TargetLogprobs(torch.autograd.Function):
             entropies.append(-torch.linalg.vecdot(p, logp))
             slope = p.neg_().scatter_add_(1, target[:, None], torch.ones_like(p[:, :1]))
             jacobians.append(slope.to(head_VD.dtype) @ head_VD / temperature)
-        ctx.save_for_backward(torch.cat(jacobians).to(hidden_KD.dtype))
-        entropy_K = torch.cat(entropies)
-        ctx.mark_non_differentiable(entropy_K)
-        return torch.cat(logprobs), entropy_K
+        ctx.save_for_backward(torch.cat(jacobians).to(hidden_UD.dtype))
+        entropy_U = torch.cat(entropies)
+        ctx.mark_non_differentiable(entropy_U)
+        return torch.cat(logprobs), entropy_U
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
-        (jacobian_KD,) = ctx.saved_tensors
-        return (jacobian_KD * grads[0][:, None]).to(jacobian_KD.dtype), None, None, None
+        (jacobian_UD,) = ctx.saved_tensors
+        return (jacobian_UD * grads[0][:, None]).to(jacobian_UD.dtype), None, None, None

@@ -180,8 +180,10 @@ def secret_logprobs(policy: Policy, prefixes: Sequence[list[int]], words_A: Tens
         texts=("",) * (count * width),
     )
     with torch.no_grad():
-        batch = pack_groups(pairs, range(count), torch.ones(count, width, dtype=torch.bool))
-        hidden_NA2D = predicting_states(policy, batch.to(policy.device)).view(count, width, 2, -1)
+        every = torch.ones(count, width, dtype=torch.bool)
+        batch = pack_groups(pairs, range(count), every).to(policy.device)
+        hidden_KD = predicting_states(policy, batch)[batch.distinct_K]
+        hidden_NA2D = hidden_KD.view(count, width, 2, -1)
         return torch.stack([_pairs(policy, hidden_A2D, words_A) for hidden_A2D in hidden_NA2D])
 
 

@@ -22,11 +22,15 @@ def policy():
     return tiny.tiny_policy()
 
 
-@pytest.fixture
-def rollouts(policy):
+def sample(policy, temperature):
     prompts = [encode_prompt(policy, row) for row in tiny.tiny_rows(4)]
     engine = build_engine(tiny.tiny_config().engine, policy)
-    return engine.generate(prompts, 5, 12, 0.8, torch.Generator().manual_seed(0))
+    return engine.generate(prompts, 5, 12, temperature, torch.Generator().manual_seed(0))
+
+
+@pytest.fixture
+def rollouts(policy):
+    return sample(policy, 0.8)
 
 
 def pack(rollouts, groups):
@@ -65,6 +69,18 @@ def test_shared_rows_equal_separate_passes(policy, rollouts, groups):
     torch.testing.assert_close(shared_gradient, gradient(policy, apart), rtol=1e-4, atol=1e-5)
 
 
+def test_completions_that_begin_alike_equal_separate_passes(policy):
+    """Each counts as often as it was drawn, though what they share is computed once."""
+    rollouts = sample(policy, 0.1)
+    batch = pack(rollouts, [0, 1, 2, 3])
+    assert 3 * len(batch.targets_U) < 2 * len(batch.distinct_K)
+    shared, _ = completion_logprobs(policy, batch, 0.8)
+    shared_gradient = gradient(policy, shared)
+    apart = separately(policy, rollouts, [0, 1, 2, 3], 0.8)
+    torch.testing.assert_close(shared, apart, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(shared_gradient, gradient(policy, apart), rtol=1e-4, atol=1e-5)
+
+
 def test_groups_together_equal_groups_one_by_one(policy, rollouts):
     together, _ = completion_logprobs(policy, pack(rollouts, [0, 1, 2, 3]), 0.8)
     alone = [completion_logprobs(policy, pack(rollouts, [g]), 0.8)[0] for g in range(4)]
@@ -88,7 +104,7 @@ def test_two_threads_give_one_gradient(policy):
     engine = build_engine(tiny.tiny_config().engine, policy)
     many = engine.generate(prompts, 160, 12, 0.8, torch.Generator().manual_seed(0))
     batch = pack_groups(many, [0], torch.ones(1, 160, dtype=torch.bool))
-    assert len(batch.source_K) > 1024, "enough for two threads"
+    assert len(batch.source_U) > 1024, "enough for two threads"
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
@@ -107,7 +123,8 @@ def test_completions_that_do_not_count_change_nothing(policy, rollouts):
     every = pack(rollouts, [0, 2, 3])
     assert some.members_C.tolist() == [0, 2, 3, 4, 14, 15, 16, 17, 18, 19]
     kept_K = torch.isin(every.members_C, some.members_C)[every.completion_K]
-    assert torch.equal(some.targets_K, every.targets_K[kept_K])
+    chosen_K = every.targets_U[every.distinct_K][kept_K]
+    assert torch.equal(some.targets_U[some.distinct_K], chosen_K)
     found, _ = completion_logprobs(policy, some, 0.8)
     wanted, _ = completion_logprobs(policy, every, 0.8)
     torch.testing.assert_close(found, wanted[kept_K], rtol=1e-5, atol=1e-5)

@@ -91,7 +91,7 @@ def test_completions_stop_at_the_end_token(tiny, policy, prompts):
     assert not any(set(text) & set("!?0123456789") for text in rollouts.texts)
 
 
-def one_by_one(policy, prompts, samples, max_tokens):
+def one_by_one(policy, prompts, samples, max_tokens, temperature):
     """The same draws with nothing shared: a whole forward pass for each token."""
     generator = torch.Generator().manual_seed(0)
     found = [(list(prompt), []) for prompt in prompts for _ in range(samples)]
@@ -103,23 +103,25 @@ def one_by_one(policy, prompts, samples, max_tokens):
                 continue
             with torch.no_grad():
                 logits = policy.base.model(torch.tensor([tokens])).logits[:, -1].float()
-            token_B, logprob_B = draw(logits, 1.0, random_B[index : index + 1])
+            token_B, logprob_B = draw(logits, temperature, random_B[index : index + 1])
             tokens.append(int(token_B))
             logprobs.append(float(logprob_B))
     return [(tokens[-len(logprobs) :], logprobs) for tokens, logprobs in found]
 
 
 @pytest.mark.parametrize(
-    ("samples", "max_tokens"),
+    ("samples", "max_tokens", "temperature"),
     [
-        pytest.param(8, 20, id="side by side in one row"),
-        pytest.param(2, 20, id="side by side, and whole rows finish"),
-        pytest.param(2, 48, id="longer than the prompts: a row each"),
-        pytest.param(1, 20, id="one"),
+        pytest.param(8, 20, 1.0, id="side by side in one row"),
+        pytest.param(8, 20, 0.1, id="many begin alike"),
+        pytest.param(8, 48, 0.1, id="alike, and a row each"),
+        pytest.param(2, 20, 1.0, id="side by side, and whole rows finish"),
+        pytest.param(2, 48, 1.0, id="longer than the prompts: a row each"),
+        pytest.param(1, 20, 1.0, id="one"),
     ],
 )
 def test_each_completion_is_the_one_drawn_alone(
-    tiny, policy, prompts, samples, max_tokens, monkeypatch
+    tiny, policy, prompts, samples, max_tokens, temperature, monkeypatch
 ):
     """Whatever they share, whoever finishes first, and whichever rows have left the cache."""
     left = []
@@ -128,9 +130,16 @@ def test_each_completion_is_the_one_drawn_alone(
         hf._GrowingLayer, "keep", lambda layer, rows_R: (left.append(rows_R), keep(layer, rows_R))
     )
     rollouts = sample(
-        policy, prompts, samples=samples, max_tokens=max_tokens, config=tiny.tiny_config()
+        policy,
+        prompts,
+        samples=samples,
+        max_tokens=max_tokens,
+        temperature=temperature,
+        config=tiny.tiny_config(),
     )
-    expected = one_by_one(policy, prompts, samples, max_tokens)
+    expected = one_by_one(policy, prompts, samples, max_tokens, temperature)
+    begun = {(row // samples, *tokens[:2]) for row, (tokens, _) in enumerate(expected)}
+    assert temperature == 1 or len(begun) < len(expected) // 2, "too few begin alike"
     for row, (tokens, logprobs) in enumerate(expected):
         length = int(rollouts.lengths_B[row])
         assert rollouts.tokens_BT[row, :length].tolist() == tokens

@@ -36,10 +36,20 @@ def prompts(tiny, policy):
     return found
 
 
-def sample(tiny, policy, prompts, seed=0):
+def sample(tiny, policy, prompts, temperature=1.0):
     engine = build_engine(tiny.tiny_config().engine, policy)
-    generator = torch.Generator().manual_seed(seed)
-    return engine.generate(prompts, SAMPLES, MAX_TOKENS, 1.0, generator)
+    generator = torch.Generator().manual_seed(0)
+    return engine.generate(prompts, SAMPLES, MAX_TOKENS, temperature, generator)
+
+
+def beginnings(rollouts, group, length):
+    """The different ones of that many tokens, of completions that go on after them."""
+    members = range(group * SAMPLES, (group + 1) * SAMPLES)
+    return {
+        tuple(rollouts.tokens_BT[member, :length].tolist())
+        for member in members
+        if rollouts.lengths_B[member] > length
+    }
 
 
 class Watch:
@@ -69,16 +79,33 @@ def test_a_prompt_is_computed_once_for_all_its_completions(tiny, policy, prompts
     with Watch(policy) as watch:
         rollouts = sample(tiny, policy, prompts)
     assert watch.calls[:2] == [(1, prefix), (PROMPTS, widest)]
-    # From here on one position a completion and token, and none for what has ended.
     assert len(watch.calls) == 2 + int(rollouts.lengths_B.max()) - 1
-    lengths_PG = rollouts.lengths_B.view(PROMPTS, SAMPLES)
-    for token, (rows, width) in enumerate(watch.calls[2:], start=2):
-        assert width == int((lengths_PG >= token).sum(dim=1).max())
-        assert rows <= PROMPTS
     # The control: one prompt for each completion, as samplers do that share nothing.
     with Watch(policy) as apart:
         sample(tiny, policy, [prompt for prompt in prompts for _ in range(SAMPLES)])
     assert apart.positions > 2 * watch.positions
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.1, 0.0])
+def test_what_begins_alike_is_computed_once(tiny, policy, prompts, temperature):
+    """A position for each beginning that goes on, when sampling and when learning."""
+    with Watch(policy) as watch:
+        rollouts = sample(tiny, policy, prompts, temperature)
+    for length, (rows, width) in enumerate(watch.calls[2:], start=1):
+        found = [len(beginnings(rollouts, group, length)) for group in range(PROMPTS)]
+        assert width == max(found)
+        assert rows <= PROMPTS
+    widths = [width for _, width in watch.calls[2:]]
+    assert (widths[0] > SAMPLES // 2) == (temperature == 1)
+    assert (max(widths) > 1) == (temperature > 0)
+    batch = pack_groups(rollouts, [0], torch.ones(PROMPTS, SAMPLES, dtype=torch.bool))
+    inner = sum(len(beginnings(rollouts, 0, length)) for length in range(1, MAX_TOKENS))
+    assert batch.ids_NS.shape == (1, len(prompts[0]) + inner)
+    completions = [rollouts.tokens_BT[g, : rollouts.lengths_B[g]].tolist() for g in range(SAMPLES)]
+    different = {tuple(each[: n + 1]) for each in completions for n in range(len(each))}
+    assert len(batch.targets_U) == len(different)
+    drawn = [token for tokens in completions for token in tokens]
+    assert batch.targets_U[batch.distinct_K].tolist() == drawn
 
 
 def learn(tiny, policy, rollouts, **settings):
@@ -96,14 +123,16 @@ def test_learning_takes_one_pass_over_each_useful_token(tiny, policy, prompts):
     rollouts = sample(tiny, policy, prompts)
     useful = [0, 2]
     prefix = shared_prefix([prompts[group] for group in useful])
-    lengths_PG = rollouts.lengths_B.view(PROMPTS, SAMPLES)
-    # A row holds its prompt's rest once and its completions one after the other.
-    width = max(len(prompts[group]) - prefix + int(lengths_PG[group].sum()) for group in useful)
+    width = max(
+        len(prompts[group])
+        - prefix
+        + sum(len(beginnings(rollouts, group, length)) for length in range(1, MAX_TOKENS))
+        for group in useful
+    )
     once = learn(tiny, policy, rollouts)
     assert len(once) == 2, "no pass for old log-probabilities, none for the group without gradient"
     assert once[0] == (1, prefix)
-    assert once[1][0] == len(useful)
-    assert width - SAMPLES <= once[1][1] <= width
+    assert once[1] == (len(useful), width)
     # A reference costs a second pass, over all groups; further updates one each.
     penalised = learn(tiny, tiny.tiny_policy(), rollouts, method=GrpoMethod(kl=0.1))
     assert [rows for rows, _ in penalised] == [1, PROMPTS, 1, PROMPTS]
@@ -144,7 +173,7 @@ def test_no_logits_are_kept_for_the_backward_pass(tiny, policy, prompts):
     rollouts = sample(tiny, policy, prompts)
     every = torch.ones(PROMPTS, SAMPLES, dtype=torch.bool)
     batch = pack_groups(rollouts, range(PROMPTS), every)
-    tokens, vocabulary = len(batch.targets_K), policy.head_weight.shape[0]
+    tokens, vocabulary = len(batch.targets_U), policy.head_weight.shape[0]
     assert tokens not in policy.head_weight.shape
     with_logits = {shape for shape in kept(policy, batch) if tokens in shape}
     assert (tokens, policy.head_weight.shape[1]) in with_logits, "what is kept in their stead"
@@ -154,9 +183,9 @@ def test_no_logits_are_kept_for_the_backward_pass(tiny, policy, prompts):
         """The control: the same head, written plainly."""
 
         @staticmethod
-        def apply(hidden_KD, head_VD, targets_K, temperature):
-            logp = torch.log_softmax(hidden_KD @ head_VD.T / temperature, dim=-1)
-            return logp.gather(1, targets_K[:, None]).squeeze(1), logp.detach().sum(-1)
+        def apply(hidden_UD, head_VD, targets_U, temperature):
+            logp = torch.log_softmax(hidden_UD @ head_VD.T / temperature, dim=-1)
+            return logp.gather(1, targets_U[:, None]).squeeze(1), logp.detach().sum(-1)
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("trainer.logprobs.TargetLogprobs", Whole)
@@ -169,9 +198,9 @@ def test_the_head_sees_completion_tokens_only_and_a_chunk_at_a_time(
     rollouts = sample(tiny, policy, prompts)
     every = torch.ones(PROMPTS, SAMPLES, dtype=torch.bool)
     batch = pack_groups(rollouts, range(PROMPTS), every)
-    names = ("source_K", "targets_K", "sampler_logprobs_K", "completion_K")
+    names = ("source_U", "targets_U")
     more = replace(batch, **{name: getattr(batch, name).repeat(4) for name in names})
-    tokens = len(more.targets_K)
+    tokens = len(more.targets_U)
     assert HEAD_CHUNK < tokens < 2 * HEAD_CHUNK
     seen, linear = [], torch.nn.functional.linear
 

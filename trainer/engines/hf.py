@@ -1,9 +1,9 @@
 """Sampling with the policy's own transformers model.
 
-What the prompts of a batch share is computed once: first the prefix common to all of them (in
-fine-tuning usually the instructions and examples), then each prompt's rest, then the cache is
-repeated for the G completions of each prompt. Nothing outlives a call, so no stale key or value
-can follow a weight update.
+Nothing is computed twice: first comes the prefix common to all prompts of the batch (in fine-tuning
+usually the instructions and examples), then each prompt's rest, then completions of one prompt that
+begin alike go on as one until they draw different tokens. Nothing outlives a call, so no stale key
+or value can follow a weight update.
 """
 
 # Field names carry their shapes.
@@ -58,41 +58,57 @@ def _with_length(tensor: Tensor, length: int) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class _Place:
-    """Where completions that go on stand: R rows of the cache with Q completions of a prompt each.
+    """Where the next tokens stand: R rows of the cache, each for G completions of a prompt.
 
-    A row of which fewer go on is filled up with finished ones, whose tokens count for nothing.
+    Of those Q are computed in each row. A row in which fewer go on is filled up with others, whose
+    tokens count for nothing.
     """
 
-    going_RQ: Tensor
-    """The completions, as indices."""
-    prompt_RL: Tensor
-    """Which of the cache's first L columns hold the prompt, bool."""
-    owner_RC: Tensor
-    """Whose token each of its further C columns holds."""
+    members_RG: Tensor
+    """The rows' completions, as indices."""
+    chosen_RQ: Tensor
+    """Which of its row's members are computed."""
+    sees_RGL: Tensor
+    """Which of the row's L columns hold what a completion consists of, its prompt included."""
+
+    @property
+    def computed_RQ(self) -> Tensor:
+        """The completions that are computed, as indices."""
+        return self.members_RG.gather(1, self.chosen_RQ)
 
     @property
     def visible_RQL(self) -> Tensor:
-        """What a completion's token sees: the prompt, and what is its own."""
-        prompt_RQL = self.prompt_RL[:, None].expand(-1, self.going_RQ.shape[1], -1)
-        own_RQC = self.owner_RC[:, None, :] == self.going_RQ[:, :, None]
-        return torch.cat([prompt_RQL, own_RQC], dim=2)
+        """What their tokens see."""
+        return self.sees_RGL.take_along_dim(self.chosen_RQ[:, :, None], dim=1)
 
-    def narrowed(self, finished_B: Tensor, cache: transformers.DynamicCache) -> _Place:
-        """The place of the next token of each completion that is not finished.
+    def following(
+        self, same_B: Tensor, goes_on_B: Tensor, cache: transformers.DynamicCache
+    ) -> _Place:
+        """The place of the next token of each completion that goes on; ``same_B`` says which one's
+        token a completion has in place of its own.
 
         Rows in which none goes on leave the cache once they are half of it.
         """
-        going_RQ, prompt_RL, owner_RC = self.going_RQ, self.prompt_RL, self.owner_RC
-        live_R = ~finished_B[going_RQ].all(dim=1)
+        members_RG, sees_RGL = self.members_RG, self.sees_RGL
+        live_R = goes_on_B[members_RG].any(dim=1)
         if 2 * int(live_R.sum()) <= len(live_R):
             for layer in cache.layers:
                 layer.keep(live_R)
-            going_RQ, prompt_RL, owner_RC = going_RQ[live_R], prompt_RL[live_R], owner_RC[live_R]
-        finished_RQ = finished_B[going_RQ]
-        most = int((~finished_RQ).sum(dim=1).max())
-        first_RQ = finished_RQ.long().argsort(dim=1, stable=True)[:, :most]
-        going_RQ = going_RQ.gather(1, first_RQ)
-        return _Place(going_RQ, prompt_RL, torch.cat([owner_RC, going_RQ], dim=1))
+            members_RG, sees_RGL = members_RG[live_R], sees_RGL[live_R]
+        goes_on_RG = goes_on_B[members_RG]
+        most = int(goes_on_RG.sum(dim=1).max())
+        chosen_RQ = goes_on_RG.long().argsort(dim=1, descending=True, stable=True)[:, :most]
+        computed_RQ = members_RG.gather(1, chosen_RQ)
+        sees_RGQ = same_B[members_RG][:, :, None] == computed_RQ[:, None]
+        return _Place(members_RG, chosen_RQ, torch.cat([sees_RGL, sees_RGQ], dim=2))
+
+
+def _first_alike(kind_B: Tensor) -> Tensor:
+    """For each completion the first of its kind, as index."""
+    kinds, kind_B = torch.unique(kind_B, return_inverse=True)
+    index_B = torch.arange(len(kind_B), device=kind_B.device)
+    first_K = index_B.new_full((len(kinds),), len(kind_B))
+    return first_K.scatter_reduce(0, kind_B, index_B, "amin")[kind_B]
 
 
 class HfSampler:
@@ -127,41 +143,51 @@ class HfSampler:
             )
             for keys, values in layers
         ]
+        index_B = torch.arange(batch, device=device)
+        members_RG = index_B.view(-1, in_row)
+        prompt_RL = keep_PL.repeat_interleave(rows, dim=0)
         place = _Place(
-            going_RQ=torch.arange(batch, device=device).view(-1, in_row),
-            prompt_RL=keep_PL.repeat_interleave(rows, dim=0),
-            owner_RC=torch.empty(len(prompts) * rows, 0, dtype=torch.int64, device=device),
+            members_RG=members_RG,
+            chosen_RQ=members_RG[:, :0],
+            sees_RGL=prompt_RL[:, None].expand(-1, in_row, -1),
         )
-        hidden_BD = hidden_PD.repeat_interleave(samples, dim=0)
         position_B = next_position_P.repeat_interleave(samples)
         tokens_BT = torch.full((batch, max_tokens), int(self._end[0]), device=device)
         logprobs_BT = torch.zeros(batch, max_tokens, device=device)
         lengths_B = torch.zeros(batch, dtype=torch.int64, device=device)
         finished_B = torch.zeros(batch, dtype=torch.bool, device=device)
+        # As which a completion is computed: the first in its row that has begun alike.
+        same_B = members_RG[:, :1].expand(-1, in_row).flatten()
+        logits_XV = self._policy.logits(hidden_PD)
+        at_B = index_B // samples  # in which of the X logits its own are
         for t in range(max_tokens):
             # For all of them, so that what one draws does not depend on which others go on.
             random_B = torch.zeros(batch, dtype=torch.float64)
             if temperature:
                 random_B.uniform_(generator=generator)
-            going_B = place.going_RQ.flatten()
-            live_B = ~finished_B[going_B]
-            token_B, logprob_B = self._draw(hidden_BD, temperature, random_B.to(device)[going_B])
-            token_B = torch.where(live_B, token_B, self._end[0])
-            tokens_BT[going_B, t] = token_B
-            logprobs_BT[going_B, t] = logprob_B.masked_fill(~live_B, 0.0)
-            lengths_B[going_B] += live_B
-            finished_B[going_B] |= torch.isin(token_B, self._end)
+            live_M = (~finished_B).nonzero().squeeze(1)
+            token_M, logprobs_BT[live_M, t] = draw(
+                logits_XV[at_B[live_M]], temperature, random_B.to(device)[live_M]
+            )
+            tokens_BT[live_M, t] = token_M
+            lengths_B[live_M] += 1
+            finished_B[live_M] = torch.isin(token_M, self._end)
             if t == max_tokens - 1 or bool(finished_B.all()):
                 break
-            place = place.narrowed(finished_B, cache)
+            same_B = _first_alike(same_B * len(self._policy.head_weight) + tokens_BT[:, t])
+            place = place.following(same_B, (same_B == index_B) & ~finished_B, cache)
+            computed_RQ = place.computed_RQ
             output = self._policy.decoder(
-                input_ids=tokens_BT[:, t][place.going_RQ],
+                input_ids=tokens_BT[:, t][computed_RQ],
                 attention_mask=additive(place.visible_RQL, self._policy.decoder),
-                position_ids=position_B[place.going_RQ] + t,
+                position_ids=position_B[computed_RQ] + t,
                 past_key_values=cache,
                 use_cache=True,
             )
-            hidden_BD = output.last_hidden_state.flatten(0, 1)
+            logits_XV = self._policy.logits(output.last_hidden_state.flatten(0, 1))
+            at_B = torch.zeros_like(index_B)
+            at_B[computed_RQ.flatten()] = torch.arange(len(logits_XV), device=device)
+            at_B = at_B[same_B]
         longest = int(lengths_B.max())
         return Rollouts(
             prompts=tuple(tuple(prompt) for prompt in prompts),
@@ -215,12 +241,6 @@ class HfSampler:
         next_position_P = position_PL[:, -1] + 1
         hidden_PD = output.last_hidden_state[:, -1]
         return hidden_PD, layers, keep_PL.to(device), next_position_P.to(device)
-
-    def _draw(
-        self, hidden_BD: Tensor, temperature: float, random_B: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """One token for each row, and its log-probability at ``temperature``."""
-        return draw(self._policy.logits(hidden_BD), temperature, random_B)
 
     def _texts(self, tokens_BT: Tensor, lengths_B: Tensor, finished_B: Tensor) -> tuple[str, ...]:
         stops = (lengths_B - finished_B.long()).tolist()

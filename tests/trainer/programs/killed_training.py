@@ -43,13 +43,13 @@ class Killer:
 
     def watch_sampling(self) -> None:
         """Be asked at every token that is drawn."""
-        draw = hf.HfSampler._draw
+        draw = hf.draw
 
-        def watched(engine: hf.HfSampler, *given: Any) -> Any:
+        def watched(*given: Any) -> Any:
             self.at("draw")
-            return draw(engine, *given)
+            return draw(*given)
 
-        hf.HfSampler._draw = watched  # type: ignore[method-assign]
+        hf.draw = watched
 
     def at(self, place: str) -> None:
         """The process is at ``place``; die if that is the moment."""
