@@ -26,15 +26,17 @@ def device_name(device: str) -> str:
     return torch.cuda.get_device_name(device)
 
 
-def document(bench: str, figures: dict[str, Any]) -> str:
-    """One line of JSON; ``load`` is what else the machine had to do in the last five minutes."""
-    taken_on = {
-        "bench": bench,
-        "command": command(),
+def taken_on() -> dict[str, Any]:
+    """When and on what; ``load`` is what the machine had to do in the last five minutes."""
+    return {
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
         "machine": platform.machine(),
         "cores": os.cpu_count(),
         "load": round(os.getloadavg()[1], 1),
         "python": platform.python_version(),
     }
-    return json.dumps({**taken_on, **figures})
+
+
+def document(bench: str, figures: dict[str, Any]) -> str:
+    """One line of JSON."""
+    return json.dumps({"bench": bench, "command": command(), **taken_on(), **figures})

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from figures import taken_on
 from sides import TRL_VERSION, Ours, Theirs, Where, progress, settings, unseen_rows
 
 from examples.feedback.evaluator import evaluate
@@ -84,6 +85,7 @@ def run_both(inputs: Inputs, steps: int, seed: int) -> Run:
         steps, seed, reward, watched("trl", their_policy, trl_curve), judged.policy
     )
     return {
+        **taken_on(),
         "accuracy_before": before,
         "unseen_rows": len(unseen),
         "trl_run_s": round(sum(their_times.seconds), 1),

@@ -42,6 +42,7 @@ from pipeline.inputs import base_model, model_files
 from pipeline.packages import CACHE
 from trainer.loop import train
 from trainer.metrics import StepMetrics
+from trainer.processor import has_bfloat16
 from trainer.rows import decode_row
 from trainer.state import new_state
 
@@ -108,9 +109,9 @@ def main() -> int:
     parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
     parser.add_argument(
         "--precision",
-        choices=["bfloat16", "float32"],
-        default="bfloat16",
-        help="of the base model on both sides (default bfloat16)",
+        choices=["auto", "bfloat16", "float32"],
+        default="auto",
+        help="of the base model on both sides; auto (default) is what a run would take here",
     )
     parser.add_argument("--only", choices=["steps", "runs"], help="one of the two parts")
     parser.add_argument("--json", action="store_true", help="print one JSON object last")
@@ -122,12 +123,15 @@ def main() -> int:
     train_rows, held_out = (
         [decode_row(json.dumps(row).encode()) for row in rows] for rows in feedback_rows(CACHE)
     )
-    where = Where(args.device, args.threads, args.precision)
+    precision = args.precision
+    if precision == "auto":
+        precision = "bfloat16" if args.device == "cuda" or has_bfloat16() else "float32"
+    where = Where(args.device, args.threads, precision)
     inputs = Inputs(folder, model_files(folder), train_rows, held_out, where)
     found: dict[str, Any] = {
         "device": figures.device_name(args.device),
         "threads": args.threads,
-        "precision": args.precision,
+        "precision": precision,
         "trl": TRL_VERSION,
     }
     print(f"$ {figures.command()}")
@@ -144,9 +148,7 @@ def main() -> int:
         found |= summary(runs)
         passed &= found["run_ratio"] >= RUN_BOUND
         passed &= found["our_accuracy"] >= found["trl_accuracy"]
-        usual = args.device == "cpu" and args.precision == "bfloat16"
-        suffix = "" if usual else f"_{args.device}_{args.precision}"
-        picture = RESULTS / f"rft_step{suffix}.svg"
+        picture = RESULTS / f"rft_step_{args.device}_{precision}.svg"
         picture.write_text(drawing(runs), encoding="utf-8")
         for run in runs:
             for side, name in (("trl", "TRL "), ("our", "ours")):
