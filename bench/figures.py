@@ -8,6 +8,7 @@ import platform
 import shlex
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 
@@ -26,11 +27,20 @@ def device_name(device: str) -> str:
     return torch.cuda.get_device_name(device)
 
 
+def _processor() -> str:
+    """The model that Linux names first; "" where it names none."""
+    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return ""
+
+
 def taken_on() -> dict[str, Any]:
     """When and on what; ``load`` is what the machine had to do in the last five minutes."""
     return {
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
         "machine": platform.machine(),
+        "processor": _processor(),
         "cores": os.cpu_count(),
         "load": round(os.getloadavg()[1], 1),
         "python": platform.python_version(),
