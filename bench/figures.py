@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from trainer.processor import has_bfloat16
+
 
 def command() -> str:
     """The command that is running, as a person would type it."""
@@ -25,6 +27,11 @@ def device_name(device: str) -> str:
     import torch
 
     return torch.cuda.get_device_name(device)
+
+
+def run_precision(device: str = "cpu") -> str:
+    """The base model's type that ``model.precision: auto`` is for a run on this machine."""
+    return "bfloat16" if device == "cuda" or has_bfloat16() else "float32"
 
 
 def _processor() -> str:

@@ -74,7 +74,7 @@ def prompt() -> list[int]:
     return list(range(1000, 1000 + PROMPT_TOKENS))
 
 
-def ours(length: int, threads: int) -> Work:
+def ours(length: int, threads: int, dtype: torch.dtype) -> Work:
     """Loss, gradient and update by this project's learner."""
     from pipeline.inputs import CACHE, base_model, model_files
     from trainer.config import GrpoMethod, LoraConfig, Sampling, TrainingConfig
@@ -86,9 +86,8 @@ def ours(length: int, threads: int) -> Work:
     from trainer.sampling import Sampled
     from trainer.state import new_state
 
-    policy = attach_lora(
-        load_base(model_files(base_model(CACHE)), torch.bfloat16, threads), LoraConfig(), seed=0
-    )
+    base = load_base(model_files(base_model(CACHE)), dtype, threads)
+    policy = attach_lora(base, LoraConfig(), seed=0)
     config = TrainingConfig(
         steps=1,
         prompts_per_step=1,
@@ -120,7 +119,7 @@ def ours(length: int, threads: int) -> Work:
     return lambda: print(learner.learn(sampled, state)["loss"], file=sys.stderr)
 
 
-def theirs(length: int, *, checkpointing: bool) -> Work:
+def theirs(length: int, dtype: torch.dtype, *, checkpointing: bool) -> Work:
     """Loss and gradient by TRL's trainer, on its own batch."""
     import datasets
     import peft
@@ -131,7 +130,7 @@ def theirs(length: int, *, checkpointing: bool) -> Work:
 
     folder = base_model(CACHE)
     trainer = trl.GRPOTrainer(
-        model=transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16),
+        model=transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=dtype),
         reward_funcs=lambda completions, **_: [0.0] * len(completions),
         train_dataset=datasets.Dataset.from_list([{"prompt": "a"}] * SAMPLES),
         processing_class=transformers.AutoTokenizer.from_pretrained(folder),
@@ -178,13 +177,14 @@ def theirs(length: int, *, checkpointing: bool) -> Work:
     return work
 
 
-def measure(side: str, length: int, threads: int) -> dict[str, Any]:
+def measure(side: str, length: int, threads: int, precision: str) -> dict[str, Any]:
     """One side, in this process."""
     torch.set_num_threads(threads)
+    dtype: torch.dtype = getattr(torch, precision)
     if side == "ours":
-        work = ours(length, threads)
+        work = ours(length, threads, dtype)
     else:
-        work = theirs(length, checkpointing=side == "trl_checkpointing")
+        work = theirs(length, dtype, checkpointing=side == "trl_checkpointing")
     started = time.perf_counter()
     with Peak() as peak:
         work()
@@ -195,12 +195,11 @@ def measure(side: str, length: int, threads: int) -> dict[str, Any]:
     }
 
 
-def measured(side: str, length: int, threads: int) -> dict[str, Any]:
+def measured(side: str, length: int, threads: int, precision: str) -> dict[str, Any]:
     """One side, in a process of its own."""
     command = [sys.executable, __file__, "--side", side, "--length", str(length)]
-    done = subprocess.run(
-        [*command, "--threads", str(threads)], stdout=subprocess.PIPE, text=True, check=True
-    )
+    command += ["--threads", str(threads), "--precision", precision]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     print(
         f"{side:<18} {SAMPLES * length:>5} tokens: {found['peak_mib']:>6} MiB "
@@ -212,6 +211,12 @@ def measured(side: str, length: int, threads: int) -> dict[str, Any]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1))
+    parser.add_argument(
+        "--precision",
+        choices=["bfloat16", "float32"],
+        default=figures.run_precision(),
+        help="of the base model on all sides; by default what a run would take here",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object last")
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
     parser.add_argument("--length", type=int, default=TOKENS // SAMPLES, help=argparse.SUPPRESS)
@@ -219,12 +224,13 @@ def main() -> int:
     if args.side:
         warnings.simplefilter("ignore")
         logging.disable(logging.WARNING)
-        print(json.dumps(measure(args.side, args.length, args.threads)))
+        print(json.dumps(measure(args.side, args.length, args.threads, args.precision)))
         return 0
     print(f"$ {figures.command()}")
-    found = {side: measured(side, TOKENS // SAMPLES, args.threads) for side in SIDES}
+    options = args.threads, args.precision
+    found = {side: measured(side, TOKENS // SAMPLES, *options) for side in SIDES}
     shorter = {
-        str(TOKENS // part): measured("ours", TOKENS // SAMPLES // part, args.threads)
+        str(TOKENS // part): measured("ours", TOKENS // SAMPLES // part, *options)
         for part in (4, 2)
     }
     ratio = found["ours"]["peak_mib"] / found["trl"]["peak_mib"]
@@ -237,6 +243,7 @@ def main() -> int:
             **found,
             "ours_by_tokens": shorter,
             "threads": args.threads,
+            "precision": args.precision,
             "memory_ratio": round(ratio, 3),
             "memory_ratio_to_checkpointing": round(to_default, 3),
             "passed": passed,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import statistics
 from collections.abc import Callable, Sequence
@@ -99,15 +100,29 @@ def run_both(inputs: Inputs, steps: int, seed: int) -> Run:
     }
 
 
+def trainer_digest() -> str:
+    """Of this project's trainer: another version's runs are other runs."""
+    folder = Path(__file__).parents[1] / "trainer"
+    files = sorted(folder.rglob("*.py"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+
+
 def runs_of(inputs: Inputs, steps: int, seeds: Sequence[int], kept: Path | None) -> list[Run]:
-    """A run for each of ``seeds``. One that stands in the file ``kept`` is not made again; one
-    that is made is added to it, so that the hours may be spent in several sittings.
+    """A run for each of ``seeds``. One that stands in the file ``kept``, made by this version of
+    the trainer, is not made again; one that is made is added to it, so that the hours may be
+    spent in several sittings.
     """
     lines = kept.read_text(encoding="utf-8").splitlines() if kept and kept.exists() else []
     known = [json.loads(line) for line in lines]
     runs = []
     for seed in seeds:
-        wanted = {**asdict(inputs.where), "trl": TRL_VERSION, "steps": steps, "seed": seed}
+        wanted = {
+            **asdict(inputs.where),
+            "trl": TRL_VERSION,
+            "trainer_sha256": trainer_digest(),
+            "steps": steps,
+            "seed": seed,
+        }
         found = [run for run in known if wanted.items() <= run.items()]
         run = found[-1] if found else wanted | run_both(inputs, steps, seed)
         if kept and not found:

@@ -42,7 +42,6 @@ from pipeline.inputs import base_model, model_files
 from pipeline.packages import CACHE
 from trainer.loop import train
 from trainer.metrics import StepMetrics
-from trainer.processor import has_bfloat16
 from trainer.rows import decode_row
 from trainer.state import new_state
 
@@ -109,9 +108,8 @@ def main() -> int:
     parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
     parser.add_argument(
         "--precision",
-        choices=["auto", "bfloat16", "float32"],
-        default="auto",
-        help="of the base model on both sides; auto (default) is what a run would take here",
+        choices=["bfloat16", "float32"],
+        help="of the base model on both sides; by default what a run would take here",
     )
     parser.add_argument("--only", choices=["steps", "runs"], help="one of the two parts")
     parser.add_argument("--json", action="store_true", help="print one JSON object last")
@@ -123,9 +121,7 @@ def main() -> int:
     train_rows, held_out = (
         [decode_row(json.dumps(row).encode()) for row in rows] for rows in feedback_rows(CACHE)
     )
-    precision = args.precision
-    if precision == "auto":
-        precision = "bfloat16" if args.device == "cuda" or has_bfloat16() else "float32"
+    precision = args.precision or figures.run_precision(args.device)
     where = Where(args.device, args.threads, precision)
     inputs = Inputs(folder, model_files(folder), train_rows, held_out, where)
     found: dict[str, Any] = {

@@ -57,7 +57,6 @@ from examples.feedback.prepare import rows as feedback_rows
 from pipeline.inputs import base_model, model_files
 from pipeline.packages import CACHE
 from trainer.metric_names import STEP_METRICS
-from trainer.processor import has_bfloat16
 
 BOUND = 1.02
 EVALUATOR = Path(__file__).parent.parent / "examples" / "feedback" / "evaluator.py"
@@ -154,7 +153,7 @@ class Job:
                 },
                 "model": {
                     "digest": "",
-                    "precision": "bfloat16" if has_bfloat16() else "float32",
+                    "precision": figures.run_precision(),
                     "files": [
                         {"name": name, "size_bytes": len(data), "sha256": sha256(data)}
                         for name, data in self.model.items()
