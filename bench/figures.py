@@ -30,7 +30,7 @@ def device_name(device: str) -> str:
 
 
 def run_precision(device: str = "cpu") -> str:
-    """The base model's type that ``model.precision: auto`` is for a run on this machine."""
+    """The base model's type: bfloat16 on a GPU, else what ``model.precision: auto`` is here."""
     return "bfloat16" if device == "cuda" or has_bfloat16() else "float32"
 
 

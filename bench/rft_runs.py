@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import statistics
 from collections.abc import Callable, Sequence
@@ -13,6 +12,8 @@ from typing import Any
 from figures import taken_on
 from sides import TRL_VERSION, Ours, Theirs, Where, progress, settings, unseen_rows
 
+from crypto.digests import Sha256, digest_of
+from enclave.measurement import components
 from examples.feedback.evaluator import evaluate
 from trainer.evaluation import evaluate as score_held_out
 from trainer.evaluators import FunctionEvaluator
@@ -100,11 +101,9 @@ def run_both(inputs: Inputs, steps: int, seed: int) -> Run:
     }
 
 
-def trainer_digest() -> str:
+def trainer_digest() -> Sha256:
     """Of this project's trainer: another version's runs are other runs."""
-    folder = Path(__file__).parents[1] / "trainer"
-    files = sorted(folder.rglob("*.py"))
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+    return digest_of([part for part in components() if part["name"].startswith("trainer/")])
 
 
 def runs_of(inputs: Inputs, steps: int, seeds: Sequence[int], kept: Path | None) -> list[Run]:
@@ -119,7 +118,7 @@ def runs_of(inputs: Inputs, steps: int, seeds: Sequence[int], kept: Path | None)
         wanted = {
             **asdict(inputs.where),
             "trl": TRL_VERSION,
-            "trainer_sha256": trainer_digest(),
+            "trainer": trainer_digest(),
             "steps": steps,
             "seed": seed,
         }
