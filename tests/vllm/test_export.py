@@ -40,8 +40,13 @@ from trainer.rows import Row
 from trainer.state import new_state
 
 QUESTIONS = ("Name a colour.", "What is two and two?", "Say good day.", "Is snow warm?")
-CLOSE = 0.2
-"""Largest difference of a log-probability between two implementations in bfloat16, nats."""
+CLOSE = 1e-3
+"""Largest difference of a log-probability between two implementations in float32, nats.
+
+Not in bfloat16, where processors without instructions for it differ by more than 0.2 here.
+"""
+ROUNDED = 0.2
+"""Largest difference that rounding the merged weights to their bfloat16 may make, nats."""
 
 
 @pytest.fixture(scope="module")
@@ -49,10 +54,15 @@ def base_folder() -> Path:
     return base_model(CACHE.expanduser())
 
 
+def untrained(folder: Path) -> Policy:
+    """The trainer's own model of a folder, whose new adapter changes nothing."""
+    files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    return attach_lora(load_base(files, torch.float32, 2), LoraConfig(), 0)
+
+
 @pytest.fixture(scope="module")
 def policy(base_folder: Path) -> Policy:
-    files = {path.name: path.read_bytes() for path in base_folder.iterdir()}
-    policy = attach_lora(load_base(files, torch.bfloat16, 2), LoraConfig(), 0)
+    policy = untrained(base_folder)
     noise = torch.randn(policy.flat.shape, generator=torch.Generator().manual_seed(1))
     policy.flat.add_(0.1 * noise)
     return policy
@@ -98,7 +108,7 @@ def next_logprobs(policy: Policy) -> list[torch.Tensor]:
     return found
 
 
-def engine(folder: Path, dtype: str = "bfloat16", **settings: Any) -> Any:
+def engine(folder: Path, dtype: str = "float32", **settings: Any) -> Any:
     """vLLM on a model's folder, on the CPU, in this process."""
     from vllm import LLM
 
@@ -148,12 +158,13 @@ def test_vllm_loads_the_adapter_and_agrees(
     base = likeliest(llm, policy)
     with policy.reference():
         assert max(gaps(base, next_logprobs(policy))) < CLOSE
-    assert min(gaps(base, ours)) > 10 * CLOSE
+    assert min(gaps(base, ours)) > 10 * ROUNDED
 
 
 def test_vllm_loads_the_merged_model_and_agrees(policy: Policy, merged: Path) -> None:
-    llm = engine(merged)
-    assert max(gaps(likeliest(llm, policy), next_logprobs(policy))) < CLOSE
+    found = likeliest(engine(merged), policy)
+    assert max(gaps(found, next_logprobs(untrained(merged)))) < CLOSE
+    assert max(gaps(found, next_logprobs(policy))) < ROUNDED
 
 
 def held_out_score(llm: Any, policy: Policy, adapter: Path | None) -> float:
