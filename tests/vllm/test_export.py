@@ -43,7 +43,7 @@ QUESTIONS = ("Name a colour.", "What is two and two?", "Say good day.", "Is snow
 CLOSE = 1e-3
 """Largest difference of a log-probability between two implementations in float32, nats.
 
-Not in bfloat16, where processors without instructions for it differ by more than 0.2 here.
+Not in bfloat16: on a processor without instructions for it they differ by more than 0.2 here.
 """
 ROUNDED = 0.2
 """Largest difference that rounding the merged weights to their bfloat16 may make, nats."""
