@@ -5,7 +5,7 @@ Integrity errors name the one object that is wrong; they never hold entry conten
 
 from __future__ import annotations
 
-from errors import Exit, Fault, StrongroomError
+from strongroom.errors import Exit, Fault, StrongroomError
 
 
 class AuditError(StrongroomError):

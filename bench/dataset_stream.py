@@ -29,13 +29,14 @@ from typing import Any
 import figures
 import torch  # before anything that loads the Rego interpreter: see tests/conftest.py
 
-from connectors.uri import parse
-from enclave.channel_errors import EnclaveKilled
-from pipeline import controller, embedded
-from pipeline.inputs import CACHE, base_model
-from pipeline.releaser_socket import ReleaserClient
-from pipeline.runfile import load
-from pipeline.sealing import Sealed, seal
+from strongroom.connectors.buckets.uri import parse
+from strongroom.enclave.channel.errors import EnclaveKilled
+from strongroom.pipeline import controller
+from strongroom.pipeline.embedded import stack as embedded
+from strongroom.pipeline.embedded.base_model import CACHE, base_model
+from strongroom.pipeline.owner.seal import Sealed, seal
+from strongroom.pipeline.releaser.client import ReleaserClient
+from strongroom.pipeline.runfile.load import load
 
 FLAT = 1.10
 GIB = 1 << 30
@@ -127,7 +128,7 @@ class Sampled:
     _pid: int = 0
 
     def stage(self, name: str) -> None:
-        """See ``pipeline.connections.Watcher``."""
+        """See ``pipeline.run.watcher.Watcher``."""
         if name == "verify":
             self._pid = enclave_pid()
             self.done.append((time.perf_counter(), 0, 0))
@@ -138,18 +139,18 @@ class Sampled:
         print(f"  {name}", file=sys.stderr)
 
     def progress(self, activity: str, done: int, total: int) -> None:
-        """See ``pipeline.connections.Watcher``."""
+        """See ``pipeline.run.watcher.Watcher``."""
         if activity == "verify":
             self.done.append((time.perf_counter(), done, total))
 
     def step(self, step: int, values: dict[str, float]) -> None:
-        """See ``pipeline.connections.Watcher``."""
+        """See ``pipeline.run.watcher.Watcher``."""
 
     def fact(self, text: str) -> None:
-        """See ``pipeline.connections.Watcher``."""
+        """See ``pipeline.run.watcher.Watcher``."""
 
     def alarm(self, text: str) -> None:
-        """See ``pipeline.connections.Watcher``."""
+        """See ``pipeline.run.watcher.Watcher``."""
 
     def _sample(self) -> None:
         while not self.ended:

@@ -21,15 +21,15 @@ from dataclasses import replace
 import figures
 import torch
 
-from examples.feedback.prepare import rows as feedback_rows
-from pipeline.inputs import base_model, model_files
-from pipeline.packages import CACHE
-from trainer.config import LoraConfig
-from trainer.engines.hf import HfSampler
-from trainer.lora import Policy, attach_lora
-from trainer.model import load_base
-from trainer.prompts import encode_prompt
-from trainer.rows import decode_row
+from strongroom.examples.feedback.prepare import rows as feedback_rows
+from strongroom.pipeline.embedded.base_model import base_model, model_files
+from strongroom.pipeline.embedded.packages import CACHE
+from strongroom.trainer.config import LoraConfig
+from strongroom.trainer.data.rows import decode_row
+from strongroom.trainer.engines.hf import HfSampler
+from strongroom.trainer.model.base import load_base
+from strongroom.trainer.model.lora import Policy, attach_lora
+from strongroom.trainer.rollouts.prompts import encode_prompt
 
 PROMPTS = 4
 COPIED = 1 << 30

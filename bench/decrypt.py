@@ -21,9 +21,9 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from crypto.keyset import Keyset
-from crypto.streaming import HEADER_BYTES, SEGMENT_BYTES, TAG_BYTES
-from crypto.writer import segment_nonce
+from strongroom.crypto.keyset import Keyset
+from strongroom.crypto.streaming import HEADER_BYTES, SEGMENT_BYTES, TAG_BYTES
+from strongroom.crypto.writer import segment_nonce
 
 FLOOR = 0.80
 AD = b"strongroom/shard/v1\0bench\x001\x000\x001"

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from trainer.processor import has_bfloat16
+from strongroom.trainer.model.processor import has_bfloat16
 
 
 def command() -> str:

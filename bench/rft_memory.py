@@ -76,15 +76,15 @@ def prompt() -> list[int]:
 
 def ours(length: int, threads: int, dtype: torch.dtype) -> Work:
     """Loss, gradient and update by this project's learner."""
-    from pipeline.inputs import CACHE, base_model, model_files
-    from trainer.config import GrpoMethod, LoraConfig, Sampling, TrainingConfig
-    from trainer.learning import Learner
-    from trainer.lora import attach_lora
-    from trainer.losses import build_objective
-    from trainer.model import load_base
-    from trainer.rollout import Rollouts
-    from trainer.sampling import Sampled
-    from trainer.state import new_state
+    from strongroom.pipeline.embedded.base_model import CACHE, base_model, model_files
+    from strongroom.trainer.config import GrpoMethod, LoraConfig, Sampling, TrainingConfig
+    from strongroom.trainer.losses import build_objective
+    from strongroom.trainer.model.base import load_base
+    from strongroom.trainer.model.lora import attach_lora
+    from strongroom.trainer.rollouts.rollout import Rollouts
+    from strongroom.trainer.steps.learning import Learner
+    from strongroom.trainer.steps.sampling import Sampled
+    from strongroom.trainer.steps.state import new_state
 
     base = load_base(model_files(base_model(CACHE)), dtype, threads)
     policy = attach_lora(base, LoraConfig(), seed=0)
@@ -126,7 +126,7 @@ def theirs(length: int, dtype: torch.dtype, *, checkpointing: bool) -> Work:
     import transformers
     import trl
 
-    from pipeline.inputs import CACHE, base_model
+    from strongroom.pipeline.embedded.base_model import CACHE, base_model
 
     folder = base_model(CACHE)
     trainer = trl.GRPOTrainer(

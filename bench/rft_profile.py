@@ -18,13 +18,13 @@ import torch
 from sides import Disagreeing, Ours, Where, progress, settings
 from torch.profiler import ProfilerActivity, profile
 
-from examples.feedback.prepare import rows as feedback_rows
-from pipeline.inputs import base_model, model_files
-from pipeline.packages import CACHE
-from trainer.loop import train
-from trainer.metrics import StepMetrics
-from trainer.rows import decode_row
-from trainer.state import new_state
+from strongroom.examples.feedback.prepare import rows as feedback_rows
+from strongroom.pipeline.embedded.base_model import base_model, model_files
+from strongroom.pipeline.embedded.packages import CACHE
+from strongroom.trainer.data.rows import decode_row
+from strongroom.trainer.loop import train
+from strongroom.trainer.steps.metrics import StepMetrics
+from strongroom.trainer.steps.state import new_state
 
 PHASES = ("rollout", "score", "learn")
 PRODUCTS = ("aten::addmm", "aten::mm", "aten::bmm", "mkldnn_linear", "linear")

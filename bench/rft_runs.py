@@ -12,13 +12,13 @@ from typing import Any
 from figures import taken_on
 from sides import TRL_VERSION, Ours, Theirs, Where, progress, settings, unseen_rows
 
-from crypto.digests import Sha256, digest_of
-from enclave.measurement import components
-from examples.feedback.evaluator import evaluate
-from trainer.evaluation import evaluate as score_held_out
-from trainer.evaluators import FunctionEvaluator
-from trainer.lora import Policy
-from trainer.rows import Row
+from strongroom.crypto.digests import Sha256, digest_of
+from strongroom.enclave.measurement import components
+from strongroom.examples.feedback.evaluator import evaluate
+from strongroom.trainer.data.rows import Row
+from strongroom.trainer.evaluation.held_out import evaluate as score_held_out
+from strongroom.trainer.model.lora import Policy
+from strongroom.trainer.rollouts.evaluators import FunctionEvaluator
 
 EVERY = 5
 """Steps between two points of a curve."""

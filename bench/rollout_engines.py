@@ -20,17 +20,17 @@ from pathlib import Path
 import figures
 import torch
 
-from examples.feedback.prepare import rows as feedback_rows
-from pipeline.inputs import base_model, model_files
-from pipeline.packages import CACHE
-from trainer.config import HfEngine, LoraConfig, Sampling, TrainingConfig, VllmEngine
-from trainer.engines import build_engine, vllm
-from trainer.lora import Policy, attach_lora
-from trainer.model import load_base
-from trainer.prompts import encode_prompt
-from trainer.rollout import Engine
-from trainer.rows import decode_row
-from trainer.scratch import FolderScratch
+from strongroom.examples.feedback.prepare import rows as feedback_rows
+from strongroom.pipeline.embedded.base_model import base_model, model_files
+from strongroom.pipeline.embedded.packages import CACHE
+from strongroom.trainer.config import HfEngine, LoraConfig, Sampling, TrainingConfig, VllmEngine
+from strongroom.trainer.data.rows import decode_row
+from strongroom.trainer.engines import build_engine, vllm
+from strongroom.trainer.model.base import load_base
+from strongroom.trainer.model.lora import Policy, attach_lora
+from strongroom.trainer.rollouts.prompts import encode_prompt
+from strongroom.trainer.rollouts.rollout import Engine
+from strongroom.trainer.scratch import FolderScratch
 
 BATCH = 32
 SHAPES = {"4 prompts x 8": (4, 8), "32 prompts x 1": (32, 1)}

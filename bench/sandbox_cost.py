@@ -34,10 +34,10 @@ import figures
 import zstandard
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from crypto.digests import Sha256, canonical, sha256
-from crypto.dsse import key_ref, sign_envelope
-from crypto.keyset import Keyset
-from crypto.manifest import (
+from strongroom.crypto.digests import Sha256, canonical, sha256
+from strongroom.crypto.dsse import key_ref, sign_envelope
+from strongroom.crypto.keyset import Keyset
+from strongroom.crypto.manifest import (
     DATASET_TYPE,
     DatasetManifest,
     Shard,
@@ -47,16 +47,16 @@ from crypto.manifest import (
     shard_identity,
     shard_name,
 )
-from crypto.release import seal_keys
-from enclave import frames
-from enclave.broker import EnclaveHandle
-from enclave.evidence import evidence_digest
-from enclave.launch import Assurance
-from errors import StrongroomError
-from examples.feedback.prepare import rows as feedback_rows
-from pipeline.inputs import base_model, model_files
-from pipeline.packages import CACHE
-from trainer.metric_names import STEP_METRICS
+from strongroom.crypto.release import seal_keys
+from strongroom.enclave.broker import EnclaveHandle
+from strongroom.enclave.channel import frames
+from strongroom.enclave.evidence import evidence_digest
+from strongroom.enclave.sandbox.launch import Assurance
+from strongroom.errors import StrongroomError
+from strongroom.examples.feedback.prepare import rows as feedback_rows
+from strongroom.pipeline.embedded.base_model import base_model, model_files
+from strongroom.pipeline.embedded.packages import CACHE
+from strongroom.trainer.steps.metric_names import STEP_METRICS
 
 BOUND = 1.02
 EVALUATOR = Path(__file__).parent.parent / "examples" / "feedback" / "evaluator.py"
@@ -66,7 +66,7 @@ WARM_PAIRS = 2
 
 
 class Sealed:
-    """One dataset, sealed in memory as ``enclave.sealer`` would into a bucket."""
+    """One dataset, sealed in memory as ``enclave.roles.seal`` would into a bucket."""
 
     def __init__(self, name: str, rows: list[dict[str, Any]]) -> None:
         self.keyset = Keyset.generate()
@@ -260,7 +260,7 @@ class Trainee:
 
 
 def _limits(plan: bytes) -> frames.Limits:
-    from enclave.orders import read_orders
+    from strongroom.enclave.orders import read_orders
 
     return read_orders(plan).limits
 

@@ -23,17 +23,17 @@ import torch
 import transformers
 import trl
 
-from examples.feedback.prepare import rows as feedback_rows
-from pipeline.packages import CACHE
-from trainer.config import LoraConfig, Sampling, TrainingConfig
-from trainer.evaluators import Job, Score
-from trainer.loop import train
-from trainer.lora import Policy, attach_lora
-from trainer.metrics import StepMetrics
-from trainer.model import load_base
-from trainer.rows import Row, decode_row
-from trainer.schedule import row_indices
-from trainer.state import new_state
+from strongroom.examples.feedback.prepare import rows as feedback_rows
+from strongroom.pipeline.embedded.packages import CACHE
+from strongroom.trainer.config import LoraConfig, Sampling, TrainingConfig
+from strongroom.trainer.data.rows import Row, decode_row
+from strongroom.trainer.loop import train
+from strongroom.trainer.model.base import load_base
+from strongroom.trainer.model.lora import Policy, attach_lora
+from strongroom.trainer.rollouts.evaluators import Job, Score
+from strongroom.trainer.steps.metrics import StepMetrics
+from strongroom.trainer.steps.schedule import row_indices
+from strongroom.trainer.steps.state import new_state
 
 PROMPTS, SAMPLES, MAX_TOKENS = 4, 8, 10
 LEARNING_RATE, WARMUP = 5e-4, 5
@@ -72,7 +72,7 @@ class Disagreeing:
         return hashlib.sha256(str(self._calls).encode()).digest()[0] / 255
 
     def score(self, jobs: Sequence[Job]) -> list[Score]:
-        """See ``trainer.evaluators.Evaluator``."""
+        """See ``trainer.rollouts.evaluators.Evaluator``."""
         return [Score(score=self.next()) for _ in jobs]
 
 

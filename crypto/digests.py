@@ -13,7 +13,7 @@ from typing import NewType, TypeAlias
 import msgspec
 import rfc8785
 
-from crypto.errors import DigestMalformed, NotCanonical
+from strongroom.crypto.errors import DigestMalformed, NotCanonical
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 """What this package reads bytes from. Memoryviews must be contiguous."""

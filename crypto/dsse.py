@@ -19,8 +19,8 @@ import msgspec
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from crypto.digests import canonical
-from crypto.errors import (
+from strongroom.crypto.digests import canonical
+from strongroom.crypto.errors import (
     EnvelopeMalformed,
     KeyReferenceMalformed,
     PayloadTypeWrong,
@@ -164,3 +164,21 @@ def _base64(text: str, place: str) -> bytes:
 def _shown(text: str) -> str:
     """Text from an envelope nobody has verified, made fit to print."""
     return text[:120].encode("ascii", "backslashreplace").decode() if text.isprintable() else "?"
+
+
+class _Claim(msgspec.Struct):
+    keyid: str
+
+
+class _Claims(msgspec.Struct):
+    signatures: list[_Claim]
+
+
+def open_claimed(envelope: bytes, payload_type: str, place: str) -> tuple[bytes, KeyRef]:
+    """The payload, and the claimed key that signed it. Raises as ``open_envelope``."""
+    try:
+        claims = msgspec.json.decode(envelope, type=_Claims)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise EnvelopeMalformed(place=place) from None
+    claimed = [KeyRef(claim.keyid) for claim in claims.signatures]
+    return open_envelope(envelope, payload_type, claimed, place=place)

@@ -6,7 +6,7 @@ never key material, plaintext or ciphertext.
 
 from __future__ import annotations
 
-from errors import Exit, Fault, StrongroomError
+from strongroom.errors import Exit, Fault, StrongroomError
 
 
 class CryptoError(StrongroomError):

@@ -15,13 +15,13 @@ import hmac
 import os
 import secrets
 
-from crypto import proto
-from crypto.digests import Sha256
-from crypto.errors import KeysetMalformed, KeysetUnsupported
-from crypto.secrecy import Secret
-from crypto.segments import SEGMENT_BYTES
-from crypto.streaming import KEY_BYTES, StreamingKey
-from crypto.subkeys import subkey
+from strongroom.crypto import proto
+from strongroom.crypto.digests import Sha256
+from strongroom.crypto.errors import KeysetMalformed, KeysetUnsupported
+from strongroom.crypto.secrecy import Secret
+from strongroom.crypto.segments import SEGMENT_BYTES
+from strongroom.crypto.streaming import KEY_BYTES, StreamingKey
+from strongroom.crypto.subkeys import subkey
 
 TYPE_URL = "type.googleapis.com/google.crypto.tink.AesGcmHkdfStreamingKey"
 MAX_KEY_ID = (1 << 32) - 1

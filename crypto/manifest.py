@@ -20,9 +20,9 @@ from typing import Annotated, Literal, TypeVar
 import msgspec
 from msgspec import Meta
 
-from crypto import segments
-from crypto.digests import SHA256_PATTERN, Sha256, canonical
-from crypto.errors import (
+from strongroom.crypto import segments
+from strongroom.crypto.digests import SHA256_PATTERN, Sha256, canonical
+from strongroom.crypto.errors import (
     LengthImpossible,
     ManifestInconsistent,
     ManifestKindWrong,
@@ -31,7 +31,7 @@ from crypto.errors import (
     ManifestVersionUnknown,
     NotCanonical,
 )
-from crypto.keyset import MAX_KEY_ID
+from strongroom.crypto.keyset import MAX_KEY_ID
 
 VERSION = 1
 DATASET_TYPE = "application/vnd.strongroom.dataset+json"

@@ -7,8 +7,8 @@ for verification without a key.
 
 from __future__ import annotations
 
-from crypto.digests import Buffer, Sha256
-from crypto.errors import (
+from strongroom.crypto.digests import Buffer, Sha256
+from strongroom.crypto.errors import (
     CommitmentMismatch,
     HeaderMismatch,
     KeyIdMismatch,
@@ -16,8 +16,8 @@ from crypto.errors import (
     ObjectExtended,
     ObjectTruncated,
 )
-from crypto.keyset import Keyset
-from crypto.manifest import SealedObject, Shard, WrappedKeyset
+from strongroom.crypto.keyset import Keyset
+from strongroom.crypto.manifest import SealedObject, Shard, WrappedKeyset
 
 
 def check_object(

@@ -19,9 +19,14 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 
-from crypto.digests import Sha256, parse_sha256
-from crypto.errors import CryptoError, ReleaseKeyInvalid, ReleaseMalformed, ReleaseRefused
-from crypto.keyset import Keyset
+from strongroom.crypto.digests import Sha256, parse_sha256
+from strongroom.crypto.errors import (
+    CryptoError,
+    ReleaseKeyInvalid,
+    ReleaseMalformed,
+    ReleaseRefused,
+)
+from strongroom.crypto.keyset import Keyset
 
 PUBLIC_KEY_BYTES = 32
 _INFO = b"strongroom/release/v1|"

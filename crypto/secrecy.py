@@ -1,4 +1,4 @@
-"""The base of every type that holds key material (``trainer.plaintext`` is the same for rows).
+"""The base of every type that holds key material (``trainer.data.plaintext`` is the same for rows).
 
 Python has no way to keep a secret from code in its own process, and this class does not try. It
 stops accidents: a secret in a pickle, a Beam coder, a log line, an f-string or a traceback.

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from crypto.errors import LengthImpossible, PlaintextTooLong
+from strongroom.crypto.errors import LengthImpossible, PlaintextTooLong
 
 SEGMENT_BYTES = 1 << 20
 SALT_BYTES = 32

@@ -29,10 +29,10 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from crypto.digests import Buffer
-from crypto.errors import HeaderMalformed, SegmentLengthWrong, SegmentRefused
-from crypto.secrecy import Secret
-from crypto.segments import (
+from strongroom.crypto.digests import Buffer
+from strongroom.crypto.errors import HeaderMalformed, SegmentLengthWrong, SegmentRefused
+from strongroom.crypto.secrecy import Secret
+from strongroom.crypto.segments import (
     HEADER_BYTES,
     PREFIX_BYTES,
     SALT_BYTES,
@@ -42,8 +42,8 @@ from crypto.segments import (
     ciphertext_bytes,
     plaintext_bytes,
 )
-from crypto.subkeys import subkey
-from crypto.writer import SealWriter, segment_nonce
+from strongroom.crypto.subkeys import subkey
+from strongroom.crypto.writer import SealWriter, segment_nonce
 
 __all__ = [
     "HEADER_BYTES",

@@ -13,10 +13,10 @@ from types import TracebackType
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from crypto.digests import Buffer, Sha256
-from crypto.errors import PlaintextTooLong
-from crypto.secrecy import Secret
-from crypto.segments import HEADER_BYTES, MAX_SEGMENTS, PREFIX_BYTES, TAG_BYTES, Layout
+from strongroom.crypto.digests import Buffer, Sha256
+from strongroom.crypto.errors import PlaintextTooLong
+from strongroom.crypto.secrecy import Secret
+from strongroom.crypto.segments import HEADER_BYTES, MAX_SEGMENTS, PREFIX_BYTES, TAG_BYTES, Layout
 
 
 def segment_nonce(prefix: bytes, i: int, *, last: bool) -> bytes:

@@ -13,13 +13,13 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from crypto.digests import Sha256, digest_of
-from crypto.keyset import Keyset
-from crypto.release import new_private_key, open_keys, public_bytes, seal_keys
-from enclave import frames
-from enclave.channel import Channel
-from enclave.channel_errors import ChannelViolation
-from enclave.evidence import Assurance, Evidence, Role, evidence_digest
+from strongroom.crypto.digests import Sha256, digest_of
+from strongroom.crypto.keyset import Keyset
+from strongroom.crypto.release import new_private_key, open_keys, public_bytes, seal_keys
+from strongroom.enclave.channel import frames
+from strongroom.enclave.channel.errors import ChannelViolation
+from strongroom.enclave.channel.framing import Channel
+from strongroom.enclave.evidence import Assurance, Evidence, Role, evidence_digest
 
 COMMANDS: msgspec.json.Decoder[frames.Command] = msgspec.json.Decoder(frames.Command)
 

@@ -15,19 +15,20 @@ from typing import Protocol
 import msgspec
 from typing_extensions import Buffer
 
-from crypto.digests import Sha256, sha256
-from crypto.dsse import KeyRef, sign_envelope
-from crypto.errors import CryptoError
-from crypto.manifest import CHECKPOINT_TYPE, encode
-from crypto.segments import HEADER_BYTES
-from enclave import frames, launch
-from enclave.channel import Channel, Kind
-from enclave.channel_errors import ChannelBroken, ChannelViolation, EnclaveKilled
-from enclave.checkpoints import checkpoint_manifest
-from enclave.evidence import Evidence, decode_evidence
-from enclave.gate import Gate
-from enclave.words import DETAILS
-from errors import StrongroomError, all_codes
+from strongroom.crypto.digests import Sha256, sha256
+from strongroom.crypto.dsse import KeyRef, sign_envelope
+from strongroom.crypto.errors import CryptoError
+from strongroom.crypto.manifest import CHECKPOINT_TYPE, encode
+from strongroom.crypto.segments import HEADER_BYTES
+from strongroom.enclave.channel import frames
+from strongroom.enclave.channel.errors import ChannelBroken, ChannelViolation, EnclaveKilled
+from strongroom.enclave.channel.framing import Channel, Kind
+from strongroom.enclave.channel.gate import Gate
+from strongroom.enclave.channel.words import DETAILS
+from strongroom.enclave.checkpoints import checkpoint_manifest
+from strongroom.enclave.evidence import Evidence, decode_evidence
+from strongroom.enclave.sandbox import launch
+from strongroom.errors import StrongroomError, all_codes
 
 RECORDS: msgspec.json.Decoder[frames.Outgoing] = msgspec.json.Decoder(frames.Outgoing)
 
@@ -72,7 +73,9 @@ class EnclaveHandle:
         self._buffer = bytearray()
         ours, theirs = Channel.pair()
         self._channel = Channel(ours, "enclave")
-        self._process = launch.start("enclave.worker", theirs.fileno(), assurance, threads=threads)
+        self._process = launch.start(
+            "strongroom.enclave.roles.train", theirs.fileno(), assurance, threads=threads
+        )
         theirs.close()
         try:
             self._channel.send_record(frames.Start(plan=plan, nonce=nonce))

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from crypto.digests import Sha256
-from crypto.manifest import CheckpointManifest, SealedObject
-from enclave import frames
+from strongroom.crypto.digests import Sha256
+from strongroom.crypto.manifest import CheckpointManifest, SealedObject
+from strongroom.enclave.channel import frames
 
 #: Name of an artifact's object beside its manifest.
 OBJECT_NAMES = {"adapter": "adapter.sealed", "state": "state.sealed", "rollouts": "rollouts.sealed"}

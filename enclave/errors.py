@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from errors import Exit, Fault, StrongroomError
+from strongroom.errors import Exit, Fault, StrongroomError
 
 
 class EnclaveError(StrongroomError):

@@ -26,8 +26,8 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from crypto.digests import SHA256_PATTERN, Sha256, digest_of
-from enclave.errors import (
+from strongroom.crypto.digests import SHA256_PATTERN, Sha256, digest_of
+from strongroom.enclave.errors import (
     AssuranceTooLow,
     EvidenceMalformed,
     LayerOpen,
@@ -39,7 +39,7 @@ from enclave.errors import (
     SwapUnprotected,
     WarningMissing,
 )
-from enclave.probe_names import EVALUATOR, MAIN, closed, known, tolerated
+from strongroom.enclave.sandbox.probe_names import EVALUATOR, MAIN, closed, known, tolerated
 
 Role: TypeAlias = Literal["train", "seal", "view", "export"]
 Assurance: TypeAlias = Literal["A0", "A1"]

@@ -17,8 +17,9 @@ import re
 from functools import cache
 from pathlib import Path
 
-from crypto.digests import Sha256, digest_of, sha256
-from enclave.lockdown import FIRST_PARTY
+import strongroom
+from strongroom.crypto.digests import Sha256, digest_of, sha256
+from strongroom.enclave.sandbox.lockdown import FIRST_PARTY
 
 LIBRARIES = (
     *("torch", "transformers", "tokenizers", "peft", "safetensors", "numpy"),
@@ -45,10 +46,12 @@ def components() -> tuple[dict[str, str], ...]:
     """
     python = platform.python_version()
     found = [{"kind": "python", "name": platform.python_implementation(), "version": python}]
+    root = Path(strongroom.__file__)
+    found.append({"kind": "source", "name": root.name, "digest": sha256(root.read_bytes())})
     for package in sorted(FIRST_PARTY):
         spec = importlib.util.find_spec(package)
         for folder in (spec and spec.submodule_search_locations) or ():
-            found += _sources(package, Path(folder))
+            found += _sources(package.rpartition(".")[2], Path(folder))
     return (*found, *(_library(name) for name in sorted(LIBRARIES)))
 
 

@@ -1,7 +1,7 @@
 """The part of a plan that an enclave needs, read from the plan's own bytes.
 
 The enclave attests to the digest of those bytes, so what it does is what was admitted. Fields that
-it doesn't need are ignored here; ``pipeline.plan`` defines and checks the whole document.
+it doesn't need are ignored here; ``pipeline.planning.plan`` defines and checks the whole document.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from crypto.digests import sha256
-from enclave import frames
+from strongroom.crypto.digests import sha256
+from strongroom.enclave.channel import frames
 
 
 class ModelFile(msgspec.Struct, frozen=True):

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from examples.addresses import prepare as addresses
-from examples.feedback import prepare as feedback
-from examples.payees import prepare as payees
-from examples.products import prepare as products
-from examples.rows import Rows
-from examples.surnames import prepare as surnames
-from pipeline.input_errors import ExampleUnknown
+from strongroom.examples.addresses import prepare as addresses
+from strongroom.examples.feedback import prepare as feedback
+from strongroom.examples.payees import prepare as payees
+from strongroom.examples.products import prepare as products
+from strongroom.examples.rows import Rows
+from strongroom.examples.surnames import prepare as surnames
+from strongroom.pipeline.embedded.errors import ExampleUnknown
 
 _ROWS: dict[str, Callable[[Path], Rows]] = {
     "feedback": feedback.rows,
@@ -31,7 +31,7 @@ class Example:
 
     name: str
     rows: Callable[[Path], Rows]
-    """From the cache folder to the rows; raises errors of ``pipeline.input_errors``."""
+    """From the cache folder to the rows; raises errors of ``pipeline.embedded.errors``."""
 
     @property
     def run_file(self) -> Path:

@@ -1,13 +1,13 @@
-"""``python -m examples.prepare NAME FOLDER``: the rows of an example as files, ready to seal."""
+"""``python -m strongroom.examples.prepare NAME FOLDER``: an example as files to seal."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
-from examples.catalogue import find
-from examples.rows import write
-from pipeline.packages import CACHE
+from strongroom.examples.catalogue import find
+from strongroom.examples.rows import write
+from strongroom.pipeline.embedded.packages import CACHE
 
 if __name__ == "__main__":
     name, folder = sys.argv[1:]

@@ -6,46 +6,36 @@ happens is logged before the run goes on, and whatever fails is logged before it
 
 from __future__ import annotations
 
-import re
-import secrets
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from audit import event_types as events
-from crypto.digests import sha256
-from crypto.manifest import DATASET_TYPE, DatasetManifest, decode_sealed
-from pipeline import rpc
-from pipeline.claimed import open_claimed
-from pipeline.collect import collect_facts
-from pipeline.connections import Connections, Watcher
-from pipeline.failures import told_before_a_plan
-from pipeline.intent import intent, planned_intent
-from pipeline.layout import RunLayout
-from pipeline.lease_plan import plan_leases
-from pipeline.plan import Plan, build_plan
-from pipeline.process_errors import (
+from strongroom.audit.events import types as events
+from strongroom.crypto.digests import sha256
+from strongroom.crypto.dsse import open_claimed
+from strongroom.crypto.manifest import DATASET_TYPE, DatasetManifest, decode_sealed
+from strongroom.pipeline.broker.errors import OutputConflict
+from strongroom.pipeline.planning.errors import (
     FactMissing,
-    IdentityMissing,
-    OutputConflict,
     PlanNotAdmitted,
-    ReleaserMissing,
-    ReplayDiffers,
     RunExists,
-    RunFinished,
-    RunUnfinished,
     RunUnknown,
 )
-from pipeline.releaser_socket import ReleaserClient
-from pipeline.run_objects import check_run_id, run_objects
-from pipeline.runfile import LoadedRun
-from pipeline.session import RunSession
-from pipeline.spec import RunSpec
-from pipeline.stages import run_pipeline
-from policies.gate import Decision, denial_list, evaluate
+from strongroom.pipeline.planning.intent import check_same
+from strongroom.pipeline.planning.layout import RunLayout
+from strongroom.pipeline.planning.objects import run_objects
+from strongroom.pipeline.planning.plan import Plan, build_plan
+from strongroom.pipeline.run.admission import admit, new_run_id
+from strongroom.pipeline.run.collect import collect_facts
+from strongroom.pipeline.run.connections import Connections, connected
+from strongroom.pipeline.run.errors import ReplayDiffers, RunFinished, RunUnfinished
+from strongroom.pipeline.run.failures import told_before_a_plan
+from strongroom.pipeline.run.session import RunSession
+from strongroom.pipeline.run.stages import run_pipeline
+from strongroom.pipeline.run.watcher import Watcher
+from strongroom.pipeline.runfile.load import LoadedRun
+from strongroom.pipeline.runfile.spec import RunSpec
+from strongroom.policies.gate import Decision, evaluate
 
 
 @dataclass(frozen=True)
@@ -62,12 +52,6 @@ class Outcome:
     ended: str
     """Why training ended: ``steps`` when there were no more."""
     alarms: list[str]
-
-
-def new_run_id(name: str) -> str:
-    """``<name>-<utc date>-<random>``, within 63 characters."""
-    suffix = f"{datetime.now(UTC):%y%m%d}-{secrets.token_hex(3)}"
-    return f"{name[: 62 - len(suffix)].rstrip('-')}-{suffix}"
 
 
 def make_plan(loaded: LoadedRun, run_id: str, watcher: Watcher) -> tuple[Plan, Decision]:
@@ -109,12 +93,6 @@ def run_or_resume(loaded: LoadedRun, run_id: str, watcher: Watcher) -> Outcome:
         if stored is None:
             return _begin(loaded, run_id, connections)
         return _go_on(loaded.spec, run_id, connections, finished_is_fine=True)
-
-
-def check_same(plan: Plan, spec: RunSpec, layout: RunLayout) -> None:
-    """Raises ``RunExists`` where the plan is not of this run file and its evaluator."""
-    if planned_intent(plan) != intent(spec):
-        raise RunExists(place=layout.plan, expected="this run file", actual="another one")
 
 
 def _begin(loaded: LoadedRun, run_id: str, connections: Connections) -> Outcome:
@@ -262,46 +240,6 @@ def _unused(run_id: str, spec: RunSpec, connections: Connections) -> None:
         raise RunExists(place=plan)
 
 
-def admit(loaded: LoadedRun, plan: Plan, session: RunSession) -> None:
-    """Ask the policy; log its decision; raise its denials with their lines in the run file."""
-    decision = evaluate(Path(loaded.spec.spec.policy.bundle), plan.to_dict())
-    if not decision.allowed:
-        session.journal.record(
-            "controller",
-            events.RunDenied(
-                plan=plan.digest,
-                policy=decision.bundle_digest,
-                denials=tuple(
-                    events.Denial(rule=denial.rule, control=_word(denial.control))
-                    for denial in decision.denials
-                ),
-            ),
-        )
-        raise denial_list(decision, loaded.position)
-    session.journal.record(
-        "controller",
-        events.RunAdmitted(
-            plan=plan.digest,
-            policy=decision.bundle_digest,
-            rules_passed=len(decision.passed),
-            waivers=len(decision.waived),
-            base_model=plan.model.digest,
-            evaluator=plan.evaluator.sha256,
-            datasets=tuple(
-                events.DatasetRef(
-                    name=ref.name,
-                    uri=ref.uri,
-                    manifest=ref.manifest_sha256,
-                    shards=ref.shards,
-                    records=ref.records,
-                )
-                for ref in (plan.data.train, plan.data.held_out)
-            ),
-            outputs=plan.outputs,
-        ),
-    )
-
-
 def _restore_evaluator(
     spec: RunSpec, plan: Plan, layout: RunLayout, connections: Connections
 ) -> None:
@@ -335,50 +273,3 @@ def manifest_of(envelope: bytes, place: str) -> DatasetManifest:
     """The manifest in an envelope whose digest is pinned, so that any claimed signer will do."""
     payload, _signer = open_claimed(envelope, DATASET_TYPE, place)
     return decode_sealed(payload, place)
-
-
-@contextmanager
-def connected(
-    spec: RunSpec,
-    run_id: str,
-    watcher: Watcher,
-    log_as: str = "",
-    without: Collection[str] = (),
-) -> Iterator[Connections]:
-    """The processes behind a run, for as long as they are needed.
-
-    ``log_as`` is the id under which events are logged, where it is not the run's; ``without`` are
-    purposes that the brokers get no lease for.
-    """
-    run = spec.spec
-    if run.identity is None:
-        raise IdentityMissing(place="spec.identity")
-    if run.keys.releaser is None:
-        raise ReleaserMissing(place="spec.keys.releaser")
-    layout = RunLayout(run.outputs, check_run_id(run_id))
-    connections = Connections(
-        run=log_as or run_id,
-        audit_uri=run.audit,
-        audit_kms=run.keys.audit,
-        configure=rpc.Configure(
-            run=run_id,
-            identity=rpc.Identity(
-                addr=run.identity.addr,
-                credentials_file=str(run.identity.credentials),
-                oidc_role=run.identity.oidc_role,
-            ),
-            leases=tuple(ref for ref in plan_leases(run, layout) if ref.purpose not in without),
-        ),
-        releaser=ReleaserClient(Path(run.keys.releaser.removeprefix("unix://"))),
-        watcher=watcher,
-        run_folder=layout.folder,
-    )
-    try:
-        yield connections
-    finally:
-        connections.close()
-
-
-def _word(control: str) -> str:
-    """A control's name as the log spells names: ``NIST SP 800-53 SI-7(15)`` has no such signs."""
-    return re.sub(r"[^A-Za-z0-9._@+/-]+", "_", control).strip("_")[:128]

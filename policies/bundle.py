@@ -14,8 +14,8 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import Meta
 
-from crypto.digests import Sha256, canonical, digest_of, sha256
-from policies.errors import (
+from strongroom.crypto.digests import Sha256, canonical, digest_of, sha256
+from strongroom.policies.errors import (
     BundleInUse,
     BundleMalformed,
     BundleMissing,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from errors import ErrorList, Exit, Fault, StrongroomError
+from strongroom.errors import ErrorList, Exit, Fault, StrongroomError
 
 
 class PolicyError(StrongroomError):

@@ -16,8 +16,8 @@ from typing import Any
 
 import msgspec
 
-from crypto.digests import Sha256
-from policies.bundle import (
+from strongroom.crypto.digests import Sha256
+from strongroom.policies.bundle import (
     Bundle,
     Rule,
     Settings,
@@ -26,8 +26,8 @@ from policies.bundle import (
     shipped_digest,
     write_bundle,
 )
-from policies.errors import AdmissionDenied, DenialList
-from policies.interpreter import Answer, Request, ask_apart
+from strongroom.policies.errors import AdmissionDenied, DenialList
+from strongroom.policies.interpreter import Answer, Request, ask_apart
 
 __all__ = [
     "Bundle",

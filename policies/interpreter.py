@@ -1,8 +1,8 @@
 """Runs a bundle's rules on one plan, in a process of its own.
 
 The rules run in native code (rego-cpp). A process that crashes, hangs or answers nonsense must
-deny and never take the gate with it: so the gate starts ``python -m policies.interpreter``, and
-reads one JSON answer from it.
+deny and never take the gate with it: so the gate starts ``python -m
+strongroom.policies.interpreter``, and reads one JSON answer from it.
 
 What decides (``verdict``) is asked for apart from what explains
 (``denied``): explanations hold text from the plan, and rego-cpp 1.5.2 does not escape every string
@@ -17,7 +17,6 @@ import subprocess
 import sys
 from contextlib import suppress
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -68,14 +67,13 @@ class Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 def ask_apart(request: Request) -> Answer:
     """Run the rules in a process of its own. Crash, timeout and nonsense become ``error``."""
-    root = Path(__file__).resolve().parent.parent
     try:
         done = subprocess.run(
-            [sys.executable, "-P", "-m", "policies.interpreter"],
+            [sys.executable, "-I", "-m", "strongroom.policies.interpreter"],
             input=msgspec.json.encode(request),
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env={"PYTHONPATH": str(root)},
+            env={},
             timeout=TIMEOUT_S,
             check=False,
         )

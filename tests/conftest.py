@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 import torch
 
-from connectors.uri import parse
-from pipeline import embedded
-from pipeline.releaser_socket import ReleaserClient
-from pipeline.sealing import seal
+from strongroom.connectors.buckets.uri import parse
+from strongroom.pipeline.embedded import stack as embedded
+from strongroom.pipeline.owner.seal import seal
+from strongroom.pipeline.releaser.client import ReleaserClient
 
 TINY_URI = "s3://acme-data/models/tiny/"
 EVALUATOR = """
@@ -147,7 +147,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random two-layer Llama with the real tokenizer's files, saved as a model folder."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from pipeline.inputs import CACHE, base_model
+    from strongroom.pipeline.embedded.base_model import CACHE, base_model
 
     real = base_model(CACHE.expanduser())
     folder = tmp_path_factory.mktemp("model") / "tiny"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from trainer.config import TrainingConfig
+from strongroom.trainer.config import TrainingConfig
 
 Alarm = Literal["no_signal", "reward_fell", "cut_off"]
 StopReason = Literal["early_stopping", "time", "alarm"]

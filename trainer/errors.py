@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from errors import Exit, Fault, StrongroomError
+from strongroom.errors import Exit, Fault, StrongroomError
 
 
 class TrainError(StrongroomError):

@@ -10,19 +10,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from trainer.checkpoint import Checkpoint, save
-from trainer.config import TrainingConfig
-from trainer.engines import build_engine
-from trainer.errors import RowsMissing
-from trainer.evaluators import Evaluator
-from trainer.learning import Learner
-from trainer.lora import Policy
-from trainer.losses import build_objective
-from trainer.metrics import StepMetrics, rollout_metrics
-from trainer.rows import Rows
-from trainer.sampling import StepSampler
-from trainer.scoring import ScoredRollout, scored_rollouts
-from trainer.state import TrainingState
+from strongroom.trainer.config import TrainingConfig
+from strongroom.trainer.data.rows import Rows
+from strongroom.trainer.engines import build_engine
+from strongroom.trainer.errors import RowsMissing
+from strongroom.trainer.losses import build_objective
+from strongroom.trainer.model.lora import Policy
+from strongroom.trainer.rollouts.evaluators import Evaluator
+from strongroom.trainer.rollouts.scoring import ScoredRollout, scored_rollouts
+from strongroom.trainer.steps.checkpoint import Checkpoint, save
+from strongroom.trainer.steps.learning import Learner
+from strongroom.trainer.steps.metrics import StepMetrics, rollout_metrics
+from strongroom.trainer.steps.sampling import StepSampler
+from strongroom.trainer.steps.state import TrainingState
 
 
 def train(

@@ -12,15 +12,15 @@ from collections.abc import Sequence
 
 import torch
 
-from trainer.chat import Message
-from trainer.checkpoint import Checkpoint, resumed_state
-from trainer.config import TrainingConfig
-from trainer.evaluation import evaluate
-from trainer.evaluators import Job, Reply, Score, Turn
-from trainer.loop import train
-from trainer.lora import Policy
-from trainer.rows import Row
-from trainer.state import new_state
+from strongroom.trainer.config import TrainingConfig
+from strongroom.trainer.data.chat import Message
+from strongroom.trainer.data.rows import Row
+from strongroom.trainer.evaluation.held_out import evaluate
+from strongroom.trainer.loop import train
+from strongroom.trainer.model.lora import Policy
+from strongroom.trainer.rollouts.evaluators import Job, Reply, Score, Turn
+from strongroom.trainer.steps.checkpoint import Checkpoint, resumed_state
+from strongroom.trainer.steps.state import new_state
 
 _ROWS = [
     Row(messages=(Message(role="system", content="Count."), Message(role="user", content=text)))

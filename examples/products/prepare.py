@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from examples.generated import entries
-from examples.rows import Prompt, Question, Rows, distinct, split
-from pipeline.packages import CACHE
+from strongroom.examples.generated import entries
+from strongroom.examples.rows import Prompt, Question, Rows, distinct, split
+from strongroom.pipeline.embedded.packages import CACHE
 
 PROMPT = Prompt(
     system="Multiply the two numbers. Answer with the product only.",

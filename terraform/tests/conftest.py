@@ -96,7 +96,7 @@ def rows(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The main example's rows, few of them held out, so that scoring them is quick."""
     folder = tmp_path_factory.mktemp("rows")
     python = Path(stack.command).with_name("python")
-    command = [python, "-m", "examples.prepare", "feedback", str(folder)]
+    command = [python, "-m", "strongroom.examples.prepare", "feedback", str(folder)]
     subprocess.run(command, check=True, cwd=ROOT)
     held_out = folder / "held_out.jsonl"
     held_out.write_text("".join(held_out.read_text().splitlines(keepends=True)[:12]))

@@ -33,7 +33,7 @@ def vault(tmp_path_factory) -> dict[str, Any]:
 
 
 def needed(planned: dict[str, Any]) -> dict[str, dict[str, list[str]]]:
-    """What each identity does, from the plan's key references (pipeline/releaser.py does it)."""
+    """What each identity does, from the plan's key references (pipeline/releaser/ does it)."""
     mount, data = planned["keys"]["data"].removeprefix("vault://").rsplit("/", 1)
     outputs, audit = (planned["keys"][name].rsplit("/", 1)[1] for name in ("outputs", "audit"))
     update, read = ["update"], ["read"]

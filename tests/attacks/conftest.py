@@ -15,11 +15,11 @@ import pytest
 from botocore.config import Config
 from tokenizers import Tokenizer
 
-from connectors import stack
-from connectors.access_errors import StackNotFound
-from connectors.credentials import S3Credentials
-from connectors.identity import OpenBaoIdentity
-from connectors.leases import WebIdentityLeaser
+from strongroom.connectors.access.credentials import S3Credentials
+from strongroom.connectors.access.identity import OpenBaoIdentity
+from strongroom.connectors.access.leases import WebIdentityLeaser
+from strongroom.connectors.stack import stack
+from strongroom.connectors.stack.errors import StackNotFound
 
 SHORT_SESSION_S = 6
 SESSION = boto3.session.Session()  # one, because each reads the service models again

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from connectors.stack import admin_client
-from pipeline.embedded import Embedded
+from strongroom.connectors.stack.stack import admin_client
+from strongroom.pipeline.embedded.stack import Embedded
 
 HELD_OUT_ROWS = 4
 #: An evaluator's secret stands on so many lines: of freed memory a part is soon written over.
@@ -176,7 +176,7 @@ class LiveRun:
 
 def _is_broker(pid: int) -> bool:
     try:
-        return b"pipeline.broker_process" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        return b"strongroom.pipeline.broker.process" in Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return False
 
@@ -185,7 +185,15 @@ def _sealed(name: str, job: Any, text: str) -> str:
     """The run file with its evaluator sealed and the source's file removed."""
     source = job.folder / f"{name}_evaluator.py"
     uri = f"s3://acme-data/evaluators/{name}/"
-    command = [sys.executable, "-m", "pipeline.cli", "evaluator", "seal", str(source), uri]
+    command = [
+        sys.executable,
+        "-m",
+        "strongroom",
+        "evaluator",
+        "seal",
+        str(source),
+        uri,
+    ]
     options = ["--key", "vault://transit/feedback", "--state", str(job.stack.state)]
     subprocess.run([*command, *options], check=True, capture_output=True)
     source.unlink()
@@ -239,7 +247,7 @@ def start_run(
 
     with (folder / "stdout").open("wb") as out, (folder / "stderr").open("wb") as err:
         process = subprocess.Popen(
-            [sys.executable, "-m", "pipeline.cli", *command],
+            [sys.executable, "-m", "strongroom", *command],
             cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=out,

@@ -22,18 +22,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.bucket import open_bucket
-from connectors.uri import parse
-from enclave import broker, frames
-from enclave.broker import EnclaveHandle
-from enclave.channel_errors import ChannelViolation
-from enclave.errors import EvaluatorError, EvidenceMalformed
-from enclave.gate import Gate
-from enclave.words import DETAILS
-from errors import ErrorList, all_codes
-from pipeline.broker_process import RunObjects
-from pipeline.plan import Plan, build_plan
-from pipeline.runfile import load_text
+from strongroom.connectors.buckets.open import open_bucket
+from strongroom.connectors.buckets.uri import parse
+from strongroom.enclave import broker
+from strongroom.enclave.broker import EnclaveHandle
+from strongroom.enclave.channel import frames
+from strongroom.enclave.channel.errors import ChannelViolation
+from strongroom.enclave.channel.gate import Gate
+from strongroom.enclave.channel.words import DETAILS
+from strongroom.enclave.errors import EvaluatorError, EvidenceMalformed
+from strongroom.errors import ErrorList, all_codes
+from strongroom.pipeline.broker.objects import RunObjects
+from strongroom.pipeline.planning.plan import Plan, build_plan
+from strongroom.pipeline.runfile.load import load_text
 
 HERE = Path(__file__).parent
 PROGRAM = HERE / "programs" / "hostile_enclave.py"

@@ -14,7 +14,7 @@ import pytest
 RUN = "weights"
 PAUSE = """
 import os, sys
-from pipeline import cli
+from strongroom.pipeline.cli import main as cli
 
 splice = os.splice
 
@@ -44,12 +44,12 @@ cli.main()
 @pytest.fixture(scope="module")
 def weights(small_job, tmp_path_factory):
     """A finished run, and the adapter that it published, in plain."""
-    from pipeline import registry
-    from pipeline.exporting import export
+    from strongroom.pipeline.background import registry
+    from strongroom.pipeline.keyholder.export import export
 
     file = small_job.run_file(RUN, steps=2)
     state = small_job.stack.state
-    command = [sys.executable, "-m", "pipeline.cli", "run", str(file), "--id", RUN]
+    command = [sys.executable, "-m", "strongroom", "run", str(file), "--id", RUN]
     subprocess.run([*command, "--state", str(state), "--json"], check=True, capture_output=True)
     spec = registry.recall(state, RUN)
     made = export(spec, RUN, tmp_path_factory.mktemp("weights") / "plain")
@@ -59,7 +59,7 @@ def weights(small_job, tmp_path_factory):
 def searched(leak_search, weights, state: Path, to: Path, how: str) -> set[str]:
     """What the exporting process's memory holds after the first weights have passed."""
     spec, plain = weights
-    from pipeline.access import ReadAccess
+    from strongroom.pipeline.broker.reading import ReadAccess
 
     access = ReadAccess(spec, RUN)
     sealed = access.get(access.layout.checkpoint(2) + "adapter.sealed")

@@ -22,10 +22,10 @@ import pytest
 import zstandard
 from tokenizers import Tokenizer
 
-from connectors.stack import admin_client
-from enclave.measurement import measure
-from pipeline.releaser import ReleaserConfig
-from policies.gate import Settings, write_bundle
+from strongroom.connectors.stack.stack import admin_client
+from strongroom.enclave.measurement import measure
+from strongroom.pipeline.releaser.releaser import ReleaserConfig
+from strongroom.policies.gate import Settings, write_bundle
 
 OUTSIDE = ("controller", "data broker", "log broker", "releaser", "bucket server", "key service")
 WRITTEN = ("/tmp", "/var/tmp", "/dev/shm", str(Path.home()))
@@ -158,7 +158,7 @@ def unguarded_run(watching, watched_run, crashed_run, core_files, tmp_path_facto
         sys.executable,
         "-I",
         "-m",
-        "pipeline.releaser_process",
+        "strongroom.pipeline.releaser.process",
         str(owner / "releaser.json"),
     ]
     releaser = subprocess.Popen(command, stdin=subprocess.DEVNULL)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from audit.errors import (
+from strongroom.audit.errors import (
     BatchMismatch,
     CheckpointForked,
     CheckpointUntrusted,
@@ -21,14 +21,14 @@ from audit.errors import (
     ProofInvalid,
     TileMismatch,
 )
-from audit.event_types import KeyDenied, KeyReleased
-from audit.events import from_entry, new_event, to_entry
-from audit.log import AuditLog
-from audit.proofs import check_consistency, consistency_proof
-from audit.store import DirectoryStore
-from audit.tlog import decode_bundle, leaf_hash
-from audit.verify import check_log, read_log
-from errors import Exit, StrongroomError
+from strongroom.audit.events.entries import from_entry, new_event, to_entry
+from strongroom.audit.events.types import KeyDenied, KeyReleased
+from strongroom.audit.log.proofs import check_consistency, consistency_proof
+from strongroom.audit.log.store import DirectoryStore
+from strongroom.audit.log.tlog import decode_bundle, leaf_hash
+from strongroom.audit.log.verify import check_log, read_log
+from strongroom.audit.log.writer import AuditLog
+from strongroom.errors import Exit, StrongroomError
 
 ORIGIN = "acme-audit/strongroom"
 DIGEST = "sha256:" + "0" * 64

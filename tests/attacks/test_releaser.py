@@ -23,41 +23,44 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from audit.errors import CheckpointMalformed
-from audit.note import Checkpoint
-from connectors.access_errors import KmsContextMismatch
-from connectors.keyring import KeyringKms, create_local_keyring
-from crypto.digests import Sha256, canonical, sha256
-from crypto.dsse import key_ref, sign_envelope
-from crypto.errors import (
+from strongroom.audit.errors import CheckpointMalformed
+from strongroom.audit.log.note import Checkpoint
+from strongroom.connectors.keys.errors import KmsContextMismatch
+from strongroom.connectors.keys.keyring import KeyringKms, create_local_keyring
+from strongroom.crypto.digests import Sha256, canonical, sha256
+from strongroom.crypto.dsse import key_ref, sign_envelope
+from strongroom.crypto.errors import (
     CommitmentMismatch,
     ManifestKindWrong,
     ManifestMalformed,
     ReleaseRefused,
     SignerNotListed,
 )
-from crypto.keyset import Keyset
-from crypto.manifest import DATASET_TYPE, DatasetManifest, WrappedKeyset, encode
-from crypto.release import new_private_key, open_keys, public_bytes
-from enclave import channel, errors, probe_names
-from enclave.attest import export_order, seal_order, view_order
-from enclave.evidence import Evidence, evidence_digest
-from errors import StrongroomError
-from pipeline import releaser_rpc as rpc
-from pipeline import releaser_socket
-from pipeline.plan import Plan, build_plan
-from pipeline.process_errors import (
+from strongroom.crypto.keyset import Keyset
+from strongroom.crypto.manifest import DATASET_TYPE, DatasetManifest, WrappedKeyset, encode
+from strongroom.crypto.release import new_private_key, open_keys, public_bytes
+from strongroom.enclave import errors
+from strongroom.enclave.attest import export_order, seal_order, view_order
+from strongroom.enclave.channel import framing
+from strongroom.enclave.evidence import Evidence, evidence_digest
+from strongroom.enclave.sandbox import probe_names
+from strongroom.errors import StrongroomError
+from strongroom.pipeline.planning.plan import Plan, build_plan
+from strongroom.pipeline.releaser import messages as rpc
+from strongroom.pipeline.releaser import server
+from strongroom.pipeline.releaser.client import ReleaserClient
+from strongroom.pipeline.releaser.errors import (
     NonceUnknown,
     ReleaseDenied,
     ReleaserUnreachable,
     RequestMalformed,
     SignRefused,
 )
-from pipeline.releaser import NONCE_LIFETIME_S, Releaser, ReleaserConfig
-from pipeline.releaser_socket import ReleaserClient, serve
-from pipeline.run_errors import PlanMalformed
-from pipeline.runfile import load_text
-from policies.gate import Settings, write_bundle
+from strongroom.pipeline.releaser.releaser import NONCE_LIFETIME_S, Releaser, ReleaserConfig
+from strongroom.pipeline.releaser.server import serve
+from strongroom.pipeline.runfile.errors import PlanMalformed
+from strongroom.pipeline.runfile.load import load_text
+from strongroom.policies.gate import Settings, write_bundle
 
 DIGEST = "sha256:" + "a" * 64
 OTHER = "sha256:" + "b" * 64
@@ -589,8 +592,8 @@ def test_bytes_that_are_no_request(request_bytes, served):
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as peer:
         peer.connect(str(served))
         peer.sendall(request_bytes)
-        talk = channel.Channel(peer, "releaser")
-        answer = talk.recv_record(releaser_socket.ANSWERS)
+        talk = framing.Channel(peer, "releaser")
+        answer = talk.recv_record(server.ANSWERS)
     assert refused(answer, RequestMalformed)
     assert ReleaserClient(served).challenge()  # it goes on
 

@@ -12,15 +12,15 @@ import time
 
 import pytest
 
-from audit.event_types import EnclaveStarted
-from audit.events import from_entry
-from audit.verify import read_log
-from enclave.probe_names import ATTEMPTS, EVALUATOR, MAIN, closed, tolerated
-from pipeline import registry
-from pipeline.access import ReadAccess, ReadOnlyLog
-from pipeline.inspection import log_vkey
-from pipeline.journal import log_origin
-from pipeline.releaser_socket import ReleaserClient
+from strongroom.audit.events.entries import from_entry
+from strongroom.audit.events.types import EnclaveStarted
+from strongroom.audit.log.verify import read_log
+from strongroom.enclave.sandbox.probe_names import ATTEMPTS, EVALUATOR, MAIN, closed, tolerated
+from strongroom.pipeline.background import registry
+from strongroom.pipeline.broker.reading import ReadAccess, ReadOnlyLog
+from strongroom.pipeline.inspection.status import log_vkey
+from strongroom.pipeline.releaser.client import ReleaserClient
+from strongroom.pipeline.run.journal import log_origin
 
 BROKERS = ("data broker", "log broker")
 INSIDE = ("enclave", "evaluator")

@@ -24,9 +24,9 @@ from pathlib import Path
 
 import pytest
 
-from enclave import launch
-from enclave.evaluator import EvaluatorProcess
-from trainer.evaluators import Job
+from strongroom.enclave.evaluator.process import EvaluatorProcess
+from strongroom.enclave.sandbox import launch
+from strongroom.trainer.rollouts.evaluators import Job
 
 LEAKER = Path(__file__).parent / "programs" / "leaker.py"
 BLOCKED = (EACCES, EPERM)
@@ -196,7 +196,7 @@ def test_a_row_in_a_traceback(canary, tmp_path, monkeypatch):
 
     # From A1 on the caller's own output is the only place where something could appear.
     broker = (
-        "import socket, sys\nfrom enclave import launch\n"
+        "import socket, sys\nfrom strongroom.enclave.sandbox import launch\n"
         f"launch._BOOT = {boot!r}\nours, theirs = socket.socketpair()\n"
         f"child = launch.start('leak', theirs.fileno(), 'A1', arguments=[{canary!r}])\n"
         "raise SystemExit(child.wait())"
@@ -408,7 +408,7 @@ def test_an_evaluator_that_tries_them_all(locked, canary, tmp_path, capfd):
 
 
 def test_secret_memory_hides_the_canary_from_root_where_the_kernel_has_it(canary):
-    from enclave.secret_memory import SecretMemory
+    from strongroom.enclave.sandbox.secret_memory import SecretMemory
 
     libc = ctypes.CDLL(None)
     with SecretMemory(4096) as window:

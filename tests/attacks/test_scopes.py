@@ -22,11 +22,11 @@ from botocore.exceptions import ClientError
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from connectors.access_errors import IdentityTokenRefused, LeaseRefused
-from connectors.credentials import S3Credentials
-from connectors.identity import OpenBaoIdentity, VaultSession
-from connectors.leases import Scope, WebIdentityLeaser, means_expired
-from connectors.stack import admin_client, admin_credentials
+from strongroom.connectors.access.credentials import S3Credentials
+from strongroom.connectors.access.errors import IdentityTokenRefused, LeaseRefused
+from strongroom.connectors.access.identity import OpenBaoIdentity, VaultSession
+from strongroom.connectors.access.leases import Scope, WebIdentityLeaser, means_expired
+from strongroom.connectors.stack.stack import admin_client, admin_credentials
 
 DATA, AUDIT = "acme-data", "acme-audit"
 OWN, OTHER = "runs/r1/", "runs/r2/"

@@ -23,11 +23,13 @@ from pathlib import Path
 import grpc
 import pytest
 
-from connectors import aws, seaweed, stack_process
-from connectors.access_errors import StackError
-from connectors.credentials import S3Credentials
-from connectors.stack import admin_client, status
-from connectors.stack_folder import private_ca
+from strongroom.connectors.access.credentials import S3Credentials
+from strongroom.connectors.buckets import aws
+from strongroom.connectors.host import processes
+from strongroom.connectors.host.errors import StackError
+from strongroom.connectors.host.folders import private_ca
+from strongroom.connectors.stack import seaweed
+from strongroom.connectors.stack.stack import admin_client, status
 
 CANARY = b"canary-7f3a-in-the-rows "
 BUCKET, KEY = "acme-data", "runs/r1/canary"
@@ -123,7 +125,7 @@ def careless(tmp_path_factory):
     folder = tmp_path_factory.mktemp("careless")
     (folder / "data").mkdir()
     names = ["admin", *(name for name in seaweed.PORTS if name not in ("admin", "admin_grpc"))]
-    found = stack_process.free_ports(len(names), offset=seaweed.ADMIN_GRPC_OFFSET)
+    found = processes.free_ports(len(names), offset=seaweed.ADMIN_GRPC_OFFSET)
     ports = dict(zip(names, found, strict=True))
     ports["admin_grpc"] = ports["admin"] + seaweed.ADMIN_GRPC_OFFSET
     access_key, secret_key = "CARELESS", secrets.token_hex(16)
@@ -135,18 +137,18 @@ def careless(tmp_path_factory):
     (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
     command = [part for part in seaweed.command(ports) if "iam.config" not in part]
     log = folder / "log"
-    process = stack_process.start(
+    process = processes.start(
         command, folder=folder, environment=seaweed.environment(folder), log=log
     )
     try:
-        stack_process.wait_ready("seaweedfs", process, lambda: answers(ports["s3"]), log)
+        processes.wait_ready("seaweedfs", process, lambda: answers(ports["s3"]), log)
         keys = S3Credentials(access_key, secret_key, None, datetime(9999, 1, 1, tzinfo=UTC))
         s3 = aws.client("s3", keys, f"http://127.0.0.1:{ports['s3']}", "us-east-1")
         s3.create_bucket(Bucket=BUCKET)
         path = put_canary(s3)
         yield Target(ports, path, find_file_id(path, ports))
     finally:
-        stack_process.stop("seaweedfs", process, log)
+        processes.stop("seaweedfs", process, log)
         for path in seaweed.sockets(ports):
             path.unlink(missing_ok=True)
 

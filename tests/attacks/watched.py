@@ -20,13 +20,13 @@ from typing import Any
 
 import msgspec
 
-from connectors.kms import open_kms
-from connectors.stack import admin_client
-from connectors.uri import parse
-from crypto.keyset import Keyset
-from crypto.manifest import WrappedKeyset
-from pipeline import embedded
-from pipeline.controller import manifest_of
+from strongroom.connectors.buckets.uri import parse
+from strongroom.connectors.keys.open import open_kms
+from strongroom.connectors.stack.stack import admin_client
+from strongroom.crypto.keyset import Keyset
+from strongroom.crypto.manifest import WrappedKeyset
+from strongroom.pipeline.controller import manifest_of
+from strongroom.pipeline.embedded import stack as embedded
 
 TOKEN = re.compile(rb"eyJ[\w-]{10,2000}\.[\w-]{20,4000}\.[\w-]{20,700}")
 """A JSON web token: OpenBao's, which says who the broker is, or the store's, which lets it in."""

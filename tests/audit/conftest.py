@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from audit import event_types as types
-from audit.events import Event, new_event
-from audit.log import AuditLog
-from audit.store import LogStore
+from strongroom.audit.events import types
+from strongroom.audit.events.entries import Event, new_event
+from strongroom.audit.log.store import LogStore
+from strongroom.audit.log.writer import AuditLog
 
 ORIGIN = "acme-audit/strongroom"
 

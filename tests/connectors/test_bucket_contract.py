@@ -9,8 +9,8 @@ from functools import partial
 
 import pytest
 
-from connectors.bucket import Bucket, ObjectInfo
-from connectors.errors import (
+from strongroom.connectors.buckets.bucket import Bucket, ObjectInfo
+from strongroom.connectors.buckets.errors import (
     BucketError,
     BucketMissing,
     ObjectChanged,
@@ -20,7 +20,7 @@ from connectors.errors import (
     RangeOutside,
     UriInvalid,
 )
-from connectors.uri import parse
+from strongroom.connectors.buckets.uri import parse
 
 MIB = 1 << 20
 RACES = 2

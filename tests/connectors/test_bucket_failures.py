@@ -14,11 +14,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from connectors import errors, s3
-from connectors.bucket import open_bucket
-from connectors.credentials import S3Credentials
-from connectors.uri import parse
-from errors import Exit, Fault, StrongroomError, all_codes
+from strongroom.connectors.access.credentials import S3Credentials
+from strongroom.connectors.buckets import errors, s3
+from strongroom.connectors.buckets.open import open_bucket
+from strongroom.connectors.buckets.uri import parse
+from strongroom.errors import Exit, Fault, StrongroomError, all_codes
 
 SECRET = "hunter2-" + "s3cr3t" * 4
 

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from connectors.bucket import open_bucket
-from connectors.errors import (
+from strongroom.connectors.buckets.errors import (
     AccessDenied,
     BucketMissing,
     ObjectExists,
@@ -22,8 +21,9 @@ from connectors.errors import (
     StoreReadOnly,
     UriInvalid,
 )
-from connectors.local import ASIDE
-from connectors.uri import parse
+from strongroom.connectors.buckets.local import ASIDE
+from strongroom.connectors.buckets.open import open_bucket
+from strongroom.connectors.buckets.uri import parse
 
 MIB = 1 << 20
 
@@ -107,8 +107,8 @@ def test_unfinished_files_are_neither_listed_nor_read(local_store):
 def test_a_killed_write_leaves_no_object(local_store):
     program = f"""
 import os, signal
-from connectors.bucket import open_bucket
-from connectors.uri import parse
+from strongroom.connectors.buckets.open import open_bucket
+from strongroom.connectors.buckets.uri import parse
 def pieces():
     for _ in range(8):
         yield bytes(1 << 20)
@@ -135,9 +135,9 @@ def test_a_file_where_a_directory_is_needed(local_store):
 def test_a_write_over_the_limit_says_that_the_store_is_full(local_store):
     program = f"""
 import resource, signal
-from connectors.bucket import open_bucket
-from connectors.errors import StoreFull
-from connectors.uri import parse
+from strongroom.connectors.buckets.open import open_bucket
+from strongroom.connectors.buckets.errors import StoreFull
+from strongroom.connectors.buckets.uri import parse
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
 where = parse({str(local_store.location)!r})

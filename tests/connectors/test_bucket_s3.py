@@ -12,16 +12,16 @@ import obstore
 import pytest
 from obstore.store import S3Store
 
-from connectors import s3
-from connectors.bucket import open_bucket
-from connectors.credentials import S3Credentials
-from connectors.errors import (
+from strongroom.connectors.access.credentials import S3Credentials
+from strongroom.connectors.buckets import s3
+from strongroom.connectors.buckets.errors import (
     AccessDenied,
     CredentialsRefused,
     ObjectExists,
     ObjectTooLarge,
 )
-from connectors.uri import parse
+from strongroom.connectors.buckets.open import open_bucket
+from strongroom.connectors.buckets.uri import parse
 
 MIB = 1 << 20
 

@@ -6,15 +6,15 @@ import secrets
 
 import pytest
 
-from connectors.credentials import S3Credentials
-from connectors.errors import (
+from strongroom.connectors.access.credentials import S3Credentials
+from strongroom.connectors.buckets.errors import (
     BucketUnreachable,
     CredentialsMissing,
     CredentialsRefused,
     EndpointRefused,
 )
-from connectors.facts import BucketFacts, bucket_facts
-from connectors.uri import parse
+from strongroom.connectors.buckets.facts import BucketFacts, bucket_facts
+from strongroom.connectors.buckets.uri import parse
 
 
 def facts(seaweed, bucket, credentials=None):

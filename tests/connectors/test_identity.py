@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from hvac.exceptions import InternalServerError
 
-from connectors import identity
-from connectors.access_errors import IdentityUnreachable
-from connectors.identity import VaultSession
-from connectors.stack_folder import write_private
+from strongroom.connectors.access import identity
+from strongroom.connectors.access.errors import IdentityUnreachable
+from strongroom.connectors.access.identity import VaultSession
+from strongroom.connectors.host.folders import write_private
 
 
 @contextmanager

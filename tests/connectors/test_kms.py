@@ -16,9 +16,11 @@ from hvac.exceptions import Forbidden, VaultError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from connectors import kms, provision, stack, stack_process
-from connectors.access_errors import (
-    AccessError,
+from strongroom.connectors.access.errors import AccessError
+from strongroom.connectors.access.identity import VaultSession, new_client
+from strongroom.connectors.host import processes
+from strongroom.connectors.keys import kms
+from strongroom.connectors.keys.errors import (
     KeyringUnusable,
     KmsContextMismatch,
     KmsError,
@@ -30,11 +32,11 @@ from connectors.access_errors import (
     KmsSealed,
     KmsUnreachable,
     KmsWrappedInvalid,
-    StackNotFound,
 )
-from connectors.identity import VaultSession, new_client
-from connectors.keyring import create_local_keyring
-from connectors.kms import open_kms
+from strongroom.connectors.keys.keyring import create_local_keyring
+from strongroom.connectors.keys.open import open_kms
+from strongroom.connectors.stack import provision, stack
+from strongroom.connectors.stack.errors import StackNotFound
 
 KEYSET = b"a keyset, 32 bytes or so, secret"
 CONTEXT = {"dataset": "feedback", "purpose": "train"}
@@ -277,7 +279,7 @@ def test_a_credentials_file_that_others_can_read_is_refused(state, tmp_path):
 
 
 def test_an_unreachable_service_says_so(tmp_path):
-    port = stack_process.free_ports(1, offset=0)[0]
+    port = processes.free_ports(1, offset=0)[0]
     path = tmp_path / "who.json"
     path.write_text(f'{{"addr": "http://127.0.0.1:{port}", "role_id": "r", "secret_id": "s"}}')
     path.chmod(0o600)

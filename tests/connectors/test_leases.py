@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from connectors import stack, stack_process
-from connectors.access_errors import (
+from strongroom.connectors.access.credentials import S3Credentials
+from strongroom.connectors.access.errors import (
     AccessError,
     IdentityFileUnusable,
     IdentityRefused,
@@ -18,14 +18,15 @@ from connectors.access_errors import (
     IdentityUnreachable,
     LeaseRefused,
     LifetimeOutOfRange,
-    StackNotFound,
     TokenServiceUnreachable,
 )
-from connectors.bucket import open_bucket
-from connectors.credentials import S3Credentials
-from connectors.identity import AppRoleFile, OpenBaoIdentity, VaultSession
-from connectors.leases import Lease, Scope, WebIdentityLeaser, means_expired
-from connectors.uri import parse
+from strongroom.connectors.access.identity import AppRoleFile, OpenBaoIdentity, VaultSession
+from strongroom.connectors.access.leases import Lease, Scope, WebIdentityLeaser, means_expired
+from strongroom.connectors.buckets.open import open_bucket
+from strongroom.connectors.buckets.uri import parse
+from strongroom.connectors.host import processes
+from strongroom.connectors.stack import stack
+from strongroom.connectors.stack.errors import StackNotFound
 
 SCOPE = Scope(bucket="acme-data", read=("runs/r1/",), create=("runs/r1/",))
 ROLE = "arn:aws:iam::000000000000:role/strongroom"
@@ -219,7 +220,7 @@ def test_a_missing_role_is_refused(info, broker):
 
 
 def test_a_token_service_that_does_not_answer_says_so(broker):
-    port = stack_process.free_ports(1, offset=0)[0]
+    port = processes.free_ports(1, offset=0)[0]
     leaser = WebIdentityLeaser(broker, f"http://127.0.0.1:{port}", ROLE, "run")
     with pytest.raises(TokenServiceUnreachable) as caught:
         leaser.lease(SCOPE, 900, "train")
@@ -262,7 +263,7 @@ def test_an_identity_gets_only_its_own_tokens(info):
 
 
 def test_an_identity_provider_that_does_not_answer_says_so(info):
-    port = stack_process.free_ports(1, offset=0)[0]
+    port = processes.free_ports(1, offset=0)[0]
     identity = OpenBaoIdentity(
         f"http://127.0.0.1:{port}", Path(info.identities["broker"]), "broker"
     )

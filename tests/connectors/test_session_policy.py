@@ -7,8 +7,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from connectors.access_errors import PolicyTooLong, ScopeTooBroad
-from connectors.scopes import POLICY_LIMIT_CHARS, Scope, escape, session_policy
+from strongroom.connectors.access.errors import PolicyTooLong, ScopeTooBroad
+from strongroom.connectors.access.scopes import POLICY_LIMIT_CHARS, Scope, escape, session_policy
 
 PIECES = st.sampled_from(
     ["a", "runs", "r1", "/", "*", "?", "$", "{", "}", "${*}", "${aws:username}", "..", ".", "\\",

@@ -16,18 +16,18 @@ import requests
 from botocore.exceptions import ClientError
 from hvac.exceptions import Forbidden
 
-from connectors import openbao, seaweed, stack, stack_process
-from connectors.access_errors import (
+from strongroom.connectors.access.identity import OpenBaoIdentity, new_client
+from strongroom.connectors.access.leases import Scope, WebIdentityLeaser
+from strongroom.connectors.host import processes
+from strongroom.connectors.host.errors import (
     StackBinaryMissing,
     StackFolderUnusable,
-    StackNotFound,
     StackPortTaken,
     StackStartFailed,
-    StackStateDamaged,
 )
-from connectors.identity import OpenBaoIdentity, new_client
-from connectors.kms import open_kms
-from connectors.leases import Scope, WebIdentityLeaser
+from strongroom.connectors.keys.open import open_kms
+from strongroom.connectors.stack import openbao, seaweed, stack
+from strongroom.connectors.stack.errors import StackNotFound, StackStateDamaged
 
 ROOT_TOKENS: list[str] = []
 
@@ -177,7 +177,7 @@ def test_a_server_without_its_token_service_does_not_count_as_ready(state, runni
     kept = key.read_bytes()
     key.write_bytes(b"not base64")
     with monkeypatch.context() as patience:
-        patience.setattr(stack_process, "START_LIMIT_S", 2.5)
+        patience.setattr(processes, "START_LIMIT_S", 2.5)
         with pytest.raises(StackStartFailed) as caught:
             stack.up(state)
     assert caught.value.place.endswith("seaweedfs.log")
@@ -252,14 +252,14 @@ def test_a_record_of_another_version_is_reported(state, running, tmp_path):
 def test_a_pid_that_belongs_to_somebody_else_now_is_left_alone(tmp_path):
     other = subprocess.Popen(["/bin/sleep", "60"])
     try:
-        mine = stack_process.identify(other.pid)
+        mine = processes.identify(other.pid)
         old = msgspec.structs.replace(mine, start_ticks=mine.start_ticks - 1)
         rebooted = msgspec.structs.replace(mine, boot_id="another")
         for record in (old, rebooted):
             assert not record.alive()
-            stack_process.stop("server", record, tmp_path / "log")
+            processes.stop("server", record, tmp_path / "log")
             assert other.poll() is None
-        stack_process.stop("server", mine, tmp_path / "log")  # the control
+        processes.stop("server", mine, tmp_path / "log")  # the control
         assert other.wait(5) == -signal.SIGTERM
     finally:
         other.kill()
@@ -269,7 +269,7 @@ def test_a_pid_that_belongs_to_somebody_else_now_is_left_alone(tmp_path):
 UP = """
 import sys
 from pathlib import Path
-from connectors import stack
+from strongroom.connectors.stack import stack
 stack.up(Path(sys.argv[1]))
 """
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.errors import UriInvalid
-from connectors.uri import MAX_KEY_BYTES, Location, parse
+from strongroom.connectors.buckets.errors import UriInvalid
+from strongroom.connectors.buckets.uri import MAX_KEY_BYTES, Location, parse
 
 
 @pytest.mark.parametrize(

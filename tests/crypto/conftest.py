@@ -4,9 +4,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from crypto.digests import sha256
-from crypto.keyset import Keyset
-from crypto.manifest import (
+from strongroom.crypto.digests import sha256
+from strongroom.crypto.keyset import Keyset
+from strongroom.crypto.manifest import (
     CheckpointManifest,
     DatasetManifest,
     SealedObject,
@@ -17,7 +17,7 @@ from crypto.manifest import (
     shard_identity,
     shard_name,
 )
-from crypto.streaming import HEADER_BYTES
+from strongroom.crypto.streaming import HEADER_BYTES
 
 
 @pytest.fixture(scope="session")

@@ -5,8 +5,8 @@ import hashlib
 import msgspec
 import pytest
 
-from crypto.digests import canonical, digest_of, parse_sha256, sha256
-from crypto.errors import DigestMalformed, NotCanonical
+from strongroom.crypto.digests import canonical, digest_of, parse_sha256, sha256
+from strongroom.crypto.errors import DigestMalformed, NotCanonical
 
 
 class _Pair(msgspec.Struct, frozen=True):

@@ -6,9 +6,16 @@ import json
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from crypto.digests import canonical
-from crypto.dsse import key_ref, open_envelope, pae, parse_key_ref, public_key, sign_envelope
-from crypto.errors import (
+from strongroom.crypto.digests import canonical
+from strongroom.crypto.dsse import (
+    key_ref,
+    open_envelope,
+    pae,
+    parse_key_ref,
+    public_key,
+    sign_envelope,
+)
+from strongroom.crypto.errors import (
     CryptoError,
     EnvelopeMalformed,
     KeyReferenceMalformed,
@@ -17,7 +24,7 @@ from crypto.errors import (
     SignerMismatch,
     SignerNotListed,
 )
-from errors import Exit
+from strongroom.errors import Exit
 
 TYPE = "application/vnd.strongroom.dataset+json"
 PAYLOAD = b'{"name":"feedback"}'

@@ -5,9 +5,9 @@ import re
 
 import pytest
 
-import crypto.errors as errors_module
-from crypto.errors import CryptoError, IntegrityError
-from errors import Exit, all_codes, from_dict
+import strongroom.crypto.errors as errors_module
+from strongroom.crypto.errors import CryptoError, IntegrityError
+from strongroom.errors import Exit, all_codes, from_dict
 
 CLASSES = [
     cls

@@ -5,8 +5,8 @@ import hmac
 import pytest
 from tink.proto import aes_gcm_hkdf_streaming_pb2, common_pb2, tink_pb2
 
-from crypto.errors import CryptoError, KeysetMalformed, KeysetUnsupported
-from crypto.keyset import Keyset
+from strongroom.crypto.errors import CryptoError, KeysetMalformed, KeysetUnsupported
+from strongroom.crypto.keyset import Keyset
 
 KEY = bytes(range(32))
 
@@ -122,7 +122,7 @@ def test_the_commitment_is_no_object_key():
     from cryptography.hazmat.primitives.hashes import SHA256
     from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-    from crypto.subkeys import SUBKEY_SALT
+    from strongroom.crypto.subkeys import SUBKEY_SALT
 
     assert 32 < len(SUBKEY_SALT) <= 64
     assert SUBKEY_SALT[-1] != 0

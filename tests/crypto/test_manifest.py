@@ -7,15 +7,15 @@ import json
 import msgspec
 import pytest
 
-from crypto.digests import canonical
-from crypto.errors import (
+from strongroom.crypto.digests import canonical
+from strongroom.crypto.errors import (
     ManifestInconsistent,
     ManifestKindWrong,
     ManifestMalformed,
     ManifestNotCanonical,
     ManifestVersionUnknown,
 )
-from crypto.manifest import (
+from strongroom.crypto.manifest import (
     decode_checkpoint,
     decode_dataset,
     decode_evaluator,
@@ -25,7 +25,7 @@ from crypto.manifest import (
     shard_ad,
     shard_identity,
 )
-from errors import Exit
+from strongroom.errors import Exit
 
 PLACE = "s3://acme-data/datasets/feedback/manifest.json"
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from crypto.digests import sha256
-from crypto.errors import (
+from strongroom.crypto.digests import sha256
+from strongroom.crypto.errors import (
     CommitmentMismatch,
     HeaderMismatch,
     KeyIdMismatch,
@@ -11,11 +11,11 @@ from crypto.errors import (
     ObjectExtended,
     ObjectTruncated,
 )
-from crypto.keyset import Keyset
-from crypto.manifest import shard_ad
-from crypto.pinned import check_digest, check_keyset, check_object
-from crypto.streaming import HEADER_BYTES
-from errors import Exit
+from strongroom.crypto.keyset import Keyset
+from strongroom.crypto.manifest import shard_ad
+from strongroom.crypto.pinned import check_digest, check_keyset, check_object
+from strongroom.crypto.streaming import HEADER_BYTES
+from strongroom.errors import Exit
 
 
 def check(dataset, index, sealed):

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tink.proto import tink_pb2
 
-from crypto import proto
+from strongroom.crypto import proto
 
 
 @given(st.integers(0, (1 << 32) - 1), st.binary(max_size=300))

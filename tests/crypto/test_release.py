@@ -2,11 +2,23 @@
 
 import pytest
 
-from crypto.digests import Sha256, sha256
-from crypto.errors import DigestMalformed, ReleaseKeyInvalid, ReleaseMalformed, ReleaseRefused
-from crypto.keyset import Keyset
-from crypto.release import _INFO, _SUITE, new_private_key, open_keys, public_bytes, seal_keys
-from errors import Exit
+from strongroom.crypto.digests import Sha256, sha256
+from strongroom.crypto.errors import (
+    DigestMalformed,
+    ReleaseKeyInvalid,
+    ReleaseMalformed,
+    ReleaseRefused,
+)
+from strongroom.crypto.keyset import Keyset
+from strongroom.crypto.release import (
+    _INFO,
+    _SUITE,
+    new_private_key,
+    open_keys,
+    public_bytes,
+    seal_keys,
+)
+from strongroom.errors import Exit
 
 EVIDENCE = sha256(b'{"measurement":"one"}')
 KEYSETS = {"feedback": Keyset(42, bytes(range(32))), "output": Keyset(7, b"o" * 32)}

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crypto.errors import LengthImpossible, PlaintextTooLong
-from crypto.segments import (
+from strongroom.crypto.errors import LengthImpossible, PlaintextTooLong
+from strongroom.crypto.segments import (
     HEADER_BYTES,
     MAX_SEGMENTS,
     SEGMENT_BYTES,

@@ -10,10 +10,15 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crypto.errors import HeaderMalformed, LengthImpossible, SegmentLengthWrong, SegmentRefused
-from crypto.streaming import HEADER_BYTES, SEGMENT_BYTES, TAG_BYTES, StreamingKey
-from crypto.writer import segment_nonce
-from errors import Exit
+from strongroom.crypto.errors import (
+    HeaderMalformed,
+    LengthImpossible,
+    SegmentLengthWrong,
+    SegmentRefused,
+)
+from strongroom.crypto.streaming import HEADER_BYTES, SEGMENT_BYTES, TAG_BYTES, StreamingKey
+from strongroom.crypto.writer import segment_nonce
+from strongroom.errors import Exit
 
 KEY = bytes(range(32))
 SMALL = StreamingKey(KEY, segment_bytes=100)

@@ -8,10 +8,10 @@ import tink
 from tink import secret_key_access, streaming_aead
 from tink.proto import tink_pb2
 
-from crypto.errors import LengthImpossible, SegmentRefused
-from crypto.keyset import Keyset
-from crypto.segments import Layout
-from crypto.streaming import HEADER_BYTES, SEGMENT_BYTES, ciphertext_bytes
+from strongroom.crypto.errors import LengthImpossible, SegmentRefused
+from strongroom.crypto.keyset import Keyset
+from strongroom.crypto.segments import Layout
+from strongroom.crypto.streaming import HEADER_BYTES, SEGMENT_BYTES, ciphertext_bytes
 
 streaming_aead.register()
 TEMPLATES = streaming_aead.streaming_aead_key_templates

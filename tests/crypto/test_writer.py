@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import crypto.writer
-from crypto.errors import LengthImpossible, PlaintextTooLong, SegmentRefused
-from crypto.streaming import HEADER_BYTES, SEGMENT_BYTES, StreamingKey, ciphertext_bytes
+import strongroom.crypto.writer
+from strongroom.crypto.errors import LengthImpossible, PlaintextTooLong, SegmentRefused
+from strongroom.crypto.streaming import HEADER_BYTES, SEGMENT_BYTES, StreamingKey, ciphertext_bytes
 
 KEY = bytes(range(32))
 SMALL = StreamingKey(KEY, segment_bytes=100)
@@ -139,7 +139,7 @@ def test_the_sink_cannot_write_into_the_buffer():
 
 
 def test_the_counter_never_wraps(monkeypatch):
-    monkeypatch.setattr(crypto.writer, "MAX_SEGMENTS", 3)
+    monkeypatch.setattr(strongroom.crypto.writer, "MAX_SEGMENTS", 3)
     writer = SMALL.writer(b"ad", Sink())
     with pytest.raises(PlaintextTooLong):
         writer.write(b"x" * 500)

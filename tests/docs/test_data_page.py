@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from enclave import parquet
-from enclave.evaluator import EvaluatorProcess
-from enclave.shards import Position
-from enclave.words import DETAILS
-from trainer.chat import FaultCode, Message
-from trainer.evaluators import Job, Reply, Score, Turn
-from trainer.rows import decode_row
+from strongroom.enclave.channel.words import DETAILS
+from strongroom.enclave.evaluator.process import EvaluatorProcess
+from strongroom.enclave.roles import parquet
+from strongroom.enclave.roles.shards import Position
+from strongroom.trainer.data.chat import FaultCode, Message
+from strongroom.trainer.data.rows import decode_row
+from strongroom.trainer.rollouts.evaluators import Job, Reply, Score, Turn
 
 PAGE = (Path(__file__).parents[2] / "docs" / "data.md").read_text()
 

@@ -15,15 +15,15 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from audit.events import Event, from_entry
-from audit.note import LogKey
-from audit.verify import Check, check_log, read_log
-from connectors.errors import ObjectMissing
-from connectors.stack import admin_client
-from crypto.dsse import KeyRef, public_key
-from pipeline import registry
-from pipeline.access import ReadAccess
-from pipeline.verification import Verification
+from strongroom.audit.events.entries import Event, from_entry
+from strongroom.audit.log.note import LogKey
+from strongroom.audit.log.verify import Check, check_log, read_log
+from strongroom.connectors.buckets.errors import ObjectMissing
+from strongroom.connectors.stack.stack import admin_client
+from strongroom.crypto.dsse import KeyRef, public_key
+from strongroom.pipeline.background import registry
+from strongroom.pipeline.broker.reading import ReadAccess
+from strongroom.pipeline.inspection.verify import Verification
 
 LOG_ORIGIN = "acme-audit/strongroom"
 CHECKPOINT = f"s3://{LOG_ORIGIN}/checkpoint"
@@ -92,7 +92,7 @@ class Strongroom:
 
     def _command(self, *arguments: str | Path) -> list[str]:
         words = [str(argument) for argument in arguments]
-        command = [sys.executable, "-m", "pipeline.cli", *words]
+        command = [sys.executable, "-m", "strongroom", *words]
         return [*command, "--state", str(self.state), "--json"]
 
 
@@ -104,7 +104,7 @@ class AdminLog:
         self._held: dict[str, tuple[bytes, str]] = {}
 
     def read(self, key: str) -> tuple[bytes, str] | None:
-        """See ``audit.store.LogStore.read``."""
+        """See ``audit.log.store.LogStore.read``."""
         if key in self._held:
             return self._held[key]
         try:

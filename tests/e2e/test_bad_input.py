@@ -20,14 +20,14 @@ import pytest
 import zstandard
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from audit import event_types as events
-from audit.verify import COMPLETE
-from connectors import stack as servers
-from connectors.kms import open_kms
-from crypto.digests import canonical, sha256
-from crypto.dsse import KeyRef, key_ref, sign_envelope
-from crypto.keyset import Keyset
-from crypto.manifest import (
+from strongroom.audit.events import types as events
+from strongroom.audit.log.verify import COMPLETE
+from strongroom.connectors.keys.open import open_kms
+from strongroom.connectors.stack import stack as servers
+from strongroom.crypto.digests import canonical, sha256
+from strongroom.crypto.dsse import KeyRef, key_ref, sign_envelope
+from strongroom.crypto.keyset import Keyset
+from strongroom.crypto.manifest import (
     DATASET_TYPE,
     DatasetManifest,
     Shard,
@@ -37,10 +37,10 @@ from crypto.manifest import (
     shard_identity,
     shard_name,
 )
-from crypto.segments import HEADER_BYTES
-from pipeline import embedded
-from pipeline.releaser_socket import ReleaserClient
-from policies.gate import Settings, write_bundle
+from strongroom.crypto.segments import HEADER_BYTES
+from strongroom.pipeline.embedded import stack
+from strongroom.pipeline.releaser.client import ReleaserClient
+from strongroom.policies.gate import Settings, write_bundle
 
 CANARY = "heliotrope-quagmire-4417"
 LEFT_BY_A_FAILED_RUN = {"plan.json", "evaluator.py", "keys.json"}
@@ -662,7 +662,7 @@ def test_a_key_service_that_is_down(
     try:
         result = cases.run("vault-down")
     finally:
-        embedded.up(small_job.stack.state)
+        stack.up(small_job.stack.state)
     assert (result.code, result.codes) == (1, ["SR-KMS-002"])
     assert left(auditor, "vault-down") == set()
     planned = strongroom("plan", cases.files["vault-down"], "--id", "bad-vault-down")

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from audit import event_types as events
-from pipeline import embedded
+from strongroom.audit.events import types as events
+from strongroom.pipeline.embedded import stack
 
 RUN = "conversations"
 TINY_URI = "s3://acme-data/models/tiny/"
@@ -62,8 +62,8 @@ def ending_model(small_job: Any, tiny_model: Path, tmp_path_factory: pytest.Temp
     config["eos_token_id"] = [2, *range(1000, 30_000)]
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "generation_config.json").unlink(missing_ok=True)
-    digest = embedded.upload_model(small_job.stack, folder, ENDING_URI)
-    embedded.upload_model(small_job.stack, tiny_model, TINY_URI)  # stays ${stack.model_digest}
+    digest = stack.upload_model(small_job.stack, folder, ENDING_URI)
+    stack.upload_model(small_job.stack, tiny_model, TINY_URI)  # stays ${stack.model_digest}
     return digest
 
 

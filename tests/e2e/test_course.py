@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from audit import event_types as events
+from strongroom.audit.events import types as events
 
 RUN = "ends-early"
 EVALUATOR = """

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from audit import event_types as events
-from errors import Exit
+from strongroom.audit.events import types as events
+from strongroom.errors import Exit
 
 VOWELS = """
 def evaluate(messages, ground_truth, **row):

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from audit import event_types as events
-from connectors.provision import READY_KEY
-from crypto.digests import digest_of, sha256
-from crypto.dsse import KeyRef, open_envelope
-from crypto.manifest import CHECKPOINT_TYPE, decode_checkpoint
-from errors import StrongroomError
+from strongroom.audit.events import types as events
+from strongroom.connectors.stack.provision import READY_KEY
+from strongroom.crypto.digests import digest_of, sha256
+from strongroom.crypto.dsse import KeyRef, open_envelope
+from strongroom.crypto.manifest import CHECKPOINT_TYPE, decode_checkpoint
+from strongroom.errors import StrongroomError
 
 RUN = "main-job"
 MILESTONES = [

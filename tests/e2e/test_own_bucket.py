@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.embedded import Embedded
-from pipeline.process_errors import ReleaserUnreachable
-from pipeline.releaser_socket import ReleaserClient
+from strongroom.pipeline.embedded.stack import Embedded
+from strongroom.pipeline.releaser.client import ReleaserClient
+from strongroom.pipeline.releaser.errors import ReleaserUnreachable
 
 KEY = "vault://transit/feedback"
 DATA = "s3://acme-data"
@@ -72,7 +72,7 @@ def side(
         "kms_prefixes": ["vault://transit/"],
     }
     (folder / "settings.json").write_text(json.dumps(settings))
-    command = [sys.executable, "-m", "pipeline.cli"]
+    command = [sys.executable, "-m", "strongroom"]
     written = [*command, "policy", "write", "policy", "--settings", "settings.json"]
     subprocess.run(written, cwd=folder, check=True)
     measured = [*command, "releaser", "measure", "--json"]
@@ -194,7 +194,7 @@ def test_a_releaser_does_not_start_on_settings_that_say_nothing(
     path = tmp_path / "releaser.json"
     if text is not None:
         path.write_text(text)
-    command = [sys.executable, "-m", "pipeline.cli", "releaser", "serve", str(path)]
+    command = [sys.executable, "-m", "strongroom", "releaser", "serve", str(path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
     assert "SR-RELEASE-006" in done.stdout + done.stderr

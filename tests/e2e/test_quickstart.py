@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from errors import Exit
-from examples.catalogue import Example
-from examples.rows import Rows
-from pipeline import quickstart
-from pipeline.cli import app
+from strongroom.errors import Exit
+from strongroom.examples.catalogue import Example
+from strongroom.examples.rows import Rows
+from strongroom.pipeline.cli import quickstart
+from strongroom.pipeline.cli.main import app
 
 PROMISED = {
     "run",

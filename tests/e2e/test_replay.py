@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from audit import event_types as events
-from connectors.stack import admin_client
-from errors import Exit
+from strongroom.audit.events import types as events
+from strongroom.connectors.stack.stack import admin_client
+from strongroom.errors import Exit
 
 RUN = "replayed"
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from audit import event_types as events
-from audit.verify import COMPLETE
-from pipeline import embedded
+from strongroom.audit.events import types as events
+from strongroom.audit.log.verify import COMPLETE
+from strongroom.pipeline.embedded import stack
 
 STEPS = 6
 # Slow enough that a test can see each moment go by; as good for the digest as any other.
@@ -191,7 +191,7 @@ def test_whoever_dies_the_run_says_so_and_goes_on(
     def kill_releaser(_controller: int) -> None:
         [row] = [row for row in strongroom("stack", "status").data if row["name"] == "releaser"]
         assert row["running"]
-        process = embedded._releaser_process(small_job.stack.state)
+        process = stack._releaser_process(small_job.stack.state)
         assert process is not None
         os.kill(process.pid, signal.SIGKILL)
 

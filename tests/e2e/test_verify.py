@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from errors import Exit
+from strongroom.errors import Exit
 
 RUN = "main-job"
 FOLDER = f"s3://acme-data/runs/{RUN}/"

@@ -14,14 +14,14 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from audit import event_types as events
-from audit.events import Event, new_event, to_entry
-from audit.log import AuditLog
-from audit.store import DirectoryStore
-from audit.verify import COMPLETE, Check
-from crypto.digests import sha256
-from pipeline.plan import Plan
-from pipeline.result import result_of
+from strongroom.audit.events import types as events
+from strongroom.audit.events.entries import Event, new_event, to_entry
+from strongroom.audit.log.store import DirectoryStore
+from strongroom.audit.log.verify import COMPLETE, Check
+from strongroom.audit.log.writer import AuditLog
+from strongroom.crypto.digests import sha256
+from strongroom.pipeline.planning.plan import Plan
+from strongroom.pipeline.run.result import result_of
 
 RUN = "main-job"
 FOLDER = f"s3://acme-data/runs/{RUN}/"

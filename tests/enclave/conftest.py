@@ -18,7 +18,7 @@ import pytest
 _PRELUDE = """
 import ctypes, json, os, resource, signal, socket, sys
 from pathlib import Path
-from enclave import lockdown, probes, syscalls
+from strongroom.enclave.sandbox import lockdown, probes, syscalls
 FD, STAGE = int(sys.argv[1]), sys.argv[2]
 def report(value):
     os.write(FD, json.dumps(value).encode())

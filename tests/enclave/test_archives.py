@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from enclave.archives import check_whole
-from enclave.channel_errors import NotCompressed
+from strongroom.enclave.channel.errors import NotCompressed
+from strongroom.enclave.roles.archives import check_whole
 
 TEXT = os.urandom(300_000) + b"x" * 500_000 + b"line\n" * 1000
 

@@ -9,16 +9,22 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from crypto.digests import Sha256, digest_of
-from crypto.errors import ReleaseRefused
-from crypto.keyset import Keyset
-from crypto.release import new_private_key, public_bytes, seal_keys
-from enclave import frames
-from enclave.attest import attest, export_order, seal_order, view_order, warm_up_primitives
-from enclave.broker import RECORDS
-from enclave.channel import Channel
-from enclave.channel_errors import ChannelBroken, ChannelViolation
-from enclave.evidence import Evidence, decode_evidence, evidence_digest
+from strongroom.crypto.digests import Sha256, digest_of
+from strongroom.crypto.errors import ReleaseRefused
+from strongroom.crypto.keyset import Keyset
+from strongroom.crypto.release import new_private_key, public_bytes, seal_keys
+from strongroom.enclave.attest import (
+    attest,
+    export_order,
+    seal_order,
+    view_order,
+    warm_up_primitives,
+)
+from strongroom.enclave.broker import RECORDS
+from strongroom.enclave.channel import frames
+from strongroom.enclave.channel.errors import ChannelBroken, ChannelViolation
+from strongroom.enclave.channel.framing import Channel
+from strongroom.enclave.evidence import Evidence, decode_evidence, evidence_digest
 
 DIGEST = "sha256:" + "a" * 64
 NONCE = "n" * 22

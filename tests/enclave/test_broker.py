@@ -12,14 +12,16 @@ from typing import Any
 import pytest
 from typing_extensions import Buffer
 
-from crypto.digests import Sha256, sha256
-from crypto.dsse import KeyRef, open_envelope
-from crypto.manifest import CHECKPOINT_TYPE, decode_checkpoint
-from enclave import broker, frames, launch
-from enclave.broker import EnclaveHandle
-from enclave.channel_errors import ChannelViolation, EnclaveKilled, RecordsRejected
-from enclave.errors import EvaluatorRaised, EvidenceMalformed
-from errors import StrongroomError, all_codes
+from strongroom.crypto.digests import Sha256, sha256
+from strongroom.crypto.dsse import KeyRef, open_envelope
+from strongroom.crypto.manifest import CHECKPOINT_TYPE, decode_checkpoint
+from strongroom.enclave import broker
+from strongroom.enclave.broker import EnclaveHandle
+from strongroom.enclave.channel import frames
+from strongroom.enclave.channel.errors import ChannelViolation, EnclaveKilled, RecordsRejected
+from strongroom.enclave.errors import EvaluatorRaised, EvidenceMalformed
+from strongroom.enclave.sandbox import launch
+from strongroom.errors import StrongroomError, all_codes
 
 PLAN = b'{"run":"r"}'
 LIMITS = frames.Limits(
@@ -39,15 +41,15 @@ PRELUDE = """
 import base64, os, signal, socket, sys
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from crypto.digests import sha256
-from crypto.dsse import pae
-from crypto.keyset import Keyset
-from crypto.manifest import CHECKPOINT_TYPE, encode, encode_header
-from enclave import frames
-from enclave.attest import COMMANDS
-from enclave.channel import Channel, Kind
-from enclave.checkpoints import checkpoint_manifest
-from enclave.evidence import Evidence
+from strongroom.crypto.digests import sha256
+from strongroom.crypto.dsse import pae
+from strongroom.crypto.keyset import Keyset
+from strongroom.crypto.manifest import CHECKPOINT_TYPE, encode, encode_header
+from strongroom.enclave.channel import frames
+from strongroom.enclave.attest import COMMANDS
+from strongroom.enclave.channel.framing import Channel, Kind
+from strongroom.enclave.checkpoints import checkpoint_manifest
+from strongroom.enclave.evidence import Evidence
 
 channel = Channel(socket.socket(fileno=int(sys.argv[1])), "broker")
 say = channel.send_record

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from enclave import frames
-from enclave.attest import COMMANDS
-from enclave.broker import RECORDS
-from enclave.channel import MAX_FRAME_BYTES, Channel, Kind
-from enclave.channel_errors import ChannelBroken, ChannelViolation
+from strongroom.enclave.attest import COMMANDS
+from strongroom.enclave.broker import RECORDS
+from strongroom.enclave.channel import frames
+from strongroom.enclave.channel.errors import ChannelBroken, ChannelViolation
+from strongroom.enclave.channel.framing import MAX_FRAME_BYTES, Channel, Kind
 
 
 @pytest.fixture
@@ -181,7 +181,7 @@ def test_a_malformed_record_is_a_violation(ends, payload):
 
 
 def test_a_field_of_any_kind_may_not_nest_without_end(ends):
-    from pipeline.broker_client import ANSWERS
+    from strongroom.pipeline.broker.client import ANSWERS
 
     one, other = ends
     deep = b'{"message":"reply","value":' + b"[" * 50_000 + b"]" * 50_000 + b"}"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from enclave import errors
-from enclave.evaluator import EvaluatorProcess
-from enclave.evaluator_messages import MAX_TURN_BYTES
-from trainer.chat import Message
-from trainer.evaluators import Job, Reply, Score, Turn
+from strongroom.enclave import errors
+from strongroom.enclave.evaluator.messages import MAX_TURN_BYTES
+from strongroom.enclave.evaluator.process import EvaluatorProcess
+from strongroom.trainer.data.chat import Message
+from strongroom.trainer.rollouts.evaluators import Job, Reply, Score, Turn
 
 CANARY = "canary-in-a-row"
 COUNTING = """

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from enclave import errors
-from enclave.evaluator import EvaluatorProcess
-from trainer.evaluators import Job, Score
+from strongroom.enclave import errors
+from strongroom.enclave.evaluator.process import EvaluatorProcess
+from strongroom.trainer.rollouts.evaluators import Job, Score
 
 MATH = (Path(__file__).parent / "programs" / "eval_protocol_math.py").read_bytes()
 HEAD = """

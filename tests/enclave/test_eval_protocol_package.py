@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from enclave.evaluator import EvaluatorProcess
-from trainer.evaluators import Job
+from strongroom.enclave.evaluator.process import EvaluatorProcess
+from strongroom.trainer.rollouts.evaluators import Job
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "eval_protocol"
 PROGRAM = Path(__file__).parent / "programs" / "eval_protocol_package.py"

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from enclave import errors
-from enclave.evaluator import EvaluatorProcess
-from enclave.evaluator_messages import MAX_SOURCE_BYTES
-from trainer.evaluators import Job, Score
+from strongroom.enclave import errors
+from strongroom.enclave.evaluator.messages import MAX_SOURCE_BYTES
+from strongroom.enclave.evaluator.process import EvaluatorProcess
+from strongroom.trainer.rollouts.evaluators import Job, Score
 
 CANARY = "canary-in-a-row"
 TIMEOUT_S = 0.5
@@ -441,7 +441,7 @@ def test_it_dies_with_the_enclave(inside):
 
     _, text = inside.raw(
         """
-        from enclave.evaluator import EvaluatorProcess
+        from strongroom.enclave.evaluator.process import EvaluatorProcess
         lock()
         report(EvaluatorProcess.start()._pid)
         """,
@@ -457,9 +457,9 @@ def test_it_dies_with_the_enclave(inside):
 def test_all_of_it_works_in_a_locked_enclave(inside_as):
     seen = inside_as(
         """
-        from enclave.errors import EvaluatorError
-        from enclave.evaluator import EvaluatorProcess
-        from trainer.evaluators import Job
+        from strongroom.enclave.errors import EvaluatorError
+        from strongroom.enclave.evaluator.process import EvaluatorProcess
+        from strongroom.trainer.rollouts.evaluators import Job
         lockdown.lock_files_and_network()
         process = EvaluatorProcess.start()
         lockdown.lock_system_calls()

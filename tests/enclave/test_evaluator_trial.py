@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from enclave import frames
-from enclave.evaluator import EvaluatorProcess
-from enclave.evaluator_trial import histogram, trial, trial_rows
-from enclave.gate import Gate
-from enclave.words import DETAILS
+from strongroom.enclave.channel import frames
+from strongroom.enclave.channel.gate import Gate
+from strongroom.enclave.channel.words import DETAILS
+from strongroom.enclave.evaluator.process import EvaluatorProcess
+from strongroom.enclave.evaluator.trial import histogram, trial, trial_rows
 
 found = importlib.util.spec_from_file_location(
     "trial_tiny_model", Path(__file__).parents[1] / "trainer" / "tiny_model.py"

@@ -6,9 +6,16 @@ import pickle
 import msgspec
 import pytest
 
-from enclave import errors, probe_names
-from enclave.evidence import Evidence, Expectation, check_evidence, decode_evidence, evidence_digest
-from errors import Exit
+from strongroom.enclave import errors
+from strongroom.enclave.evidence import (
+    Evidence,
+    Expectation,
+    check_evidence,
+    decode_evidence,
+    evidence_digest,
+)
+from strongroom.enclave.sandbox import probe_names
+from strongroom.errors import Exit
 
 DIGEST = "sha256:" + "a" * 64
 OTHER = "sha256:" + "b" * 64

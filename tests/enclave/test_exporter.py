@@ -11,18 +11,23 @@ import pytest
 import safetensors.torch
 import torch
 
-from crypto.digests import sha256
-from crypto.errors import CommitmentMismatch, ObjectDigestMismatch
-from crypto.keyset import Keyset
-from crypto.manifest import object_ad
-from crypto.release import seal_keys
-from enclave import frames
-from enclave.attest import export_order
-from enclave.evidence import Expectation, check_evidence, decode_evidence, evidence_digest
-from enclave.measurement import measure
-from errors import StrongroomError
-from pipeline.key_holder import KeyHolderEnclave
-from trainer.errors import CheckpointMismatch
+from strongroom.crypto.digests import sha256
+from strongroom.crypto.errors import CommitmentMismatch, ObjectDigestMismatch
+from strongroom.crypto.keyset import Keyset
+from strongroom.crypto.manifest import object_ad
+from strongroom.crypto.release import seal_keys
+from strongroom.enclave.attest import export_order
+from strongroom.enclave.channel import frames
+from strongroom.enclave.evidence import (
+    Expectation,
+    check_evidence,
+    decode_evidence,
+    evidence_digest,
+)
+from strongroom.enclave.measurement import measure
+from strongroom.errors import StrongroomError
+from strongroom.pipeline.keyholder.enclave import KeyHolderEnclave
+from strongroom.trainer.errors import CheckpointMismatch
 
 NONCE = "n" * 22
 RUN, STEP = "feedback-1", 20
@@ -47,7 +52,9 @@ class Exporting:
         """All that comes out of the pipes; raises what the exporter reports."""
         pipes = [os.pipe() for _ in weights or (b"",)]
         form = "merged" if weights else "adapter"
-        enclave = KeyHolderEnclave("enclave.exporter", [NONCE, RUN, form], [w for _, w in pipes])
+        enclave = KeyHolderEnclave(
+            "strongroom.enclave.roles.export", [NONCE, RUN, form], [w for _, w in pipes]
+        )
         for _, writer in pipes:
             os.close(writer)
         try:

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enclave import frames
-from enclave.channel_errors import ChannelViolation
-from enclave.gate import Gate
-from enclave.words import DETAILS
-from errors import Exit
+from strongroom.enclave.channel import frames
+from strongroom.enclave.channel.errors import ChannelViolation
+from strongroom.enclave.channel.gate import Gate
+from strongroom.enclave.channel.words import DETAILS
+from strongroom.errors import Exit
 
 DIGEST = "sha256:" + "a" * 64
 HEADER = base64.b64encode(bytes([40]) + bytes(39)).decode()

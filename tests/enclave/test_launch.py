@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from enclave import launch
+from strongroom.enclave.sandbox import launch
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_it_inherits_neither_environment_nor_descriptors(module, started, monkey
     leaked = os.open("/dev/null", os.O_RDONLY)
     os.set_inheritable(leaked, True)
     code = """
-    from enclave.probes import open_fds
+    from strongroom.enclave.sandbox.probes import open_fds
     names = [os.readlink(f"/proc/self/fd/{i}") for i in (0, 1, 2)]
     os.write(fd, json.dumps([dict(os.environ), sorted(open_fds() - {fd}), names]).encode())
     """
@@ -101,7 +101,7 @@ def test_output_is_for_a0_alone(module, started, tmp_path):
 def test_it_cannot_dump_core_from_its_first_instructions(module, started):
     code = """
     import resource
-    from enclave import syscalls
+    from strongroom.enclave.sandbox import syscalls
     os.write(fd, json.dumps([
         resource.getrlimit(resource.RLIMIT_CORE), syscalls.prctl(syscalls.PR_GET_DUMPABLE)
     ]).encode())
@@ -132,12 +132,16 @@ def test_it_outlives_the_thread_that_started_it(module, started):
 @pytest.mark.parametrize("locked", [False, True])
 def test_it_dies_with_the_process_that_started_it(module, tmp_path, locked):
     """Locked too: new credentials make the kernel forget the death signal."""
-    lock = "from enclave import lockdown; lockdown.lock_files_and_network()" if locked else "pass"
+    lock = (
+        "from strongroom.enclave.sandbox import lockdown; lockdown.lock_files_and_network()"
+        if locked
+        else "pass"
+    )
     module(f"{lock}\nos.write(fd, str(os.getpid()).encode())\nsignal.pause()")
     ours, theirs = socket.socketpair()
     broker = f"""
 import sys
-from enclave import launch
+from strongroom.enclave.sandbox import launch
 launch._BOOT = {launch._BOOT!r}
 launch.start("launched", {theirs.fileno()}, "A1").wait()
 """

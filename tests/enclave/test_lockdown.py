@@ -38,10 +38,13 @@ def test_a_file_of_the_same_user_cannot_be_read_or_written(inside, tmp_path):
 
 @pytest.mark.parametrize("stage", ["none", *STAGES])
 def test_our_other_packages_cannot_be_read(inside, stage):
-    paths = {name: importlib.util.find_spec(name).origin for name in ("crypto", "connectors")}
+    paths = {
+        name: importlib.util.find_spec(name).origin
+        for name in ("strongroom.crypto", "strongroom.connectors")
+    }
     code = f"lock(); report({{n: attempt(lambda: open(p)) for n, p in {paths!r}.items()}})"
     other = 0 if stage == "none" else EACCES
-    assert inside(code, stage) == {"crypto": 0, "connectors": other}
+    assert inside(code, stage) == {"strongroom.crypto": 0, "strongroom.connectors": other}
 
 
 def test_nothing_is_writable_but_the_null_device(inside_as):
@@ -103,7 +106,7 @@ def test_privileges_are_gone_for_good(inside_as):
 def test_a_second_lock_down_cannot_give_back_what_the_first_took(inside):
     seen = inside(
         """
-        from enclave import landlock
+        from strongroom.enclave.sandbox import landlock
         lock()
         landlock.restrict([Path("/")])
         report(attempt(lambda: open("/etc/passwd")))
@@ -117,7 +120,7 @@ def test_it_refuses_a_process_with_threads(inside):
     seen = inside(
         """
         import threading
-        from enclave.errors import LockdownOrder
+        from strongroom.enclave.errors import LockdownOrder
         threading.Thread(target=lambda: signal.pause(), daemon=True).start()
         try:
             lockdown.lock_files_and_network()
@@ -221,10 +224,10 @@ def test_a_pipe_filled_by_the_parent_can_still_be_read(inside):
 
 
 def test_library_paths_name_neither_the_home_nor_the_checkout():
-    from enclave.lockdown import library_paths
+    from strongroom.enclave.sandbox.lockdown import library_paths
 
     paths = library_paths()
-    checkout = Path(importlib.util.find_spec("enclave").origin).parents[1]
+    checkout = Path(importlib.util.find_spec("strongroom.enclave").origin).resolve().parents[1]
     assert checkout not in paths
     assert Path.home() not in paths
     assert Path("/") not in paths

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from enclave import measurement
+from strongroom.enclave import measurement
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_it_is_repeatable_and_fast():
 
 def test_it_names_what_runs_inside():
     names = {(part["kind"], part["name"]) for part in measurement.components()}
-    assert {("source", "enclave/lockdown.py"), ("source", "errors/__init__.py")} <= names
+    assert {("source", "enclave/sandbox/lockdown.py"), ("source", "errors/__init__.py")} <= names
     assert {("library", "torch"), ("library", "cryptography"), ("python", "CPython")} <= names
     assert not any(name.startswith(("connectors/", "pipeline/")) for _, name in names)
 
@@ -59,11 +59,13 @@ def loaded(tmp_path_factory):
     program = """
 import importlib, importlib.metadata, json, sys
 import tiny_model
-from trainer.warmup import warm_up
-for name in ("evaluator_child", "eval_protocol", "exporter", "parquet", "sealer", "viewer"):
-    importlib.import_module(f"enclave.{name}")
-importlib.import_module("enclave.worker")
-importlib.import_module("enclave.tasks")
+from strongroom.trainer.warmup import warm_up
+for name in ("export", "parquet", "seal", "view"):
+    importlib.import_module(f"strongroom.enclave.roles.{name}")
+importlib.import_module("strongroom.enclave.evaluator.child")
+importlib.import_module("strongroom.enclave.evaluator.eval_protocol")
+importlib.import_module("strongroom.enclave.roles.train")
+importlib.import_module("strongroom.enclave.roles.tasks")
 warm_up(tiny_model.tiny_policy(), tiny_model.tiny_config())
 owners = importlib.metadata.packages_distributions()
 files = {name for name, module in sys.modules.items() if getattr(module, "__file__", None)}
@@ -152,6 +154,8 @@ def test_where_the_libraries_lie_does_not_change_it(monkeypatch):
 
 @pytest.mark.parametrize("stage", ["A", "AB"])
 def test_it_is_the_same_inside(inside, stage):
-    seen = inside("from enclave.measurement import measure; lock(); report(measure())", stage)
+    seen = inside(
+        "from strongroom.enclave.measurement import measure; lock(); report(measure())", stage
+    )
     assert seen == take()
     assert Path(measurement.__file__).exists()

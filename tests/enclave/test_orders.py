@@ -10,12 +10,12 @@ from types import ModuleType
 import msgspec
 import pytest
 
-from crypto.digests import canonical, sha256
-from enclave import frames
-from enclave.orders import read_orders
-from pipeline.plan import Plan, build_plan
-from pipeline.runfile import load_text
-from trainer.config import LoraConfig, TrainingConfig
+from strongroom.crypto.digests import canonical, sha256
+from strongroom.enclave.channel import frames
+from strongroom.enclave.orders import read_orders
+from strongroom.pipeline.planning.plan import Plan, build_plan
+from strongroom.pipeline.runfile.load import load_text
+from strongroom.trainer.config import LoraConfig, TrainingConfig
 
 
 @pytest.fixture(scope="module")

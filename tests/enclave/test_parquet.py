@@ -15,11 +15,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from enclave import parquet
-from enclave.channel_errors import NotParquet
-from enclave.shards import Position
-from trainer.chat import FaultCode
-from trainer.rows import decode_row
+from strongroom.enclave.channel.errors import NotParquet
+from strongroom.enclave.roles import parquet
+from strongroom.enclave.roles.shards import Position
+from strongroom.trainer.data.chat import FaultCode
+from strongroom.trainer.data.rows import decode_row
 
 ASKED = [{"role": "user", "content": "1+2?"}]
 

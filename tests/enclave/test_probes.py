@@ -1,10 +1,10 @@
 from __future__ import annotations
 
-from enclave import probe_names, probes
+from strongroom.enclave.sandbox import probe_names, probes
 
 CODE = """
-from enclave.evaluator import EvaluatorProcess
-from enclave.secret_memory import SecretMemory
+from strongroom.enclave.evaluator.process import EvaluatorProcess
+from strongroom.enclave.sandbox.secret_memory import SecretMemory
 null = os.open("/dev/null", os.O_RDWR)
 for standard in (0, 1, 2):
     os.dup2(null, standard)

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from enclave.scratch import MOUNT_POINT
+from strongroom.enclave.sandbox.scratch import MOUNT_POINT
 
 HERE = """
-from enclave.scratch import Scratch
+from strongroom.enclave.sandbox.scratch import Scratch
 NAME = "adapter/weights"
 scratch = Scratch({NAME: 1 << 20, "base/config": 64})
 target = scratch.path / NAME
@@ -84,8 +84,8 @@ target.read_text()])
 def test_it_is_closed_to_the_evaluator(inside):
     """The evaluator has neither a mapping nor a descriptor of it, nor the right to open it."""
     code = """
-    from enclave.evaluator import EvaluatorProcess
-    from trainer.evaluators import Job
+    from strongroom.enclave.evaluator.process import EvaluatorProcess
+    from strongroom.trainer.rollouts.evaluators import Job
     mount()
     process = EvaluatorProcess.start(locked=STAGE != "none")
     source = '''

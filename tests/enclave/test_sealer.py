@@ -13,17 +13,24 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from crypto.keyset import Keyset
-from crypto.manifest import shard_identity
-from crypto.release import seal_keys
-from enclave import frames, launch
-from enclave.attest import seal_order
-from enclave.broker import RECORDS
-from enclave.channel import Channel
-from enclave.channel_errors import ChannelBroken
-from enclave.evidence import Evidence, Expectation, check_evidence, decode_evidence, evidence_digest
-from enclave.measurement import measure
-from enclave.sealer import source_files
+from strongroom.crypto.keyset import Keyset
+from strongroom.crypto.manifest import shard_identity
+from strongroom.crypto.release import seal_keys
+from strongroom.enclave.attest import seal_order
+from strongroom.enclave.broker import RECORDS
+from strongroom.enclave.channel import frames
+from strongroom.enclave.channel.errors import ChannelBroken
+from strongroom.enclave.channel.framing import Channel
+from strongroom.enclave.evidence import (
+    Evidence,
+    Expectation,
+    check_evidence,
+    decode_evidence,
+    evidence_digest,
+)
+from strongroom.enclave.measurement import measure
+from strongroom.enclave.roles.seal import source_files
+from strongroom.enclave.sandbox import launch
 
 NONCE = "n" * 22
 KMS = "vault://transit/feedback"
@@ -67,7 +74,9 @@ def drive(
     """One sealer from start to end, with this test as its broker and releaser."""
     ours, theirs = Channel.pair()
     arguments = [NONCE, KMS, "feedback.train", *map(str, files)]
-    process = launch.start("enclave.sealer", theirs.fileno(), assurance, arguments=arguments)
+    process = launch.start(
+        "strongroom.enclave.roles.seal", theirs.fileno(), assurance, arguments=arguments
+    )
     theirs.close()
     channel = Channel(ours, "sealer")
     try:

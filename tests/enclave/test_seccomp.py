@@ -9,7 +9,7 @@ from errno import EACCES, ENOSYS, ENOTTY, EPERM
 
 import pytest
 
-from enclave import filters, seccomp, syscalls
+from strongroom.enclave.sandbox import filters, seccomp, syscalls
 
 ALLOW, KILL, ERRNO = "allow", "kill", "errno"
 X86 = 0xC000003E

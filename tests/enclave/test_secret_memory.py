@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from enclave import secret_memory, syscalls
-from enclave.probes import open_fds
-from enclave.secret_memory import SecretMemory
+from strongroom.enclave.sandbox import secret_memory, syscalls
+from strongroom.enclave.sandbox.probes import open_fds
+from strongroom.enclave.sandbox.secret_memory import SecretMemory
 
 CANARY = b"canary-" + bytes(range(97, 120))
 

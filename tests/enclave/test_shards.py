@@ -14,10 +14,10 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crypto.digests import sha256
-from crypto.errors import SegmentRefused
-from crypto.keyset import Keyset
-from crypto.manifest import (
+from strongroom.crypto.digests import sha256
+from strongroom.crypto.errors import SegmentRefused
+from strongroom.crypto.keyset import Keyset
+from strongroom.crypto.manifest import (
     DatasetManifest,
     Shard,
     WrappedKeyset,
@@ -25,10 +25,10 @@ from crypto.manifest import (
     shard_identity,
     shard_name,
 )
-from crypto.segments import HEADER_BYTES, SEGMENT_BYTES
-from enclave.channel_errors import NotCompressed, PlanMismatch, RecordCountWrong
-from enclave.shards import Position, open_shard, records
-from trainer.rows import MAX_RECORD_BYTES
+from strongroom.crypto.segments import HEADER_BYTES, SEGMENT_BYTES
+from strongroom.enclave.channel.errors import NotCompressed, PlanMismatch, RecordCountWrong
+from strongroom.enclave.roles.shards import Position, open_shard, records
+from strongroom.trainer.data.rows import MAX_RECORD_BYTES
 
 KEYSET = Keyset.generate()
 WINDOW = memoryview(bytearray(SEGMENT_BYTES))

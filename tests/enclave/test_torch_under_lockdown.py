@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from enclave import probe_names
+from strongroom.enclave.sandbox import probe_names
 
 
 def train(programs, stage: str) -> dict[str, object]:

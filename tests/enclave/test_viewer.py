@@ -8,7 +8,7 @@ import os
 import msgspec
 import pytest
 
-from enclave import viewer
+from strongroom.enclave.roles import view
 
 
 def rollout(**fields: object) -> bytes:
@@ -32,7 +32,7 @@ def rollout(**fields: object) -> bytes:
 
 def shown(*lines: bytes) -> str:
     """The text for these rollouts."""
-    return "".join(viewer.text("feedback-1", 20, lines))
+    return "".join(view.text("feedback-1", 20, lines))
 
 
 def test_a_rollout_shows_its_place_numbers_question_and_answer() -> None:
@@ -86,11 +86,9 @@ def test_nothing_drives_the_terminal(field: str, hostile: str, escaped: str) -> 
         "metrics": {hostile: 1.0},
     }
     text = "".join(
-        viewer.text(
-            "run", 1, [msgspec.json.encode({**json.loads(rollout()), field: values[field]})]
-        )
+        view.text("run", 1, [msgspec.json.encode({**json.loads(rollout()), field: values[field]})])
         if hostile != "\ud800"
-        else [viewer.printable(hostile)]
+        else [view.printable(hostile)]
     )
     assert escaped in text
     assert all(char == "\n" or char.isprintable() for char in text)
@@ -121,13 +119,13 @@ def test_a_line_that_is_no_rollout_is_refused() -> None:
 def test_a_reader_that_leaves_ends_the_writing() -> None:
     reader, writer = os.pipe()
     os.close(reader)
-    viewer._write(writer, iter(["one\n", "two\n"]))
+    view._write(writer, iter(["one\n", "two\n"]))
     os.close(writer)
 
 
 def test_all_of_a_long_text_is_written() -> None:
     reader, writer = os.pipe()
-    viewer._write(writer, iter(["é" * 1000, "b"]))
+    view._write(writer, iter(["é" * 1000, "b"]))
     os.close(writer)
     assert os.read(reader, 1 << 16).decode() == "é" * 1000 + "b"
     os.close(reader)

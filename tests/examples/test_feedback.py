@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from examples.feedback.prepare import CLEAR_RATING, split_ratings
+from strongroom.examples.feedback.prepare import CLEAR_RATING, split_ratings
 
 SOURCE = Path(__file__).parents[2] / "examples" / "feedback" / "evaluator.py"
 spec = importlib.util.spec_from_file_location("feedback_evaluator", SOURCE)
@@ -67,7 +67,7 @@ def test_split_is_balanced_repeatable_and_without_overlap():
 def test_rows_are_what_the_trainer_reads():
     import msgspec
 
-    from trainer.rows import decode_row
+    from strongroom.trainer.data.rows import decode_row
 
     for row in split_ratings(rating_files(1200))[0]:
         decoded = decode_row(msgspec.json.encode(row))

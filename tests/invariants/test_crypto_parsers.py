@@ -6,12 +6,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crypto.digests import canonical, sha256
-from crypto.dsse import key_ref, open_envelope, parse_key_ref, sign_envelope
-from crypto.errors import CryptoError
-from crypto.keyset import Keyset
-from crypto.manifest import decode_checkpoint, decode_dataset
-from crypto.release import new_private_key, open_keys
+from strongroom.crypto.digests import canonical, sha256
+from strongroom.crypto.dsse import key_ref, open_envelope, parse_key_ref, sign_envelope
+from strongroom.crypto.errors import CryptoError
+from strongroom.crypto.keyset import Keyset
+from strongroom.crypto.manifest import decode_checkpoint, decode_dataset
+from strongroom.crypto.release import new_private_key, open_keys
 
 SIGNER = Ed25519PrivateKey.from_private_bytes(b"s" * 32)
 SIGNER_REF = key_ref(SIGNER.public_key().public_bytes_raw())

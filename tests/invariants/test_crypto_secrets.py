@@ -18,18 +18,18 @@ import pytest
 import torch
 from apache_beam.coders import FastPrimitivesCoder, PickleCoder
 
-from crypto.digests import canonical
-from crypto.errors import NotCanonical
-from crypto.keyset import Keyset
-from crypto.streaming import StreamingKey
-from trainer.batch import GroupBatch
-from trainer.chat import FunctionCall, Message, ToolCall
-from trainer.checkpoint import Checkpoint
-from trainer.evaluators import Job, Reply, Turn
-from trainer.plaintext import Plaintext
-from trainer.rollout import Rollouts
-from trainer.rows import Row
-from trainer.scoring import ScoredRollout
+from strongroom.crypto.digests import canonical
+from strongroom.crypto.errors import NotCanonical
+from strongroom.crypto.keyset import Keyset
+from strongroom.crypto.streaming import StreamingKey
+from strongroom.trainer.data.chat import FunctionCall, Message, ToolCall
+from strongroom.trainer.data.plaintext import Plaintext
+from strongroom.trainer.data.rows import Row
+from strongroom.trainer.rollouts.evaluators import Job, Reply, Turn
+from strongroom.trainer.rollouts.rollout import Rollouts
+from strongroom.trainer.rollouts.scoring import ScoredRollout
+from strongroom.trainer.steps.batch import GroupBatch
+from strongroom.trainer.steps.checkpoint import Checkpoint
 
 SECRET = b"CANARY-secret-bytes-of-length-32"
 KEYS = {
@@ -103,10 +103,10 @@ def test_pickle(holder, protocol):
 
 def test_every_type_of_plaintext_is_here():
     """But for those that stay inside one function's module."""
-    import trainer
+    import strongroom.trainer
 
-    for module in pkgutil.walk_packages(trainer.__path__, "trainer."):
-        if module.name != "trainer.engines.vllm":  # its package is optional
+    for module in pkgutil.walk_packages(strongroom.trainer.__path__, "strongroom.trainer."):
+        if module.name != "strongroom.trainer.engines.vllm":  # its package is optional
             importlib.import_module(module.name)
     assert {kind.__name__ for kind in Plaintext.__subclasses__()} == set(PLAINTEXT)
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crypto.errors import IntegrityError
-from crypto.streaming import HEADER_BYTES, StreamingKey
+from strongroom.crypto.errors import IntegrityError
+from strongroom.crypto.streaming import HEADER_BYTES, StreamingKey
 
 SEGMENT = 100
 FIRST, OTHER = SEGMENT - 56, SEGMENT - 16

@@ -8,10 +8,10 @@ import pytest
 import torch
 from msgspec.structs import replace
 
-from trainer.batch import pack_groups
-from trainer.engines import build_engine
-from trainer.logprobs import completion_logprobs
-from trainer.prompts import encode_prompt
+from strongroom.trainer.engines import build_engine
+from strongroom.trainer.rollouts.prompts import encode_prompt
+from strongroom.trainer.steps.batch import pack_groups
+from strongroom.trainer.steps.logprobs import completion_logprobs
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "trainer"))
 import tiny_model as tiny

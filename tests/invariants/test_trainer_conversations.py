@@ -8,16 +8,16 @@ import pytest
 import torch
 from msgspec.structs import replace
 
-from trainer.batch import pack_groups
-from trainer.checkpoint import resumed_state
-from trainer.config import DapoMethod, GrpoMethod, GspoMethod, RlooMethod, Sampling
-from trainer.conversations import Conversations
-from trainer.engines import build_engine
-from trainer.learning import Learner
-from trainer.logprobs import completion_logprobs
-from trainer.loop import train
-from trainer.losses import build_objective
-from trainer.state import new_state
+from strongroom.trainer.config import DapoMethod, GrpoMethod, GspoMethod, RlooMethod, Sampling
+from strongroom.trainer.engines import build_engine
+from strongroom.trainer.loop import train
+from strongroom.trainer.losses import build_objective
+from strongroom.trainer.rollouts.conversations import Conversations
+from strongroom.trainer.steps.batch import pack_groups
+from strongroom.trainer.steps.checkpoint import resumed_state
+from strongroom.trainer.steps.learning import Learner
+from strongroom.trainer.steps.logprobs import completion_logprobs
+from strongroom.trainer.steps.state import new_state
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "trainer"))
 import tiny_model as tiny

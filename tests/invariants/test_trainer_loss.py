@@ -6,8 +6,8 @@ from math import exp, prod
 import pytest
 import torch
 
-from trainer import config
-from trainer.losses import KlPenalty, LossInput, build_objective, truncated_correction
+from strongroom.trainer import config
+from strongroom.trainer.losses import KlPenalty, LossInput, build_objective, truncated_correction
 
 LENGTHS = torch.tensor([3, 1, 5, 2, 4, 4])
 MAX_TOKENS = 6

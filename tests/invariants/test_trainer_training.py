@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from trainer.checkpoint import Checkpoint, resumed_state
-from trainer.config import (
+from strongroom.trainer.config import (
     CispoMethod,
     DapoMethod,
     DrGrpoMethod,
@@ -18,12 +17,13 @@ from trainer.config import (
     RlooMethod,
     Sampling,
 )
-from trainer.evaluators import Score
-from trainer.loop import train
-from trainer.losses.dapo import Dapo
-from trainer.losses.grpo import Grpo
-from trainer.optimizer import AdamW
-from trainer.state import new_state
+from strongroom.trainer.loop import train
+from strongroom.trainer.losses.dapo import Dapo
+from strongroom.trainer.losses.grpo import Grpo
+from strongroom.trainer.rollouts.evaluators import Score
+from strongroom.trainer.steps.checkpoint import Checkpoint, resumed_state
+from strongroom.trainer.steps.optimizer import AdamW
+from strongroom.trainer.steps.state import new_state
 
 TINY = Path(__file__).parents[1] / "trainer"
 sys.path.insert(0, str(TINY))
@@ -79,9 +79,9 @@ import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 import tiny_model as tiny
-from trainer.checkpoint import Checkpoint, resumed_state
-from trainer.config import TrainingConfig
-from trainer.loop import train
+from strongroom.trainer.steps.checkpoint import Checkpoint, resumed_state
+from strongroom.trainer.config import TrainingConfig
+from strongroom.trainer.loop import train
 
 folder = Path(sys.argv[2])
 step = int(sys.argv[3])

@@ -10,7 +10,7 @@ from types import ModuleType
 
 import pytest
 
-from pipeline.runfile import LoadedRun, load_text
+from strongroom.pipeline.runfile.load import LoadedRun, load_text
 
 
 def _sample() -> ModuleType:

@@ -6,11 +6,17 @@ from pathlib import Path
 
 import msgspec
 
-from crypto import segments
-from crypto.digests import sha256
-from crypto.manifest import DatasetManifest, Shard, WrappedKeyset, encode_header, shard_name
-from enclave.frames import Limits
-from pipeline.facts import (
+from strongroom.crypto import segments
+from strongroom.crypto.digests import sha256
+from strongroom.crypto.manifest import (
+    DatasetManifest,
+    Shard,
+    WrappedKeyset,
+    encode_header,
+    shard_name,
+)
+from strongroom.enclave.channel.frames import Limits
+from strongroom.pipeline.planning.facts import (
     BucketFacts,
     CodeFacts,
     DatasetFacts,

@@ -17,31 +17,35 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from connectors import leased
-from connectors.bucket import Bucket, open_bucket
-from connectors.credentials import S3Credentials
-from connectors.errors import BucketError
-from connectors.leases import Lease, Scope
-from connectors.uri import parse
-from crypto.digests import sha256
-from crypto.dsse import key_ref, sign_envelope
-from crypto.manifest import CHECKPOINT_TYPE
-from enclave import frames
-from enclave.channel import Channel, Kind
-from enclave.channel_errors import ChannelViolation
-from errors import ErrorList
-from pipeline import broker_process, rpc
-from pipeline.broker_client import ANSWERS, BrokerClient
-from pipeline.broker_process import BrokerProcess, Reach, RunObjects, create_once
-from pipeline.layout import RunLayout
-from pipeline.lease_plan import plan_leases
-from pipeline.plan import Plan, build_plan
-from pipeline.plan_parts import LeaseRef
-from pipeline.process_errors import BrokerLost, Defect, OutputConflict, PurposeRefused
-from pipeline.runfile import LoadedRun, load
+from strongroom.connectors.access.credentials import S3Credentials
+from strongroom.connectors.access.leases import Lease, Scope
+from strongroom.connectors.buckets import leased
+from strongroom.connectors.buckets.bucket import Bucket
+from strongroom.connectors.buckets.errors import BucketError
+from strongroom.connectors.buckets.open import open_bucket
+from strongroom.connectors.buckets.uri import parse
+from strongroom.crypto.digests import sha256
+from strongroom.crypto.dsse import key_ref, sign_envelope
+from strongroom.crypto.manifest import CHECKPOINT_TYPE
+from strongroom.enclave.channel import frames
+from strongroom.enclave.channel.errors import ChannelViolation
+from strongroom.enclave.channel.framing import Channel, Kind
+from strongroom.errors import ErrorList
+from strongroom.errors.defect import Defect
+from strongroom.pipeline.broker import messages
+from strongroom.pipeline.broker.client import ANSWERS, BrokerClient
+from strongroom.pipeline.broker.errors import BrokerLost, OutputConflict, PurposeRefused
+from strongroom.pipeline.broker.objects import RunObjects
+from strongroom.pipeline.broker.process import BrokerProcess
+from strongroom.pipeline.broker.reach import Reach, create_once
+from strongroom.pipeline.planning.layout import RunLayout
+from strongroom.pipeline.planning.leases import plan_leases
+from strongroom.pipeline.planning.parts import LeaseRef
+from strongroom.pipeline.planning.plan import Plan, build_plan
+from strongroom.pipeline.runfile.load import LoadedRun, load
 
 RUN = "s3://acme-data/runs/r/"
-IDENTITY = rpc.Identity(addr="http://127.0.0.1:9", credentials_file="/none", oidc_role="x")
+IDENTITY = messages.Identity(addr="http://127.0.0.1:9", credentials_file="/none", oidc_role="x")
 
 
 def lease(purpose: Any, read: tuple[str, ...] = (), create: tuple[str, ...] = ()) -> LeaseRef:
@@ -56,7 +60,7 @@ def lease(purpose: Any, read: tuple[str, ...] = (), create: tuple[str, ...] = ()
     )
 
 
-CONFIGURE = rpc.Configure(
+CONFIGURE = messages.Configure(
     run="r",
     identity=IDENTITY,
     leases=(
@@ -95,7 +99,7 @@ def test_bucket_facts_and_token_service_are_those_of_the_endpoint(monkeypatch, e
         asked["bucket"] = endpoint, region
 
     monkeypatch.setattr(leased, "WebIdentityLeaser", Leaser)
-    monkeypatch.setattr(broker_process, "bucket_facts", facts)
+    monkeypatch.setattr("strongroom.pipeline.broker.reach.bucket_facts", facts)
     monkeypatch.setattr(leased, "open_bucket", opened)
     ref = msgspec.structs.replace(lease("run-read", read=("runs/r/",)), endpoint=endpoint)
     reach = Reach(msgspec.structs.replace(CONFIGURE, leases=(ref,)), lambda _: None)
@@ -335,7 +339,7 @@ def test_creating_once(reach):
 
 
 @pytest.fixture
-def asked(reach: LocalReach) -> Iterator[Callable[[rpc.Request], Any]]:
+def asked(reach: LocalReach) -> Iterator[Callable[[messages.Request], Any]]:
     """Asks a broker that runs in a thread, over ``reach``."""
     ours, theirs = Channel.pair()
     broker = BrokerProcess(Channel(theirs, "controller"))
@@ -344,7 +348,7 @@ def asked(reach: LocalReach) -> Iterator[Callable[[rpc.Request], Any]]:
     thread.start()
     channel = Channel(ours, "broker")
 
-    def ask(request: rpc.Request) -> Any:
+    def ask(request: messages.Request) -> Any:
         channel.send_record(request)
         return channel.recv_record(ANSWERS)
 
@@ -356,13 +360,13 @@ def asked(reach: LocalReach) -> Iterator[Callable[[rpc.Request], Any]]:
 
 def test_control_objects(reach, asked):
     uri = RUN + "plan.json"
-    read = rpc.Read(uri=uri, purpose="run-read")
-    assert asked(read) == rpc.Reply()
-    assert asked(rpc.Create(uri=uri, purpose="run-create", data=b"one")).value is True
-    assert asked(rpc.Create(uri=uri, purpose="run-create", data=b"two")).value is False
+    read = messages.Read(uri=uri, purpose="run-read")
+    assert asked(read) == messages.Reply()
+    assert asked(messages.Create(uri=uri, purpose="run-create", data=b"one")).value is True
+    assert asked(messages.Create(uri=uri, purpose="run-create", data=b"two")).value is False
     found = asked(read)
     assert found.data == b"one"
-    swap = rpc.Replace(uri=uri, purpose="run-create", data=b"three", etag=found.value)
+    swap = messages.Replace(uri=uri, purpose="run-create", data=b"three", etag=found.value)
     assert asked(swap).value is True
     assert asked(swap).value is False
     gone = msgspec.structs.replace(swap, uri=RUN + "nothing")
@@ -374,17 +378,17 @@ def test_control_objects(reach, asked):
 @pytest.mark.parametrize(
     "request_",
     [
-        rpc.Read(uri=RUN + "checkpoints/000020/adapter.sealed", purpose="run-read"),
-        rpc.Read(uri=DATASETS + "train/shard-00000.sealed", purpose="data-read"),
-        rpc.Create(uri=RUN + "x.sealed", purpose="run-create", data=b""),
-        rpc.Replace(uri=RUN + "x.sealed", purpose="run-create", data=b"", etag=""),
+        messages.Read(uri=RUN + "checkpoints/000020/adapter.sealed", purpose="run-read"),
+        messages.Read(uri=DATASETS + "train/shard-00000.sealed", purpose="data-read"),
+        messages.Create(uri=RUN + "x.sealed", purpose="run-create", data=b""),
+        messages.Replace(uri=RUN + "x.sealed", purpose="run-create", data=b"", etag=""),
     ],
 )
 def test_sealed_objects_are_no_control_objects(reach, asked, request_):
     """There, and in scope: the controller still does not get them."""
     reach.put(request_.uri, b"sealed bytes")
     answer = asked(request_)
-    assert isinstance(answer, rpc.Refused)
+    assert isinstance(answer, messages.Refused)
     assert answer.errors[0]["code"] == PurposeRefused.code
     assert reach.asked == []
     assert reach.get(request_.uri) == b"sealed bytes"
@@ -394,7 +398,7 @@ def test_sizes_tell_names_below_the_prefix(reach, asked):
     for name, size in (("a.json", 3), ("deeper/b.sealed", 4)):
         reach.put(RUN + name, bytes(size))
     reach.put("s3://acme-data/runs/r2/c", b"x")
-    answer = asked(rpc.Head(uri=RUN, purpose="run-read"))
+    answer = asked(messages.Head(uri=RUN, purpose="run-read"))
     assert answer.value == {"a.json": 3, "deeper/b.sealed": 4}
 
 
@@ -403,8 +407,8 @@ def test_a_defect_tells_no_text(reach, asked, monkeypatch):
         raise ValueError("secret key 1234")
 
     monkeypatch.setattr(reach, "bucket", fail)
-    answer = asked(rpc.Read(uri=RUN + "plan.json", purpose="run-read"))
-    assert isinstance(answer, rpc.Refused)
+    answer = asked(messages.Read(uri=RUN + "plan.json", purpose="run-read"))
+    assert isinstance(answer, messages.Refused)
     assert answer.errors[0]["code"] == Defect.code
     assert "1234" not in str(answer)
 
@@ -414,7 +418,7 @@ def test_several_errors_are_refused_together(reach, asked, monkeypatch):
         raise ErrorList([PurposeRefused(place="a"), PurposeRefused(place="b")])
 
     monkeypatch.setattr(reach, "bucket", fail)
-    answer = asked(rpc.Read(uri=RUN + "plan.json", purpose="run-read"))
+    answer = asked(messages.Read(uri=RUN + "plan.json", purpose="run-read"))
     assert [error["place"] for error in answer.errors] == ["a", "b"]
 
 
@@ -441,16 +445,16 @@ def test_a_lease_that_another_thread_renews_is_told_with_the_next_reply(reach):
     thread = threading.Thread(target=broker.serve)
     thread.start()
     channel = Channel(ours, "broker")
-    read = rpc.Read(uri=RUN + "plan.json", purpose="run-read")
+    read = messages.Read(uri=RUN + "plan.json", purpose="run-read")
     channel.send_record(read)
     told = channel.recv_record(ANSWERS)
-    assert isinstance(told, rpc.Notice)
+    assert isinstance(told, messages.Notice)
     assert (told.kind, told.data["lease"]) == ("lease", held.lease_id)
     assert told.data["expires_at"] == held.expires_at.isoformat(timespec="milliseconds")
     assert held.expires_at > first
-    assert channel.recv_record(ANSWERS) == rpc.Reply()
+    assert channel.recv_record(ANSWERS) == messages.Reply()
     channel.send_record(read)
-    assert channel.recv_record(ANSWERS) == rpc.Reply()
+    assert channel.recv_record(ANSWERS) == messages.Reply()
     channel.close()
     thread.join(10)
     assert not thread.is_alive()
@@ -460,8 +464,8 @@ def test_a_lease_that_another_thread_renews_is_told_with_the_next_reply(reach):
 
 
 @pytest.fixture
-def broker() -> Iterator[tuple[BrokerClient, list[rpc.Notice]]]:
-    heard: list[rpc.Notice] = []
+def broker() -> Iterator[tuple[BrokerClient, list[messages.Notice]]]:
+    heard: list[messages.Notice] = []
     client = BrokerClient(heard.append)
     yield client, heard
     client.close()
@@ -470,17 +474,17 @@ def broker() -> Iterator[tuple[BrokerClient, list[rpc.Notice]]]:
 def test_an_unconfigured_broker_refuses_everything(broker):
     client, heard = broker
     for request in (
-        rpc.Read(uri=RUN + "plan.json", purpose="run-read"),
-        rpc.Create(uri=RUN + "plan.json", purpose="run-create", data=b""),
-        rpc.Replace(uri=RUN + "plan.json", purpose="run-create", data=b"", etag=""),
-        rpc.Head(uri=RUN, purpose="run-read"),
-        rpc.BucketFacts(uri=RUN, purpose="run-read"),
-        rpc.GiveKeys(sealed=b""),
-        rpc.Run(command=frames.Train(from_step=0, to_step=1)),
+        messages.Read(uri=RUN + "plan.json", purpose="run-read"),
+        messages.Create(uri=RUN + "plan.json", purpose="run-create", data=b""),
+        messages.Replace(uri=RUN + "plan.json", purpose="run-create", data=b"", etag=""),
+        messages.Head(uri=RUN, purpose="run-read"),
+        messages.BucketFacts(uri=RUN, purpose="run-read"),
+        messages.GiveKeys(sealed=b""),
+        messages.Run(command=frames.Train(from_step=0, to_step=1)),
     ):
         with pytest.raises(PurposeRefused):
             client.ask(request)
-    assert client.ask(rpc.StopEnclave()) == rpc.Reply()
+    assert client.ask(messages.StopEnclave()) == messages.Reply()
     assert heard == []
 
 
@@ -507,7 +511,7 @@ def test_a_killed_broker_is_told(broker):
     client, _ = broker
     os.kill(client.pid, signal.SIGKILL)
     with pytest.raises(BrokerLost) as caught:
-        client.ask(rpc.StopEnclave())
+        client.ask(messages.StopEnclave())
     assert caught.value.actual == "signal 9"
 
 
@@ -516,20 +520,20 @@ def test_a_broker_ends_at_what_it_does_not_understand(broker, payload):
     client, _ = broker
     client._channel.send(Kind.RECORD, payload)
     with pytest.raises(BrokerLost) as caught:
-        client.ask(rpc.StopEnclave())
+        client.ask(messages.StopEnclave())
     assert caught.value.actual == "exit status 1"
 
 
 def test_closing_ends_the_process(broker):
     client, _ = broker
-    client.ask(rpc.StopEnclave())
+    client.ask(messages.StopEnclave())
     client.close()
     assert client._process.returncode == 0
 
 
 def test_a_broker_holds_one_descriptor(broker):
     client, _ = broker
-    client.ask(rpc.StopEnclave())
+    client.ask(messages.StopEnclave())
     links = [str(entry.readlink()) for entry in Path(f"/proc/{client.pid}/fd").iterdir()]
     assert sum("socket" in link for link in links) == 1
     assert {link for link in links if link.startswith("/dev")} == {"/dev/null"}
@@ -538,18 +542,18 @@ def test_a_broker_holds_one_descriptor(broker):
 # ---- a real bucket -----------------------------------------------------------------------------
 
 
-def real(small_job: Any) -> tuple[rpc.Configure, RunLayout]:
+def real(small_job: Any) -> tuple[messages.Configure, RunLayout]:
     """What a broker of a run on the real stack is told."""
     stack = small_job.stack
     spec = load(small_job.run_file("broker"), stack=stack.variables()).spec.spec
     run = RunLayout(spec.outputs, "broker-test")
-    identity = rpc.Identity(
+    identity = messages.Identity(
         addr=stack.info.vault_addr,
         credentials_file=stack.info.identities["broker"],
         oidc_role=stack.info.oidc_roles["broker"],
     )
     leases = plan_leases(spec, run)
-    return rpc.Configure(run="broker-test", identity=identity, leases=leases), run
+    return messages.Configure(run="broker-test", identity=identity, leases=leases), run
 
 
 def test_a_real_lease_is_told_when_it_is_taken_and_when_it_is_renewed(small_job):

@@ -9,16 +9,22 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from pipeline import cli_options, console, controller, embedded, exporting, inspection, registry
-from pipeline import sealing as sealing_module
-from pipeline.cli import app
-from pipeline.process_errors import RunUnknown
-from pipeline.progress import STAGES, Terminal
+from strongroom.pipeline import controller
+from strongroom.pipeline.background import registry
+from strongroom.pipeline.cli import console
+from strongroom.pipeline.cli import options as cli_options
+from strongroom.pipeline.cli.main import app
+from strongroom.pipeline.cli.progress import STAGES, Terminal
+from strongroom.pipeline.embedded import stack
+from strongroom.pipeline.inspection import report, status
+from strongroom.pipeline.keyholder import export
+from strongroom.pipeline.owner import seal as sealing_module
+from strongroom.pipeline.planning.errors import RunUnknown
 
 COMMANDS = {
-    "verify": (["verify", "r"], (inspection, "verify_run"), "verify_run"),
-    "report": (["report", "r"], (inspection, "write_report"), "report"),
-    "export": (["export", "r", "--to", "out"], (exporting, "export"), "export"),
+    "verify": (["verify", "r"], (status, "verify_run"), "verify_run"),
+    "report": (["report", "r"], (report, "write_report"), "report"),
+    "export": (["export", "r", "--to", "out"], (export, "export"), "export"),
     "plan": (["plan", "run.yaml", "--id", "r"], (controller, "connected"), "plan"),
     "seal": (
         [
@@ -33,7 +39,7 @@ COMMANDS = {
         (sealing_module, "seal"),
         "seal_rows",
     ),
-    "stack up": (["stack", "up", "--with-model"], (embedded, "upload_model"), "upload"),
+    "stack up": (["stack", "up", "--with-model"], (stack, "upload_model"), "upload"),
 }
 
 
@@ -77,10 +83,10 @@ def end(command: str, monkeypatch: pytest.MonkeyPatch, *options: str) -> None:
     """Run a command whose long part fails at once; what lies around it stands still."""
     arguments, (module, long_part), _stage = COMMANDS[command]
     monkeypatch.setattr(registry, "recall", Anything())
-    monkeypatch.setattr(embedded, "up", Anything())
-    monkeypatch.setattr("pipeline.inputs.base_model", Anything())
-    monkeypatch.setattr("pipeline.cli_runs.read_run_file", Anything())
-    monkeypatch.setattr("pipeline.cli_setup.data_owner", Anything())
+    monkeypatch.setattr(stack, "up", Anything())
+    monkeypatch.setattr("strongroom.pipeline.embedded.base_model.base_model", Anything())
+    monkeypatch.setattr("strongroom.pipeline.cli.runs.read_run_file", Anything())
+    monkeypatch.setattr("strongroom.pipeline.cli.setup.data_owner", Anything())
     monkeypatch.setattr(module, long_part, refuse)
     with pytest.raises(SystemExit) as caught:
         app([*arguments, "--state", "/nowhere", *options])

@@ -11,23 +11,25 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from crypto.digests import sha256
-from crypto.dsse import key_ref, sign_envelope
-from crypto.errors import CryptoError, EnvelopeMalformed, ObjectExtended, ObjectTruncated
-from crypto.manifest import DATASET_TYPE, DatasetManifest, encode
-from enclave import frames, measurement
-from errors import ErrorList, StrongroomError
-from pipeline import collect
-from pipeline.collect import PURPOSE, code_facts, collect_facts, run_limits
-from pipeline.facts import CodeFacts, Facts
-from pipeline.model_list import encode_model_list
-from pipeline.plan import build_plan
-from pipeline.process_errors import FactMissing, PurposeRefused
-from pipeline.runfile import LoadedRun
-from pipeline.spec import RunSpec
-from policies.gate import Settings, write_bundle
-from trainer.config import VllmEngine
-from trainer.errors import EngineMissing
+from strongroom.crypto.digests import sha256
+from strongroom.crypto.dsse import key_ref, sign_envelope
+from strongroom.crypto.errors import CryptoError, EnvelopeMalformed, ObjectExtended, ObjectTruncated
+from strongroom.crypto.manifest import DATASET_TYPE, DatasetManifest, encode
+from strongroom.enclave import measurement
+from strongroom.enclave.channel import frames
+from strongroom.errors import ErrorList, StrongroomError
+from strongroom.pipeline.broker.errors import PurposeRefused
+from strongroom.pipeline.planning.errors import FactMissing
+from strongroom.pipeline.planning.facts import CodeFacts, Facts
+from strongroom.pipeline.planning.model_list import encode_model_list
+from strongroom.pipeline.planning.plan import build_plan
+from strongroom.pipeline.run import collect
+from strongroom.pipeline.run.collect import PURPOSE, code_facts, collect_facts, run_limits
+from strongroom.pipeline.runfile.load import LoadedRun
+from strongroom.pipeline.runfile.spec import RunSpec
+from strongroom.policies.gate import Settings, write_bundle
+from strongroom.trainer.config import VllmEngine
+from strongroom.trainer.errors import EngineMissing
 
 SIGNER = Ed25519PrivateKey.generate()
 SIGNER_REF = key_ref(SIGNER.public_key().public_bytes_raw())

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from crypto.errors import SegmentRefused
-from enclave.channel_errors import RecordRejected, RecordsRejected
-from enclave.errors import NonceMismatch
-from errors import ErrorList, Exit, StrongroomError, from_dict
-from pipeline import console
-from pipeline.process_errors import BrokerLost, FactMissing, PurposeRefused, RunUnknown
+from strongroom.crypto.errors import SegmentRefused
+from strongroom.enclave.channel.errors import RecordRejected, RecordsRejected
+from strongroom.enclave.errors import NonceMismatch
+from strongroom.errors import ErrorList, Exit, StrongroomError, from_dict
+from strongroom.pipeline.broker.errors import BrokerLost, PurposeRefused
+from strongroom.pipeline.cli import console
+from strongroom.pipeline.planning.errors import FactMissing, RunUnknown
 
 SECRET = "row 17 says hello"
 

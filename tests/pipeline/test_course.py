@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from audit import event_types as events
-from pipeline.course import Course
-from trainer.config import TrainingConfig
-from trainer.course import WINDOW
+from strongroom.audit.events import types as events
+from strongroom.pipeline.run.history import Course
+from strongroom.trainer.config import TrainingConfig
+from strongroom.trainer.course import WINDOW
 
 DIGEST = "sha256:" + "a" * 64
 

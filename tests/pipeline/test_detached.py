@@ -10,21 +10,17 @@ from typing import Any
 
 import pytest
 
-from audit import event_types as events
-from errors import ErrorList, StrongroomError
-from pipeline import detached, drivers, inspection, registry
-from pipeline.course import Course
-from pipeline.process_errors import (
-    BrokerLost,
-    FactMissing,
-    RunCancelled,
-    RunEnded,
-    RunGoesOn,
-    RunInterrupted,
-    RunUnknown,
-)
-from pipeline.runfile import LoadedRun
-from policies.errors import AdmissionDenied
+from strongroom.audit.events import types as events
+from strongroom.errors import ErrorList, StrongroomError
+from strongroom.pipeline.background import registry, run_locks, submit
+from strongroom.pipeline.background.errors import RunEnded, RunGoesOn, RunInterrupted
+from strongroom.pipeline.broker.errors import BrokerLost
+from strongroom.pipeline.inspection import status
+from strongroom.pipeline.planning.errors import FactMissing, RunUnknown
+from strongroom.pipeline.run.errors import RunCancelled
+from strongroom.pipeline.run.history import Course
+from strongroom.pipeline.runfile.load import LoadedRun
+from strongroom.policies.errors import AdmissionDenied
 
 RUN = "feedback-1"
 DIGEST = "sha256:" + "a" * 64
@@ -35,8 +31,8 @@ Tell = Callable[..., None]
 def log(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What the log tells, instead of reading one."""
     told = {"run": RUN, "state": "unknown", "step": 3, "steps": 6, "code": None, "reason": None}
-    monkeypatch.setattr(inspection, "run_status", lambda *_: dict(told))
-    monkeypatch.setattr(detached, "_SETTLE_S", 0.1)
+    monkeypatch.setattr(status, "run_status", lambda *_: dict(told))
+    monkeypatch.setattr(submit, "_SETTLE_S", 0.1)
     return told
 
 
@@ -48,7 +44,7 @@ def state(tmp_path: Path, load_example: Callable[..., LoadedRun], example: str) 
 
 
 def failed_with(state: Path, error: StrongroomError) -> None:
-    with pytest.raises(type(error)), drivers.driving(state, RUN):
+    with pytest.raises(type(error)), run_locks.driving(state, RUN):
         raise error
 
 
@@ -71,17 +67,17 @@ def failed_with(state: Path, error: StrongroomError) -> None:
 def test_log_and_machine_together(logged, driven, shown, log, state):
     log["state"] = logged
     if driven:
-        with drivers.seat(state, RUN, "supervisor"):
-            row = detached.standing(state, RUN)
+        with run_locks.seat(state, RUN, "supervisor"):
+            row = submit.standing(state, RUN)
     else:
-        row = detached.standing(state, RUN)
+        row = submit.standing(state, RUN)
     assert (row["state"], row["supervised"]) == (shown, driven)
 
 
 def test_a_foreground_run_is_driven_and_not_supervised(log, state):
     log["state"] = "running"
-    with drivers.driving(state, RUN):
-        row = detached.standing(state, RUN)
+    with run_locks.driving(state, RUN):
+        row = submit.standing(state, RUN)
     assert (row["state"], row["supervised"]) == ("running", False)
 
 
@@ -89,22 +85,22 @@ def test_a_foreground_run_is_driven_and_not_supervised(log, state):
 def test_what_failed_before_it_could_be_logged(logged, shown, log, state):
     failed_with(state, FactMissing(place="s3://b/x"))
     log["state"] = logged
-    row = detached.standing(state, RUN)
+    row = submit.standing(state, RUN)
     assert (row["state"], row["code"]) == (shown, "SR-RUN-205")
     assert row["reason"].startswith("s3://b/x: ")
 
 
 def test_waiting_ends_as_the_run_did(log, state):
     log["state"] = "completed"
-    assert detached.wait(state, RUN)["state"] == "completed"
+    assert submit.wait(state, RUN)["state"] == "completed"
     log["state"] = "running"
     with pytest.raises(RunInterrupted):
-        detached.wait(state, RUN)
+        submit.wait(state, RUN)
     error = ErrorList([FactMissing(place="a"), BrokerLost(place="b")])
     failed_with(state, error)
     log |= {"state": "failed", "code": "SR-RUN-205"}
     with pytest.raises(ErrorList) as caught:
-        detached.wait(state, RUN)
+        submit.wait(state, RUN)
     assert str(caught.value) == str(error)
 
 
@@ -112,7 +108,7 @@ def test_waiting_for_what_ended_elsewhere(log, state):
     """The log names a code, and the code an error with its exit code."""
     log |= {"state": "denied", "code": AdmissionDenied.code, "reason": "rule lease_lifetime"}
     with pytest.raises(AdmissionDenied) as caught:
-        detached.wait(state, RUN)
+        submit.wait(state, RUN)
     assert (caught.value.place, caught.value.actual) == (RUN, "rule lease_lifetime")
 
 
@@ -120,29 +116,29 @@ def test_a_cancelled_run_says_so_whatever_ended_before(log, state):
     failed_with(state, BrokerLost())
     log |= {"state": "cancelled", "reason": "after step 3"}
     with pytest.raises(RunCancelled):
-        detached.wait(state, RUN)
+        submit.wait(state, RUN)
 
 
 def test_waiting_has_a_limit(log, state):
     began = time.monotonic()
-    with drivers.seat(state, RUN, "supervisor"), pytest.raises(RunGoesOn):
-        detached.wait(state, RUN, 0.2)
+    with run_locks.seat(state, RUN, "supervisor"), pytest.raises(RunGoesOn):
+        submit.wait(state, RUN, 0.2)
     assert time.monotonic() - began < 5
     log["state"] = "completed"
-    assert detached.wait(state, RUN, 0.0)
+    assert submit.wait(state, RUN, 0.0)
 
 
 def test_waiting_outlasts_a_change_of_drivers(log, state, monkeypatch):
     """Between two controllers nobody drives the run for a moment; that is not its end."""
-    monkeypatch.setattr(detached, "_SETTLE_S", 3.0)
+    monkeypatch.setattr(submit, "_SETTLE_S", 3.0)
     log["state"] = "running"
     found: list[Any] = []
-    with drivers.seat(state, RUN, "supervisor"):
-        waiting = threading.Thread(target=lambda: found.append(detached.wait(state, RUN)))
+    with run_locks.seat(state, RUN, "supervisor"):
+        waiting = threading.Thread(target=lambda: found.append(submit.wait(state, RUN)))
         waiting.start()
         time.sleep(0.3)
     time.sleep(0.6)
-    with drivers.seat(state, RUN, "supervisor"):
+    with run_locks.seat(state, RUN, "supervisor"):
         time.sleep(1.0)
         log["state"] = "completed"
     waiting.join(10)
@@ -153,16 +149,16 @@ def test_waiting_outlasts_a_change_of_drivers(log, state, monkeypatch):
 def test_an_ended_run_is_not_cancelled(ended, log, state):
     log["state"] = ended
     with pytest.raises(RunEnded) as caught:
-        detached.cancel(state, RUN)
+        submit.cancel(state, RUN)
     assert caught.value.actual == ended
 
 
 def test_a_cancelled_run_is_not_cancelled_twice(log, state):
     log["state"] = "cancelled"
-    detached.cancel(state, RUN)
+    submit.cancel(state, RUN)
 
 
-@pytest.mark.parametrize("ask", [detached.standing, detached.wait, detached.cancel])
+@pytest.mark.parametrize("ask", [submit.standing, submit.wait, submit.cancel])
 def test_a_run_that_nobody_started_here(ask, tmp_path):
     with pytest.raises(RunUnknown):
         ask(tmp_path, RUN)

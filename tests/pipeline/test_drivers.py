@@ -13,22 +13,19 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from errors import ErrorList
-from pipeline import drivers, supervisor
-from pipeline.process_errors import (
-    BrokerLost,
-    FactMissing,
-    ReleaserUnreachable,
-    RunBusy,
-    RunExists,
-    RunFinished,
-)
+from strongroom.errors import ErrorList
+from strongroom.pipeline.background import run_locks, supervisor
+from strongroom.pipeline.background.errors import RunBusy
+from strongroom.pipeline.broker.errors import BrokerLost
+from strongroom.pipeline.planning.errors import FactMissing, RunExists
+from strongroom.pipeline.releaser.errors import ReleaserUnreachable
+from strongroom.pipeline.run.errors import RunFinished
 
 RUN = "feedback-1"
 SIT = """
 import sys, time
 from pathlib import Path
-from pipeline import drivers
+from strongroom.pipeline.background import run_locks as drivers
 with drivers.{what}:
     print("seated", flush=True)
     time.sleep(60)
@@ -50,46 +47,46 @@ def seated_elsewhere(state: Path, what: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def test_nobody_drives_a_run_that_nobody_started(tmp_path):
-    assert not drivers.driven(tmp_path, RUN)
-    assert drivers.ending(tmp_path, RUN) is None
-    drivers.end(tmp_path, RUN)
+    assert not run_locks.driven(tmp_path, RUN)
+    assert run_locks.ending(tmp_path, RUN) is None
+    run_locks.end(tmp_path, RUN)
 
 
 def test_a_seat_is_taken_once(tmp_path):
     with seated_elsewhere(tmp_path, "seat({state}, 'controller')") as child:
-        found = drivers.driver(tmp_path, RUN, "controller")
+        found = run_locks.driver(tmp_path, RUN, "controller")
         assert found is not None
         assert found.pid == child.pid
-        with pytest.raises(RunBusy), drivers.driving(tmp_path, RUN):
+        with pytest.raises(RunBusy), run_locks.driving(tmp_path, RUN):
             pass
-        assert drivers.driver(tmp_path, RUN, "controller") == found
-        with drivers.seat(tmp_path, RUN, "supervisor"):  # the control: another role is free
-            assert drivers.driver(tmp_path, RUN, "supervisor") is not None
+        assert run_locks.driver(tmp_path, RUN, "controller") == found
+        with run_locks.seat(tmp_path, RUN, "supervisor"):  # the control: another role is free
+            assert run_locks.driver(tmp_path, RUN, "supervisor") is not None
 
 
 def test_a_killed_process_leaves_its_seat(tmp_path):
     with seated_elsewhere(tmp_path, "seat({state}, 'controller')") as child:
         child.kill()
         child.wait()
-        assert not drivers.driven(tmp_path, RUN)
-        with drivers.driving(tmp_path, RUN):
+        assert not run_locks.driven(tmp_path, RUN)
+        with run_locks.driving(tmp_path, RUN):
             pass
 
 
 def test_whoever_drives_is_ended_in_order(tmp_path):
     with seated_elsewhere(tmp_path, "driving({state})") as child:
-        drivers.end(tmp_path, RUN)
-        assert not drivers.driven(tmp_path, RUN)
+        run_locks.end(tmp_path, RUN)
+        assert not run_locks.driven(tmp_path, RUN)
         child.wait(5)
-    assert drivers.ending(tmp_path, RUN) is None, "an interruption is no ending"
+    assert run_locks.ending(tmp_path, RUN) is None, "an interruption is no ending"
 
 
 def test_sigterm_interrupts_and_the_handler_is_put_back(tmp_path):
     before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(KeyboardInterrupt), drivers.driving(tmp_path, RUN):
+    with pytest.raises(KeyboardInterrupt), run_locks.driving(tmp_path, RUN):
         os.kill(os.getpid(), signal.SIGTERM)
     assert signal.getsignal(signal.SIGTERM) == before
-    assert drivers.ending(tmp_path, RUN) is None
+    assert run_locks.ending(tmp_path, RUN) is None
 
 
 @pytest.mark.parametrize(
@@ -101,51 +98,51 @@ def test_sigterm_interrupts_and_the_handler_is_put_back(tmp_path):
     ],
 )
 def test_an_ending_is_kept_with_its_errors(error, code, tmp_path):
-    with pytest.raises(type(error)), drivers.driving(tmp_path, RUN):
+    with pytest.raises(type(error)), run_locks.driving(tmp_path, RUN):
         raise error
-    found = drivers.ending(tmp_path, RUN)
+    found = run_locks.ending(tmp_path, RUN)
     assert found is not None
     assert found.exit_code == code
     assert str(found.error()) == str(error)
 
 
 def test_of_an_unforeseen_error_only_class_and_place_are_kept(tmp_path):
-    with pytest.raises(ValueError), drivers.driving(tmp_path, RUN):
+    with pytest.raises(ValueError), run_locks.driving(tmp_path, RUN):
         raise ValueError("row 17 says hello")
-    text = drivers.place(tmp_path, RUN, "ended").read_text()
+    text = run_locks.place(tmp_path, RUN, "ended").read_text()
     assert "ValueError" in text
     assert "row 17" not in text
 
 
 def test_a_good_ending_is_kept_and_the_next_start_forgets_it(tmp_path):
-    with drivers.driving(tmp_path, RUN):
+    with run_locks.driving(tmp_path, RUN):
         pass
-    assert drivers.ending(tmp_path, RUN) == drivers.Ending(0)
-    with drivers.driving(tmp_path, RUN):
-        assert drivers.ending(tmp_path, RUN) is None
+    assert run_locks.ending(tmp_path, RUN) == run_locks.Ending(0)
+    with run_locks.driving(tmp_path, RUN):
+        assert run_locks.ending(tmp_path, RUN) is None
 
 
 @pytest.mark.parametrize("refusal", [RunExists, RunFinished])
 def test_a_refused_command_changes_no_ending(refusal, tmp_path):
-    with drivers.driving(tmp_path, RUN):
+    with run_locks.driving(tmp_path, RUN):
         pass
-    with pytest.raises(refusal), drivers.driving(tmp_path, RUN):
+    with pytest.raises(refusal), run_locks.driving(tmp_path, RUN):
         raise refusal(place=RUN)
-    assert drivers.ending(tmp_path, RUN) == drivers.Ending(0)
+    assert run_locks.ending(tmp_path, RUN) == run_locks.Ending(0)
 
 
 def test_a_refused_first_command_is_an_ending(tmp_path):
     """Else a supervisor would take it for a killed controller, and try again."""
-    with pytest.raises(RunExists), drivers.driving(tmp_path, RUN):
+    with pytest.raises(RunExists), run_locks.driving(tmp_path, RUN):
         raise RunExists(place=RUN)
-    found = drivers.ending(tmp_path, RUN)
+    found = run_locks.ending(tmp_path, RUN)
     assert found is not None
     assert not supervisor.worth_another_try(found)
 
 
 def test_notes_are_private_and_hold_no_more_than_a_process(tmp_path):
-    with drivers.driving(tmp_path / "state", RUN):
-        path = drivers.place(tmp_path / "state", RUN, "controller")
+    with run_locks.driving(tmp_path / "state", RUN):
+        path = run_locks.place(tmp_path / "state", RUN, "controller")
         assert path.stat().st_mode & 0o777 == 0o600
         assert path.parent.stat().st_mode & 0o777 == 0o700
         assert set(msgspec.json.decode(path.read_bytes())) == {
@@ -156,6 +153,6 @@ def test_notes_are_private_and_hold_no_more_than_a_process(tmp_path):
 
 
 def test_a_damaged_note_is_nobody(tmp_path):
-    with drivers.driving(tmp_path, RUN):
-        drivers.place(tmp_path, RUN, "controller").write_bytes(b"{")
-        assert drivers.driver(tmp_path, RUN, "controller") is None
+    with run_locks.driving(tmp_path, RUN):
+        run_locks.place(tmp_path, RUN, "controller").write_bytes(b"{")
+        assert run_locks.driver(tmp_path, RUN, "controller") is None

@@ -15,10 +15,10 @@ from apache_beam import coders
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 
-from crypto.secrecy import Secret
-from pipeline import edges
-from pipeline.process_errors import EdgeRefused
-from trainer.rows import Row
+from strongroom.crypto.secrecy import Secret
+from strongroom.pipeline.run import edges
+from strongroom.pipeline.run.errors import EdgeRefused
+from strongroom.trainer.data.rows import Row
 
 RUN = edges.RunHandle(run="r", plan_digest="sha256:" + "a" * 64)
 SHARD = edges.ShardHandle(run="r", dataset="train", shard=1, sha256="sha256:" + "b" * 64)

@@ -11,15 +11,16 @@ from typing import Any
 
 import pytest
 
-from connectors.access_errors import StackNotFound
-from connectors.errors import BucketError, ObjectExists
-from crypto.digests import sha256
-from enclave.measurement import components, measure
-from pipeline import embedded
-from pipeline.model_list import decode_model_list
-from pipeline.process_errors import OutputConflict, ReleaserUnreachable
-from pipeline.releaser_socket import ReleaserClient
-from policies.gate import read_bundle
+from strongroom.connectors.buckets.errors import BucketError, ObjectExists
+from strongroom.connectors.stack.errors import StackNotFound
+from strongroom.crypto.digests import sha256
+from strongroom.enclave.measurement import components, measure
+from strongroom.pipeline.broker.errors import OutputConflict
+from strongroom.pipeline.embedded import stack as embedded
+from strongroom.pipeline.planning.model_list import decode_model_list
+from strongroom.pipeline.releaser.client import ReleaserClient
+from strongroom.pipeline.releaser.errors import ReleaserUnreachable
+from strongroom.policies.gate import read_bundle
 
 
 @pytest.fixture

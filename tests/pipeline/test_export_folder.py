@@ -8,9 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from enclave.channel_errors import ChannelViolation
-from pipeline.export_folder import check_free, fill_file, new_folder, write_file
-from pipeline.exporting_errors import DestinationTaken, ExportNotWritten
+from strongroom.enclave.channel.errors import ChannelViolation
+from strongroom.pipeline.keyholder.errors import DestinationTaken, ExportNotWritten
+from strongroom.pipeline.keyholder.export_folder import (
+    check_free,
+    fill_file,
+    new_folder,
+    write_file,
+)
 
 
 def names(folder: Path) -> list[str]:

@@ -22,26 +22,27 @@ import safetensors.torch
 import torch
 import transformers
 
-from audit.event_types import AdapterExported, EvaluationFinished
-from audit.events import from_entry
-from audit.verify import read_log
-from connectors.stack import admin_client
-from crypto.digests import sha256
-from crypto.errors import IntegrityError, ObjectDigestMismatch
-from enclave.frames import rounded
-from errors import Exit, StrongroomError
-from pipeline import registry
-from pipeline.access import ReadAccess, ReadOnlyLog
-from pipeline.exporting import Exported, export
-from pipeline.exporting_errors import AdapterMissing, DestinationTaken, ExportNotWritten
-from pipeline.inspection import log_vkey, verify_run, write_report
-from pipeline.journal import log_origin
-from pipeline.process_errors import ReleaserUnreachable
-from pipeline.spec import RunSpec
+from strongroom.audit.events.entries import from_entry
+from strongroom.audit.events.types import AdapterExported, EvaluationFinished
+from strongroom.audit.log.verify import read_log
+from strongroom.connectors.stack.stack import admin_client
+from strongroom.crypto.digests import sha256
+from strongroom.crypto.errors import IntegrityError, ObjectDigestMismatch
+from strongroom.enclave.channel.frames import rounded
+from strongroom.errors import Exit, StrongroomError
+from strongroom.pipeline.background import registry
+from strongroom.pipeline.broker.reading import ReadAccess, ReadOnlyLog
+from strongroom.pipeline.inspection.report import write_report
+from strongroom.pipeline.inspection.status import log_vkey, verify_run
+from strongroom.pipeline.keyholder.errors import AdapterMissing, DestinationTaken, ExportNotWritten
+from strongroom.pipeline.keyholder.export import Exported, export
+from strongroom.pipeline.releaser.errors import ReleaserUnreachable
+from strongroom.pipeline.run.journal import log_origin
+from strongroom.pipeline.runfile.spec import RunSpec
 
 BUCKET = "acme-data"
 RUN = "exported"
-CLI = (sys.executable, "-m", "pipeline.cli")
+CLI = (sys.executable, "-m", "strongroom")
 PROMPTS = [f"Say something nice about number {index}." for index in range(100, 106)]
 MAX_TOKENS = 6
 
@@ -327,7 +328,7 @@ def test_a_disk_that_fills_up_leaves_nothing_half_written(
 ) -> None:
     """A file size limit, which the kernel also enforces on ``splice``, stands for a full disk."""
     program = (
-        "import resource, signal, sys; from pipeline.cli import main;"
+        "import resource, signal, sys; from strongroom.pipeline.cli.main import main;"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096));"
         "sys.argv[0] = 'strongroom'; main()"

@@ -7,19 +7,14 @@ from typing import Any
 
 import pytest
 
-from audit import event_types as events
-from audit.errors import LogNotFound
-from errors import ErrorList, StrongroomError
-from pipeline.failures import log_failure, told_before_a_plan
-from pipeline.process_errors import (
-    BrokerLost,
-    Defect,
-    FactMissing,
-    OutputConflict,
-    RunExists,
-    RunUnknown,
-)
-from policies.errors import AdmissionDenied, DenialList
+from strongroom.audit.errors import LogNotFound
+from strongroom.audit.events import types as events
+from strongroom.errors import ErrorList, StrongroomError
+from strongroom.errors.defect import Defect
+from strongroom.pipeline.broker.errors import BrokerLost, OutputConflict
+from strongroom.pipeline.planning.errors import FactMissing, RunExists, RunUnknown
+from strongroom.pipeline.run.failures import log_failure, told_before_a_plan
+from strongroom.policies.errors import AdmissionDenied, DenialList
 
 ADMITTED = events.RunResumed(plan="sha256:" + "a" * 64, step=0)
 COMPLETED = events.RunCompleted(steps=1, seconds=1.0, adapter="", manifest="")

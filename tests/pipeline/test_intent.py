@@ -4,12 +4,12 @@ import msgspec
 import pytest
 from pydantic import create_model
 
-from crypto.digests import sha256
-from pipeline.intent import intent, planned_intent, stable_run_id
-from pipeline.plan import build_plan
-from pipeline.run_objects import check_run_id
-from pipeline.runfile import load
-from pipeline.spec import Model
+from strongroom.crypto.digests import sha256
+from strongroom.pipeline.planning.intent import intent, planned_intent, stable_run_id
+from strongroom.pipeline.planning.objects import check_run_id
+from strongroom.pipeline.planning.plan import build_plan
+from strongroom.pipeline.runfile.load import load
+from strongroom.pipeline.runfile.spec import Model
 
 
 @pytest.fixture

@@ -8,14 +8,21 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from audit import event_types as events
-from audit.errors import CheckpointUntrusted, LogNotFound, SignerMismatch
-from audit.note import parse_text
-from audit.store import DirectoryStore
-from audit.verify import read_log
-from crypto.dsse import key_ref
-from pipeline.journal import PURPOSE, BucketLogStore, Journal, lease_event, log_origin
-from pipeline.process_errors import BrokerLost, SignRefused
+from strongroom.audit.errors import CheckpointUntrusted, LogNotFound, SignerMismatch
+from strongroom.audit.events import types as events
+from strongroom.audit.log.note import parse_text
+from strongroom.audit.log.store import DirectoryStore
+from strongroom.audit.log.verify import read_log
+from strongroom.crypto.dsse import key_ref
+from strongroom.pipeline.broker.errors import BrokerLost
+from strongroom.pipeline.releaser.errors import SignRefused
+from strongroom.pipeline.run.journal import (
+    PURPOSE,
+    BucketLogStore,
+    Journal,
+    lease_event,
+    log_origin,
+)
 
 AUDIT = "s3://acme-audit/strongroom/"
 KEY = Ed25519PrivateKey.generate()

@@ -23,17 +23,17 @@ from packaging.utils import canonicalize_name
 from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
-from enclave import syscalls
-from errors import ErrorList
-from pipeline.cli import app
-from pipeline.launch_batch import aws_batch
-from pipeline.launch_dataflow import dataflow, machine_type
-from pipeline.launch_errors import LaunchTooLarge, LoopbackEndpoint, NotText
-from pipeline.launch_job import Job, job_of
-from pipeline.launch_kubernetes import kubernetes
-from pipeline.process_errors import ReleaserMissing
-from pipeline.runfile import LoadedRun, load
-from policies.gate import Settings, write_bundle
+from strongroom.enclave.sandbox import syscalls
+from strongroom.errors import ErrorList
+from strongroom.pipeline.cli.main import app
+from strongroom.pipeline.launch.aws_batch import aws_batch
+from strongroom.pipeline.launch.dataflow import dataflow, machine_type
+from strongroom.pipeline.launch.errors import LaunchTooLarge, LoopbackEndpoint, NotText
+from strongroom.pipeline.launch.job import Job, job_of
+from strongroom.pipeline.launch.kubernetes import kubernetes
+from strongroom.pipeline.planning.errors import ReleaserMissing
+from strongroom.pipeline.runfile.load import LoadedRun, load
+from strongroom.policies.gate import Settings, write_bundle
 
 ROOT = Path(__file__).parents[2]
 RUN = "feedback-1"
@@ -372,15 +372,14 @@ def test_the_build_gets_all_packages_and_little_else():
         for line in (ROOT / ".dockerignore").read_text().splitlines()
         if line.startswith("!")
     }
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    packages = {name.partition(".")[0] for name in project["tool"]["setuptools"]["packages"]}
-    files = {"pyproject.toml", "README.md", "LICENSE", "constraints.txt"}
+    packages = {link.name for link in (ROOT / "src" / "strongroom").iterdir() if link.is_symlink()}
+    files = {"pyproject.toml", "README.md", "LICENSE", "constraints.txt", "src"}
     assert kept == packages | files
 
 
 AS_IN_A_CONTAINER = """
 import ctypes, os, resource, struct, sys
-from enclave import syscalls
+from strongroom.enclave.sandbox import syscalls
 PR_CAPBSET_DROP, PR_SET_SECCOMP, UNSHARE = 24, 22, {unshare}
 for capability in range(64):
     try:
@@ -394,7 +393,7 @@ program = b"".join(struct.pack("HBBI", *step) for step in (
 steps = ctypes.create_string_buffer(program, len(program))
 header = ctypes.create_string_buffer(struct.pack("HxxxxxxQ", 4, ctypes.addressof(steps)), 16)
 syscalls.prctl(PR_SET_SECCOMP, 2, ctypes.addressof(header))
-os.execv(sys.executable, [sys.executable, "-m", "pipeline.cli", "probe", "--json"])
+os.execv(sys.executable, [sys.executable, "-m", "strongroom", "probe", "--json"])
 """
 
 

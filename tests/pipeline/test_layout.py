@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from connectors.uri import parse
-from enclave.checkpoints import OBJECT_NAMES
-from pipeline.layout import RunLayout
-from pipeline.run_objects import CHECKPOINT_OBJECTS, run_objects
-from trainer.config import TrainingConfig
+from strongroom.connectors.buckets.uri import parse
+from strongroom.enclave.checkpoints import OBJECT_NAMES
+from strongroom.pipeline.planning.layout import RunLayout
+from strongroom.pipeline.planning.objects import CHECKPOINT_OBJECTS, run_objects
+from strongroom.trainer.config import TrainingConfig
 
 LAYOUT = RunLayout("s3://acme-data/runs/", "feedback-1")
 

@@ -8,9 +8,9 @@ from types import ModuleType
 import msgspec
 import pytest
 
-from crypto.digests import sha256
-from pipeline.facts import ModelFile, model_digest
-from pipeline.model_list import decode_model_list, encode_model_list
+from strongroom.crypto.digests import sha256
+from strongroom.pipeline.planning.facts import ModelFile, model_digest
+from strongroom.pipeline.planning.model_list import decode_model_list, encode_model_list
 
 
 def test_a_list_comes_back(sample: ModuleType):

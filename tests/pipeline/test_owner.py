@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from connectors.errors import UriInvalid
-from errors import ErrorList
-from pipeline.owner import Owner, OwnerFile
-from pipeline.process_errors import OwnerHasNoAccess
+from strongroom.connectors.buckets.errors import UriInvalid
+from strongroom.errors import ErrorList
+from strongroom.pipeline.owner.errors import OwnerHasNoAccess
+from strongroom.pipeline.owner.owner_file import Owner, OwnerFile
 
 SIGNER = "ed25519:" + "A" * 43 + "="
 FILE = f"""apiVersion: strongroom/v1

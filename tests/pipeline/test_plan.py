@@ -15,15 +15,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from crypto.digests import canonical, sha256
-from errors import ErrorList
-from pipeline.facts import ModelFacts, model_digest
-from pipeline.lease_plan import FACTS_PURPOSES
-from pipeline.plan import Plan, build_plan
-from pipeline.plan_view import lease_policies, print_plan, size_text
-from pipeline.run_errors import BadRunId, PlanMalformed
-from pipeline.runfile import LoadedRun
-from pipeline.spec import RunSpec
+from strongroom.crypto.digests import canonical, sha256
+from strongroom.errors import ErrorList
+from strongroom.pipeline.cli.plan_view import lease_policies, print_plan, size_text
+from strongroom.pipeline.planning.facts import ModelFacts, model_digest
+from strongroom.pipeline.planning.leases import FACTS_PURPOSES
+from strongroom.pipeline.planning.plan import Plan, build_plan
+from strongroom.pipeline.runfile.errors import BadRunId, PlanMalformed
+from strongroom.pipeline.runfile.load import LoadedRun
+from strongroom.pipeline.runfile.spec import RunSpec
 
 Load = Callable[..., LoadedRun]
 

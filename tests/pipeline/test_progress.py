@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from pipeline import session
-from pipeline.progress import STAGES, Silent, Terminal
+from strongroom.pipeline.cli.progress import STAGES, Terminal
+from strongroom.pipeline.run import session
+from strongroom.pipeline.run.watcher import Silent
 
 
 def screen(*, terminal: bool, width: int = 120) -> tuple[Console, io.StringIO]:

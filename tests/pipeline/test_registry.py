@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from pipeline.cli import app
-from pipeline.process_errors import RunUnknown
-from pipeline.registry import known_runs, put_back, recall, remember
-from pipeline.run_errors import BadRunId
-from pipeline.runfile import LoadedRun
-from pipeline.spec import RunSpec
+from strongroom.pipeline.background.registry import known_runs, put_back, recall, remember
+from strongroom.pipeline.cli.main import app
+from strongroom.pipeline.planning.errors import RunUnknown
+from strongroom.pipeline.runfile.errors import BadRunId
+from strongroom.pipeline.runfile.load import LoadedRun
+from strongroom.pipeline.runfile.spec import RunSpec
 
 
 @pytest.fixture

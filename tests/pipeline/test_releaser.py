@@ -18,24 +18,36 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from audit.note import Checkpoint
-from connectors.keyring import create_local_keyring
-from connectors.kms import Kms, open_kms
-from crypto.digests import Sha256, canonical, sha256
-from crypto.dsse import KeyRef, key_ref, open_envelope, sign_envelope
-from crypto.keyset import Keyset
-from crypto.manifest import DATASET_TYPE, DatasetManifest, WrappedKeyset, decode_dataset, encode
-from crypto.release import new_private_key, open_keys, public_bytes
-from enclave import probe_names
-from enclave.attest import export_order, seal_order, view_order
-from enclave.evidence import Evidence, evidence_digest
-from errors import from_dict
-from pipeline import releaser_rpc as rpc
-from pipeline.facts import EvaluatorFacts, PolicyFacts
-from pipeline.plan import Plan, build_plan
-from pipeline.releaser import MAX_OPEN_NONCES, NONCE_LIFETIME_S, Releaser, ReleaserConfig
-from pipeline.runfile import LoadedRun
-from policies.gate import Settings, read_bundle, write_bundle
+from strongroom.audit.log.note import Checkpoint
+from strongroom.connectors.keys.keyring import create_local_keyring
+from strongroom.connectors.keys.kms import Kms
+from strongroom.connectors.keys.open import open_kms
+from strongroom.crypto.digests import Sha256, canonical, sha256
+from strongroom.crypto.dsse import KeyRef, key_ref, open_envelope, sign_envelope
+from strongroom.crypto.keyset import Keyset
+from strongroom.crypto.manifest import (
+    DATASET_TYPE,
+    DatasetManifest,
+    WrappedKeyset,
+    decode_dataset,
+    encode,
+)
+from strongroom.crypto.release import new_private_key, open_keys, public_bytes
+from strongroom.enclave.attest import export_order, seal_order, view_order
+from strongroom.enclave.evidence import Evidence, evidence_digest
+from strongroom.enclave.sandbox import probe_names
+from strongroom.errors import from_dict
+from strongroom.pipeline.planning.facts import EvaluatorFacts, PolicyFacts
+from strongroom.pipeline.planning.plan import Plan, build_plan
+from strongroom.pipeline.releaser import messages as rpc
+from strongroom.pipeline.releaser.releaser import (
+    MAX_OPEN_NONCES,
+    NONCE_LIFETIME_S,
+    Releaser,
+    ReleaserConfig,
+)
+from strongroom.pipeline.runfile.load import LoadedRun
+from strongroom.policies.gate import Settings, read_bundle, write_bundle
 
 DATA, OUTPUTS, AUDIT, SIGNER = (
     f"vault://transit/{name}"

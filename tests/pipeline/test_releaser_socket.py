@@ -19,24 +19,24 @@ from typing import Any
 import msgspec
 import pytest
 
-from connectors.keyring import create_local_keyring
-from connectors.kms import open_kms
-from crypto.dsse import key_ref
-from enclave import syscalls
-from enclave.channel import Channel, Kind
-from errors import ErrorList
-from pipeline import releaser_rpc as rpc
-from pipeline import releaser_socket
-from pipeline.process_errors import (
-    Defect,
+from strongroom.connectors.keys.keyring import create_local_keyring
+from strongroom.connectors.keys.open import open_kms
+from strongroom.crypto.dsse import key_ref
+from strongroom.enclave.channel.framing import Channel, Kind
+from strongroom.enclave.sandbox import syscalls
+from strongroom.errors import ErrorList
+from strongroom.errors.defect import Defect
+from strongroom.pipeline.releaser import messages as rpc
+from strongroom.pipeline.releaser.client import ANSWERS, ReleaserClient
+from strongroom.pipeline.releaser.errors import (
     NonceUnknown,
     ReleaseDenied,
     ReleaserUnreachable,
     RequestMalformed,
     SignRefused,
 )
-from pipeline.releaser import Releaser, ReleaserConfig
-from pipeline.releaser_socket import ANSWERS, ReleaserClient, serve
+from strongroom.pipeline.releaser.releaser import Releaser, ReleaserConfig
+from strongroom.pipeline.releaser.server import serve
 
 AUDIT = "vault://transit/audit-log"
 
@@ -198,7 +198,7 @@ def test_a_server_killed_in_the_middle(path):
 
 
 def test_a_server_that_says_nothing(path, monkeypatch):
-    monkeypatch.setattr(releaser_socket, "TIMEOUT_S", 0.2)
+    monkeypatch.setattr(rpc, "TIMEOUT_S", 0.2)
     server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     server.bind(str(path))
     server.listen(1)

@@ -7,15 +7,16 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
-from crypto.digests import sha256
-from crypto.manifest import WrappedKeyset
-from enclave import frames
-from pipeline import releaser_rpc, rpc
-from pipeline.broker_client import ANSWERS
-from pipeline.broker_process import REQUESTS
-from pipeline.plan_parts import LeaseRef
-from pipeline.releaser_socket import ANSWERS as RELEASER_ANSWERS
-from pipeline.releaser_socket import REQUESTS as RELEASER_REQUESTS
+from strongroom.crypto.digests import sha256
+from strongroom.crypto.manifest import WrappedKeyset
+from strongroom.enclave.channel import frames
+from strongroom.pipeline.broker import messages as rpc
+from strongroom.pipeline.broker.client import ANSWERS
+from strongroom.pipeline.broker.process import REQUESTS
+from strongroom.pipeline.planning.parts import LeaseRef
+from strongroom.pipeline.releaser import messages as releaser_rpc
+from strongroom.pipeline.releaser.client import ANSWERS as RELEASER_ANSWERS
+from strongroom.pipeline.releaser.server import REQUESTS as RELEASER_REQUESTS
 
 LEASE = LeaseRef(
     purpose="run-read",

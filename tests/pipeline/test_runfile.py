@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from errors import ErrorList
-from pipeline.runfile import LoadedRun, load, load_text
-from pipeline.yaml_source import MAX_BYTES, parse
+from strongroom.errors import ErrorList
+from strongroom.pipeline.runfile.load import LoadedRun, load, load_text
+from strongroom.pipeline.runfile.yaml_reader import MAX_BYTES, parse
 
 Load = Callable[..., LoadedRun]
 

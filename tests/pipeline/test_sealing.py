@@ -12,38 +12,37 @@ from typing import Any
 import pytest
 import zstandard
 
-from connectors.bucket import Bucket, open_bucket
-from connectors.keyring import create_local_keyring
-from connectors.kms import Kms, open_kms
-from connectors.uri import Location, parse
-from crypto.digests import sha256
-from crypto.dsse import KeyRef, key_ref, open_envelope
-from crypto.keyset import Keyset
-from crypto.manifest import DATASET_TYPE, decode_dataset, shard_ad
-from crypto.pinned import check_digest, check_object
-from enclave import frames
-from enclave.channel import Channel, Kind
-from enclave.channel_errors import (
+from strongroom.connectors.buckets.bucket import Bucket
+from strongroom.connectors.buckets.open import open_bucket
+from strongroom.connectors.buckets.uri import Location, parse
+from strongroom.connectors.keys.keyring import create_local_keyring
+from strongroom.connectors.keys.kms import Kms
+from strongroom.connectors.keys.open import open_kms
+from strongroom.crypto.digests import sha256
+from strongroom.crypto.dsse import KeyRef, key_ref, open_envelope
+from strongroom.crypto.keyset import Keyset
+from strongroom.crypto.manifest import DATASET_TYPE, decode_dataset, shard_ad
+from strongroom.crypto.pinned import check_digest, check_object
+from strongroom.enclave.channel import frames
+from strongroom.enclave.channel.errors import (
     ChannelViolation,
     EnclaveKilled,
     NotCompressed,
     RecordRejected,
     RecordsRejected,
 )
-from enclave.errors import MeasurementUnknown
-from enclave.frames import BAD_RECORD_LIMIT
-from enclave.measurement import components, measure
-from errors import ErrorList, Exit
-from pipeline import sealing
-from pipeline.process_errors import (
-    DatasetExists,
-    DatasetNameInvalid,
-    ReleaserUnreachable,
-    SourceMissing,
-)
-from pipeline.releaser import Releaser, ReleaserConfig
-from pipeline.releaser_socket import ReleaserClient, serve
-from pipeline.sealing import Sealed, describe, seal
+from strongroom.enclave.channel.frames import BAD_RECORD_LIMIT
+from strongroom.enclave.channel.framing import Channel, Kind
+from strongroom.enclave.errors import MeasurementUnknown
+from strongroom.enclave.measurement import components, measure
+from strongroom.errors import ErrorList, Exit
+from strongroom.pipeline.owner import seal as sealing
+from strongroom.pipeline.owner.errors import DatasetExists, DatasetNameInvalid, SourceMissing
+from strongroom.pipeline.owner.seal import Sealed, describe, seal
+from strongroom.pipeline.releaser.client import ReleaserClient
+from strongroom.pipeline.releaser.errors import ReleaserUnreachable
+from strongroom.pipeline.releaser.releaser import Releaser, ReleaserConfig
+from strongroom.pipeline.releaser.server import serve
 
 DATA, SIGNER = "vault://transit/feedback", "vault://transit/feedback-signer"
 

@@ -9,14 +9,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from audit import event_types as events
-from crypto.digests import canonical
-from enclave.evidence import Evidence
-from pipeline import rpc
-from pipeline.plan import build_plan
-from pipeline.process_errors import BrokerLost, OutputConflict
-from pipeline.runfile import LoadedRun
-from pipeline.session import RunSession
+from strongroom.audit.events import types as events
+from strongroom.crypto.digests import canonical
+from strongroom.enclave.evidence import Evidence
+from strongroom.pipeline.broker import messages
+from strongroom.pipeline.broker.errors import BrokerLost, OutputConflict
+from strongroom.pipeline.planning.plan import build_plan
+from strongroom.pipeline.run.session import RunSession
+from strongroom.pipeline.runfile.load import LoadedRun
 
 EVIDENCE = Evidence(
     role="train",
@@ -36,7 +36,7 @@ class World:
 
     def __init__(self, keyset: Any) -> None:
         self.objects: dict[str, bytes] = {}
-        self.asked: list[rpc.Request] = []
+        self.asked: list[messages.Request] = []
         self.recorded: list[events.EventData] = []
         self.released = SimpleNamespace(keyset=keyset, sealed=b"sealed keys")
         self.meanwhile: Callable[[], None] = lambda: None
@@ -50,9 +50,9 @@ class World:
     def create(self, uri: str, _purpose: str, data: bytes) -> bool:
         return self.objects.setdefault(uri, data) is data
 
-    def ask(self, request: rpc.Request) -> rpc.Reply:
+    def ask(self, request: messages.Request) -> messages.Reply:
         self.asked.append(request)
-        return rpc.Reply()
+        return messages.Reply()
 
     def release_run(self, *_: object) -> Any:
         self.meanwhile()
@@ -77,7 +77,7 @@ def session(
 def test_a_new_output_keyset_is_stored_before_the_enclave_has_it(world, session):
     session.release_keys(EVIDENCE)
     assert world.objects == {session.layout.keys: canonical(world.released.keyset)}
-    assert world.asked == [rpc.GiveKeys(sealed=b"sealed keys")]
+    assert world.asked == [messages.GiveKeys(sealed=b"sealed keys")]
 
 
 def test_no_enclave_seals_under_a_keyset_that_is_stored_nowhere(world, session):
@@ -97,7 +97,7 @@ def test_a_write_that_was_repeated_is_no_conflict(world, session):
     same = bytes(canonical(world.released.keyset))
     world.meanwhile = lambda: world.objects.update({session.layout.keys: same})
     session.release_keys(EVIDENCE)
-    assert world.asked == [rpc.GiveKeys(sealed=b"sealed keys")]
+    assert world.asked == [messages.GiveKeys(sealed=b"sealed keys")]
 
 
 def test_a_plan_that_cannot_be_written_does_not_leave_the_run_running(world, session, monkeypatch):

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from pipeline.runfile import LoadedRun
-from pipeline.spec import RunSpec
-from pipeline.spec_fields import Quantity
-from pipeline.spec_reference import json_schema, reference_markdown
+from strongroom.pipeline.cli.spec_reference import json_schema, reference_markdown
+from strongroom.pipeline.runfile.fields import Quantity
+from strongroom.pipeline.runfile.load import LoadedRun
+from strongroom.pipeline.runfile.spec import RunSpec
 
 Load = Callable[..., LoadedRun]
 

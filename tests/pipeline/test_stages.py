@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
-from enclave.channel_errors import RecordRejected, RecordsRejected
-from errors import ErrorList, StrongroomError
-from pipeline import edges, stages
-from pipeline.process_errors import BrokerLost, Defect, EdgeRefused
+from strongroom.enclave.channel.errors import RecordRejected, RecordsRejected
+from strongroom.errors import ErrorList, StrongroomError
+from strongroom.errors.defect import Defect
+from strongroom.pipeline.broker.errors import BrokerLost
+from strongroom.pipeline.run import edges, stages
+from strongroom.pipeline.run.errors import EdgeRefused
 
 DIGEST = "sha256:" + "a" * 64
 SECRET = "row 17 says hello"

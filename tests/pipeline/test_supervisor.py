@@ -10,15 +10,12 @@ from typing import Any
 
 import pytest
 
-from errors import StrongroomError
-from pipeline import drivers, supervisor
-from pipeline.process_errors import (
-    BrokerLost,
-    FactMissing,
-    IdentityMissing,
-    ReleaserUnreachable,
-    RunFinished,
-)
+from strongroom.errors import StrongroomError
+from strongroom.pipeline.background import run_locks, supervisor
+from strongroom.pipeline.broker.errors import BrokerLost
+from strongroom.pipeline.planning.errors import FactMissing, IdentityMissing
+from strongroom.pipeline.releaser.errors import ReleaserUnreachable
+from strongroom.pipeline.run.errors import RunFinished
 
 RUN = "feedback-1"
 Ends = StrongroomError | BaseException | None
@@ -36,7 +33,7 @@ def supervised(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[...,
             ending = left.pop(0)
             started.append(ending)
             try:
-                with drivers.driving(state, name):
+                with run_locks.driving(state, name):
                     if ending is not None:
                         raise ending
             except BaseException as error:
@@ -80,8 +77,15 @@ def test_pauses_grow():
 
 def test_there_is_one_supervisor(tmp_path):
     """A second one ends at once, without an error and without a controller."""
-    command = [sys.executable, "-I", "-m", "pipeline.supervisor", str(tmp_path), RUN]
-    with drivers.seat(tmp_path, RUN, "supervisor"):
+    command = [
+        sys.executable,
+        "-I",
+        "-m",
+        "strongroom.pipeline.background.supervisor",
+        str(tmp_path),
+        RUN,
+    ]
+    with run_locks.seat(tmp_path, RUN, "supervisor"):
         done = subprocess.run(command, capture_output=True, timeout=30)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
@@ -98,7 +102,8 @@ def test_it_imports_no_client_and_no_trainer():
         "apache_beam",
         "google",
     ]
-    code = f"import sys, pipeline.supervisor; print([n for n in {names} if n in sys.modules])"
+    module = "strongroom.pipeline.background.supervisor"
+    code = f"import sys, {module}; print([n for n in {names} if n in sys.modules])"
     command = [sys.executable, "-c", code]
     done: Any = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == "[]"

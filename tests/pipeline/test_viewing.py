@@ -18,26 +18,31 @@ from typing import Any
 import numpy as np
 import pytest
 
-from audit.event_types import RolloutsOpened
-from audit.events import from_entry
-from audit.verify import read_log
-from connectors.stack import admin_client
-from crypto.digests import sha256
-from crypto.errors import IntegrityError, ObjectDigestMismatch, ObjectExtended, ObjectTruncated
-from errors import Exit, StrongroomError
-from pipeline import registry
-from pipeline.access import ReadAccess, ReadOnlyLog
-from pipeline.inspection import log_vkey, verify_run
-from pipeline.journal import log_origin
-from pipeline.process_errors import ReleaserUnreachable
-from pipeline.spec import RunSpec
-from pipeline.viewing import show_rollouts
-from pipeline.viewing_errors import OutputIsFile, RolloutsMissing
+from strongroom.audit.events.entries import from_entry
+from strongroom.audit.events.types import RolloutsOpened
+from strongroom.audit.log.verify import read_log
+from strongroom.connectors.stack.stack import admin_client
+from strongroom.crypto.digests import sha256
+from strongroom.crypto.errors import (
+    IntegrityError,
+    ObjectDigestMismatch,
+    ObjectExtended,
+    ObjectTruncated,
+)
+from strongroom.errors import Exit, StrongroomError
+from strongroom.pipeline.background import registry
+from strongroom.pipeline.broker.reading import ReadAccess, ReadOnlyLog
+from strongroom.pipeline.inspection.status import log_vkey, verify_run
+from strongroom.pipeline.keyholder.errors import OutputIsFile, RolloutsMissing
+from strongroom.pipeline.keyholder.rollouts import show_rollouts
+from strongroom.pipeline.releaser.errors import ReleaserUnreachable
+from strongroom.pipeline.run.journal import log_origin
+from strongroom.pipeline.runfile.spec import RunSpec
 
 CANARY = "canary-b7f1c94e-4c1d"
 BUCKET = "acme-data"
 RUN = "viewed"
-CLI = (sys.executable, "-m", "pipeline.cli")
+CLI = (sys.executable, "-m", "strongroom")
 SMALLEST_PIPE = 4096
 F_SETPIPE_SZ = 1031
 CHUNK_BYTES = 64 << 20

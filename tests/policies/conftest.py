@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from pipeline.plan import build_plan
-from pipeline.runfile import load_text
-from policies.bundle import Bundle, Settings, read_bundle, write_bundle
+from strongroom.pipeline.planning.plan import build_plan
+from strongroom.pipeline.runfile.load import load_text
+from strongroom.policies.bundle import Bundle, Settings, read_bundle, write_bundle
 
 
 @pytest.fixture(scope="session")

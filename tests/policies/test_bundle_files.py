@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from pipeline.cli import app
-from policies.bundle import Settings, read_bundle, read_settings
-from policies.errors import SettingsInvalid
+from strongroom.pipeline.cli.main import app
+from strongroom.policies.bundle import Settings, read_bundle, read_settings
+from strongroom.policies.errors import SettingsInvalid
 
 GOOD = {"signers": ["ed25519:U0lHTkVS"], "output_prefixes": ["s3://acme-data/runs/"]}
 

@@ -16,10 +16,10 @@ import msgspec
 import pytest
 from regopy import Interpreter
 
-from errors import Exit
-from policies import interpreter
-from policies.bundle import Bundle, Settings, read_bundle, write_bundle
-from policies.errors import (
+from strongroom.errors import Exit
+from strongroom.policies import interpreter
+from strongroom.policies.bundle import Bundle, Settings, read_bundle, write_bundle
+from strongroom.policies.errors import (
     AdmissionDenied,
     BundleInUse,
     BundleMalformed,
@@ -27,8 +27,8 @@ from policies.errors import (
     DenialList,
     SettingsMalformed,
 )
-from policies.gate import Decision, decide, denial_list, evaluate, explain
-from policies.interpreter import Answer, Request, ask_here
+from strongroom.policies.gate import Decision, decide, denial_list, evaluate, explain
+from strongroom.policies.interpreter import Answer, Request, ask_here
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 Plan = dict[str, Any]

@@ -17,12 +17,12 @@ from typing import Any
 import msgspec
 import pytest
 
-import policies
-from policies.bundle import Bundle, Settings
-from policies.gate import Decision, decide
-from policies.interpreter import ask_here
+import strongroom.policies
+from strongroom.policies.bundle import Bundle, Settings
+from strongroom.policies.gate import Decision, decide
+from strongroom.policies.interpreter import ask_here
 
-FOLDER = Path(policies.__file__).parent
+FOLDER = Path(strongroom.policies.__file__).parent
 RULES = [rule["id"] for rule in json.loads((FOLDER / "manifest.json").read_text())["rules"]]
 Case = dict[str, Any]
 

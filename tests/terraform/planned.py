@@ -16,12 +16,12 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from pipeline.layout import RunLayout  # noqa: E402
-from pipeline.lease_plan import plan_leases  # noqa: E402
-from pipeline.plan_view import lease_policies  # noqa: E402
-from pipeline.run_objects import run_objects  # noqa: E402
-from pipeline.runfile import load_text  # noqa: E402
-from pipeline.spec import RunSpec  # noqa: E402
+from strongroom.pipeline.cli.plan_view import lease_policies  # noqa: E402
+from strongroom.pipeline.planning.layout import RunLayout  # noqa: E402
+from strongroom.pipeline.planning.leases import plan_leases  # noqa: E402
+from strongroom.pipeline.planning.objects import run_objects  # noqa: E402
+from strongroom.pipeline.runfile.load import load_text  # noqa: E402
+from strongroom.pipeline.runfile.spec import RunSpec  # noqa: E402
 
 EXAMPLE = ROOT / "examples" / "feedback" / "run.yaml"
 WRITTEN = ROOT / "terraform" / "tests" / "planned_run.json"

@@ -1,7 +1,12 @@
 import pytest
 import torch
 
-from trainer.advantages import equal_groups, group_centred, group_normalised, leave_one_out
+from strongroom.trainer.losses.advantages import (
+    equal_groups,
+    group_centred,
+    group_normalised,
+    leave_one_out,
+)
 
 
 def test_mean_zero_and_unit_deviation():

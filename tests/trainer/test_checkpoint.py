@@ -4,11 +4,11 @@ import pytest
 import safetensors.torch
 import torch
 
-from trainer.checkpoint import Checkpoint, restore, resumed_state, save
-from trainer.config import LoraConfig
-from trainer.errors import CheckpointInvalid, CheckpointMismatch
-from trainer.loop import train
-from trainer.state import new_state
+from strongroom.trainer.config import LoraConfig
+from strongroom.trainer.errors import CheckpointInvalid, CheckpointMismatch
+from strongroom.trainer.loop import train
+from strongroom.trainer.steps.checkpoint import Checkpoint, restore, resumed_state, save
+from strongroom.trainer.steps.state import new_state
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@ import re
 import pydantic
 import pytest
 
-from trainer.config import GrpoMethod, LoraConfig, Sampling, TrainingConfig
+from strongroom.trainer.config import GrpoMethod, LoraConfig, Sampling, TrainingConfig
 
 SETTINGS = {
     "steps": 60,

@@ -4,16 +4,16 @@ import pytest
 import tokenizers
 import torch
 
-from trainer.chat import FaultCode, Message, RecordFault
-from trainer.config import Sampling
-from trainer.conversations import Conversations
-from trainer.engines import build_engine
-from trainer.errors import ConversationFailed, EnvironmentMisbehaved
-from trainer.evaluation import evaluate
-from trainer.evaluators import Turn
-from trainer.prompts import check_prompt, encode_prompt
-from trainer.rollout import Rollouts
-from trainer.scoring import score_rollouts, scored_rollouts
+from strongroom.trainer.config import Sampling
+from strongroom.trainer.data.chat import FaultCode, Message, RecordFault
+from strongroom.trainer.engines import build_engine
+from strongroom.trainer.errors import ConversationFailed, EnvironmentMisbehaved
+from strongroom.trainer.evaluation.held_out import evaluate
+from strongroom.trainer.rollouts.conversations import Conversations
+from strongroom.trainer.rollouts.evaluators import Turn
+from strongroom.trainer.rollouts.prompts import check_prompt, encode_prompt
+from strongroom.trainer.rollouts.rollout import Rollouts
+from strongroom.trainer.rollouts.scoring import score_rollouts, scored_rollouts
 
 FORGETFUL = (
     "{% for message in messages[-1:] %}<s>{{ message['role'] }} {{ message['content'] }}</s>"

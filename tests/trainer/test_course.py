@@ -3,8 +3,8 @@
 import pytest
 from pydantic import ValidationError
 
-from trainer.config import EarlyStopping, TrainingConfig
-from trainer.course import (
+from strongroom.trainer.config import EarlyStopping, TrainingConfig
+from strongroom.trainer.course import (
     WINDOW,
     alarms,
     best_step,

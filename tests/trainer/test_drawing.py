@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from trainer.drawing import BLOCK, draw
+from strongroom.trainer.engines.drawing import BLOCK, draw
 
 
 def logits(rows, entries, spread=3.0, seed=0):

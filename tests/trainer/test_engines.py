@@ -4,10 +4,15 @@ import sys
 
 import pytest
 
-from trainer.config import VllmEngine
-from trainer.engines import build_engine, vllm
-from trainer.errors import EngineMissing, EngineNotStarted
-from trainer.scratch import ADAPTER_WEIGHTS, FolderScratch, base_names, most_bytes
+from strongroom.trainer.config import VllmEngine
+from strongroom.trainer.engines import build_engine, vllm
+from strongroom.trainer.errors import EngineMissing, EngineNotStarted
+from strongroom.trainer.scratch import (
+    ADAPTER_WEIGHTS,
+    FolderScratch,
+    base_names,
+    most_bytes,
+)
 
 
 def test_an_engine_without_its_package_is_told_by_name(tiny, monkeypatch, tmp_path):

@@ -1,7 +1,7 @@
 import pytest
 
-from trainer.errors import RowsMissing
-from trainer.evaluation import evaluate
+from strongroom.trainer.errors import RowsMissing
+from strongroom.trainer.evaluation.held_out import evaluate
 
 
 def test_evaluation_is_greedy_whole_and_independent_of_batches(tiny):

@@ -4,14 +4,14 @@ import pytest
 import tiny_model as tiny
 import torch
 
-from trainer.batch import pack_groups
-from trainer.checkpoint import load_adapter, resumed_state, save
-from trainer.config import GrpoMethod
-from trainer.engines.hf import HfSampler
-from trainer.logprobs import completion_logprobs
-from trainer.loop import train
-from trainer.prompts import encode_prompt
-from trainer.state import new_state
+from strongroom.trainer.config import GrpoMethod
+from strongroom.trainer.engines.hf import HfSampler
+from strongroom.trainer.loop import train
+from strongroom.trainer.rollouts.prompts import encode_prompt
+from strongroom.trainer.steps.batch import pack_groups
+from strongroom.trainer.steps.checkpoint import load_adapter, resumed_state, save
+from strongroom.trainer.steps.logprobs import completion_logprobs
+from strongroom.trainer.steps.state import new_state
 
 pytestmark = pytest.mark.skipif(
     not torch.cuda.is_available(), reason="no GPU: the trainer is not tested on one here"

@@ -10,7 +10,7 @@ import pytest
 import torch
 from msgspec.structs import replace
 
-from trainer.config import (
+from strongroom.trainer.config import (
     CispoMethod,
     DapoMethod,
     DrGrpoMethod,
@@ -18,12 +18,12 @@ from trainer.config import (
     GspoMethod,
     RlooMethod,
 )
-from trainer.engines import build_engine
-from trainer.learning import Learner
-from trainer.losses import build_objective
-from trainer.optimizer import AdamW
-from trainer.prompts import encode_prompt
-from trainer.state import new_state
+from strongroom.trainer.engines import build_engine
+from strongroom.trainer.losses import build_objective
+from strongroom.trainer.rollouts.prompts import encode_prompt
+from strongroom.trainer.steps.learning import Learner
+from strongroom.trainer.steps.optimizer import AdamW
+from strongroom.trainer.steps.state import new_state
 
 REWARDS = [[1.0, 0.0, 0.25, 0.0], [0.5] * 4, [0.0, 2.0, 0.0, 1.0]]
 """The group in the middle teaches nothing and is skipped."""

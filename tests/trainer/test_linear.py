@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from trainer.linear import Float32Linear
-from trainer.loop import train
-from trainer.model import load_base
-from trainer.state import new_state
+from strongroom.trainer.loop import train
+from strongroom.trainer.model.base import load_base
+from strongroom.trainer.model.linear import Float32Linear
+from strongroom.trainer.steps.state import new_state
 
 IDS = torch.tensor([[5, 6, 7, 8, 9, 10]])
 
@@ -21,7 +21,7 @@ def linear(request):
 
 
 def load(tiny, monkeypatch, dtype, instructions):
-    monkeypatch.setattr("trainer.linear.has_bfloat16", lambda: instructions)
+    monkeypatch.setattr("strongroom.trainer.model.linear.has_bfloat16", lambda: instructions)
     return load_base(tiny.tiny_files(), dtype, threads=1).model
 
 
@@ -95,7 +95,7 @@ def test_a_shared_embedding_stays_as_it_was(tiny, monkeypatch, dtype):
 @pytest.mark.parametrize("instructions", [True, False])
 def test_a_step_in_bfloat16(tiny, monkeypatch, instructions):
     """What the sampler drew is as likely to the trainer, and the adapter learns."""
-    monkeypatch.setattr("trainer.linear.has_bfloat16", lambda: instructions)
+    monkeypatch.setattr("strongroom.trainer.model.linear.has_bfloat16", lambda: instructions)
     policy = tiny.tiny_policy(torch.bfloat16)
     before, taken = policy.flat.clone(), []
     config = tiny.tiny_config(steps=1, warmup_steps=0)

@@ -1,6 +1,6 @@
 import torch
 
-from trainer.logprobs import HEAD_CHUNK, TargetLogprobs
+from strongroom.trainer.steps.logprobs import HEAD_CHUNK, TargetLogprobs
 
 
 def whole(hidden, head, targets, temperature):

@@ -3,14 +3,14 @@ import math
 import pytest
 import torch
 
-from trainer.config import GrpoMethod, RlooMethod
-from trainer.errors import EvaluatorMisbehaved, RowsMissing
-from trainer.evaluators import Score
-from trainer.loop import train
-from trainer.metric_names import STEP_METRICS
-from trainer.rows import SparseRows
-from trainer.schedule import needed_rows
-from trainer.state import new_state
+from strongroom.trainer.config import GrpoMethod, RlooMethod
+from strongroom.trainer.data.rows import SparseRows
+from strongroom.trainer.errors import EvaluatorMisbehaved, RowsMissing
+from strongroom.trainer.loop import train
+from strongroom.trainer.rollouts.evaluators import Score
+from strongroom.trainer.steps.metric_names import STEP_METRICS
+from strongroom.trainer.steps.schedule import needed_rows
+from strongroom.trainer.steps.state import new_state
 
 
 class Constant:

@@ -9,14 +9,14 @@ import torch
 from pydantic import ValidationError
 from torch.nn import functional
 
-from trainer import memorisation
-from trainer.chat import Message
-from trainer.config import Memorisation
-from trainer.errors import CanariesMisfit
-from trainer.loop import train
-from trainer.prompts import encode_prompt
-from trainer.rows import Row, SparseRows
-from trainer.state import new_state
+from strongroom.trainer.config import Memorisation
+from strongroom.trainer.data.chat import Message
+from strongroom.trainer.data.rows import Row, SparseRows
+from strongroom.trainer.errors import CanariesMisfit
+from strongroom.trainer.evaluation import memorisation
+from strongroom.trainer.loop import train
+from strongroom.trainer.rollouts.prompts import encode_prompt
+from strongroom.trainer.steps.state import new_state
 
 WORDS = [
     first + middle + last

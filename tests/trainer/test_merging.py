@@ -4,13 +4,13 @@ import pytest
 import safetensors.torch
 import torch
 
-from trainer.checkpoint import save
-from trainer.config import LoraConfig
-from trainer.errors import CheckpointInvalid, CheckpointMismatch, ModelFileInvalid
-from trainer.lora import attach_lora
-from trainer.merging import AdapterMerge
-from trainer.model import load_base
-from trainer.state import new_state
+from strongroom.trainer.config import LoraConfig
+from strongroom.trainer.errors import CheckpointInvalid, CheckpointMismatch, ModelFileInvalid
+from strongroom.trainer.model.base import load_base
+from strongroom.trainer.model.lora import attach_lora
+from strongroom.trainer.steps.checkpoint import save
+from strongroom.trainer.steps.merging import AdapterMerge
+from strongroom.trainer.steps.state import new_state
 
 IDS = torch.tensor([[1, 9, 30, 77, 2, 5]])
 

@@ -4,8 +4,13 @@ import pytest
 import safetensors.torch
 import torch
 
-from trainer.errors import ModelFileInvalid, ModelFileMissing, ModelMismatch, ModelUnsupported
-from trainer.model import load_base
+from strongroom.trainer.errors import (
+    ModelFileInvalid,
+    ModelFileMissing,
+    ModelMismatch,
+    ModelUnsupported,
+)
+from strongroom.trainer.model.base import load_base
 
 
 def changed_config(files, **changes):

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from trainer.errors import NotFinite
-from trainer.optimizer import BETAS, AdamW, warmed_up
+from strongroom.trainer.errors import NotFinite
+from strongroom.trainer.steps.optimizer import BETAS, AdamW, warmed_up
 
 
 def test_updates_are_those_of_torchs_adamw(tiny):

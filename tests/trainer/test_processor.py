@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from trainer.processor import has_bfloat16
+from strongroom.trainer.model.processor import has_bfloat16
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,9 @@
 
 import pytest
 
-from trainer.chat import FaultCode, RecordFault
-from trainer.prompts import encode_prompt, render
-from trainer.rows import decode_row
+from strongroom.trainer.data.chat import FaultCode, RecordFault
+from strongroom.trainer.data.rows import decode_row
+from strongroom.trainer.rollouts.prompts import encode_prompt, render
 
 WITH_TOOLS = (
     "{% for tool in tools or [] %}<s>tool {{ tool.function.name }}</s>{% endfor %}"

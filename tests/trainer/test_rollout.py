@@ -1,13 +1,13 @@
 import pytest
 import torch
 
-from trainer.chat import FaultCode, Message, RecordFault
-from trainer.config import Sampling
-from trainer.drawing import draw
-from trainer.engines import build_engine, hf
-from trainer.prompts import check_prompt, encode_prompt, prompt_tokens
-from trainer.rollout import shared_prefix
-from trainer.rows import Row
+from strongroom.trainer.config import Sampling
+from strongroom.trainer.data.chat import FaultCode, Message, RecordFault
+from strongroom.trainer.data.rows import Row
+from strongroom.trainer.engines import build_engine, hf
+from strongroom.trainer.engines.drawing import draw
+from strongroom.trainer.rollouts.prompts import check_prompt, encode_prompt, prompt_tokens
+from strongroom.trainer.rollouts.rollout import shared_prefix
 
 
 def sample(policy, prompts, *, samples=3, max_tokens=6, temperature=1.0, seed=0, config):

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.chat import FaultCode, RecordFault
-from trainer.rows import SparseRows, decode_row
+from strongroom.trainer.data.chat import FaultCode, RecordFault
+from strongroom.trainer.data.rows import SparseRows, decode_row
 
 GOOD = {
     "messages": [{"role": "system", "content": "s"}, {"role": "user", "content": "ü"}],

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 import pytest
 from msgspec.structs import replace
 
-from trainer.config import DapoMethod
-from trainer.engines import build_engine
-from trainer.evaluators import Score
-from trainer.learning import Learner
-from trainer.losses import build_objective
-from trainer.rollout import Engine
-from trainer.sampling import StepSampler
-from trainer.state import new_state
+from strongroom.trainer.config import DapoMethod
+from strongroom.trainer.engines import build_engine
+from strongroom.trainer.losses import build_objective
+from strongroom.trainer.rollouts.evaluators import Score
+from strongroom.trainer.rollouts.rollout import Engine
+from strongroom.trainer.steps.learning import Learner
+from strongroom.trainer.steps.sampling import StepSampler
+from strongroom.trainer.steps.state import new_state
 
 
 class Constant:

@@ -3,8 +3,8 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.config import DapoMethod
-from trainer.schedule import needed_rows, row_indices
+from strongroom.trainer.config import DapoMethod
+from strongroom.trainer.steps.schedule import needed_rows, row_indices
 
 
 def test_an_epoch_deals_every_row_once():

@@ -17,8 +17,8 @@ import transformers
 from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 from trl_cases import CASES, RLOO
 
-from trainer import config
-from trainer.losses import LossInput, build_objective, truncated_correction
+from strongroom.trainer import config
+from strongroom.trainer.losses import LossInput, build_objective, truncated_correction
 
 MAX_TOKENS = 7
 LENGTHS = torch.tensor([7, 3, 1, 5, 7, 2, 4, 6])

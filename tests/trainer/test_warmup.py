@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from trainer.checkpoint import save
-from trainer.config import GrpoMethod, Sampling
-from trainer.state import new_state
-from trainer.warmup import warm_up
+from strongroom.trainer.config import GrpoMethod, Sampling
+from strongroom.trainer.steps.checkpoint import save
+from strongroom.trainer.steps.state import new_state
+from strongroom.trainer.warmup import warm_up
 
 
 @pytest.mark.parametrize("max_turns", [1, 3])
@@ -30,12 +30,12 @@ CLOSED = """
 import sys
 sys.path.insert(0, sys.argv[1])
 import tiny_model as tiny
-from trainer.checkpoint import resumed_state
-from trainer.config import GrpoMethod
-from trainer.evaluation import evaluate
-from trainer.loop import train
-from trainer.state import new_state
-from trainer.warmup import warm_up
+from strongroom.trainer.steps.checkpoint import resumed_state
+from strongroom.trainer.config import GrpoMethod
+from strongroom.trainer.evaluation.held_out import evaluate
+from strongroom.trainer.loop import train
+from strongroom.trainer.steps.state import new_state
+from strongroom.trainer.warmup import warm_up
 
 policy, config = tiny.tiny_policy(), tiny.tiny_config(method=GrpoMethod(kl=0.1))
 rows, evaluator = tiny.tiny_rows(), tiny.letter_evaluator()

@@ -10,15 +10,15 @@ import pytest
 import torch
 from msgspec.structs import replace
 
-from trainer.batch import pack_groups
-from trainer.config import GrpoMethod
-from trainer.engines import build_engine
-from trainer.learning import Learner
-from trainer.logprobs import HEAD_CHUNK, completion_logprobs
-from trainer.losses import build_objective
-from trainer.prompts import encode_prompt
-from trainer.rollout import shared_prefix
-from trainer.state import new_state
+from strongroom.trainer.config import GrpoMethod
+from strongroom.trainer.engines import build_engine
+from strongroom.trainer.losses import build_objective
+from strongroom.trainer.rollouts.prompts import encode_prompt
+from strongroom.trainer.rollouts.rollout import shared_prefix
+from strongroom.trainer.steps.batch import pack_groups
+from strongroom.trainer.steps.learning import Learner
+from strongroom.trainer.steps.logprobs import HEAD_CHUNK, completion_logprobs
+from strongroom.trainer.steps.state import new_state
 
 PROMPTS, SAMPLES, MAX_TOKENS = 3, 6, 8
 REWARDS = [[1.0, 0.0, 0.5, 0.0, 1.0, 0.0], [0.5] * 6, [0.0, 2.0, 0.0, 1.0, 1.0, 0.0]]
@@ -188,7 +188,7 @@ def test_no_logits_are_kept_for_the_backward_pass(tiny, policy, prompts):
             return logp.gather(1, targets_U[:, None]).squeeze(1), logp.detach().sum(-1)
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("trainer.logprobs.TargetLogprobs", Whole)
+        patched.setattr("strongroom.trainer.steps.logprobs.TargetLogprobs", Whole)
         assert (tokens, vocabulary) in kept(policy, batch)
 
 
@@ -209,6 +209,6 @@ def test_the_head_sees_completion_tokens_only_and_a_chunk_at_a_time(
             seen.append(len(hidden))
         return linear(hidden, weight, bias)
 
-    monkeypatch.setattr("trainer.logprobs.functional.linear", watched)
+    monkeypatch.setattr("strongroom.trainer.steps.logprobs.functional.linear", watched)
     completion_logprobs(policy, more, 1.0)
     assert seen == [HEAD_CHUNK, tokens - HEAD_CHUNK]

@@ -7,13 +7,13 @@ import tokenizers
 import torch
 import transformers
 
-from trainer.chat import Message
-from trainer.config import LoraConfig, Sampling, TrainingConfig
-from trainer.evaluators import FunctionEvaluator, Score, Turn
-from trainer.lora import attach_lora
-from trainer.model import load_base
-from trainer.rows import Row
-from trainer.sampling import Sampled
+from strongroom.trainer.config import LoraConfig, Sampling, TrainingConfig
+from strongroom.trainer.data.chat import Message
+from strongroom.trainer.data.rows import Row
+from strongroom.trainer.model.base import load_base
+from strongroom.trainer.model.lora import attach_lora
+from strongroom.trainer.rollouts.evaluators import FunctionEvaluator, Score, Turn
+from strongroom.trainer.steps.sampling import Sampled
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}<s>{{ message['role'] }} {{ message['content'] }}</s>"

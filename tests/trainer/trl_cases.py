@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trainer import config
+from strongroom.trainer import config
 
 
 @dataclass(frozen=True)

@@ -14,16 +14,16 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from examples.feedback.prepare import rows as feedback_rows
-from pipeline.inputs import base_model, model_files
-from pipeline.packages import CACHE
-from trainer.config import LoraConfig, Sampling, TrainingConfig, VllmEngine
-from trainer.engines import vllm
-from trainer.lora import attach_lora
-from trainer.model import load_base
-from trainer.prompts import encode_prompt
-from trainer.rows import decode_row
-from trainer.scratch import FolderScratch
+from strongroom.examples.feedback.prepare import rows as feedback_rows
+from strongroom.pipeline.embedded.base_model import base_model, model_files
+from strongroom.pipeline.embedded.packages import CACHE
+from strongroom.trainer.config import LoraConfig, Sampling, TrainingConfig, VllmEngine
+from strongroom.trainer.data.rows import decode_row
+from strongroom.trainer.engines import vllm
+from strongroom.trainer.model.base import load_base
+from strongroom.trainer.model.lora import attach_lora
+from strongroom.trainer.rollouts.prompts import encode_prompt
+from strongroom.trainer.scratch import FolderScratch
 
 RUN = "vllm-run"
 
@@ -118,7 +118,7 @@ def strongroom(small_job):
 
     def run(*arguments):
         words = [*map(str, arguments), "--state", str(small_job.stack.state), "--json"]
-        command = [sys.executable, "-m", "pipeline.cli", *words]
+        command = [sys.executable, "-m", "strongroom", *words]
         done = subprocess.run(command, capture_output=True, text=True, timeout=1500)
         assert done.returncode == 0, done.stdout + done.stderr
         return json.loads(done.stdout.splitlines()[-1])

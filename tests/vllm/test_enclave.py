@@ -2,7 +2,7 @@
 
 import json
 
-from enclave.probe_names import ATTEMPTS, EVALUATOR, MAIN, closed, tolerated
+from strongroom.enclave.sandbox.probe_names import ATTEMPTS, EVALUATOR, MAIN, closed, tolerated
 
 GAP = 0.02
 """Bound on the mean |vLLM - trainer| log-probability of a step."""

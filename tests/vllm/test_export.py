@@ -26,18 +26,18 @@ os.environ |= {  # read when vLLM is imported
     "DO_NOT_TRACK": "1",
 }
 
-from enclave.frames import rounded
-from pipeline.inputs import CACHE, base_model
-from pipeline.model_card import adapter_config
-from trainer.chat import Message
-from trainer.checkpoint import save
-from trainer.config import LoraConfig, TrainingConfig
-from trainer.lora import Policy, attach_lora
-from trainer.merging import AdapterMerge
-from trainer.model import load_base
-from trainer.prompts import encode_prompt
-from trainer.rows import Row
-from trainer.state import new_state
+from strongroom.enclave.channel.frames import rounded
+from strongroom.pipeline.embedded.base_model import CACHE, base_model
+from strongroom.pipeline.keyholder.model_card import adapter_config
+from strongroom.trainer.config import LoraConfig, TrainingConfig
+from strongroom.trainer.data.chat import Message
+from strongroom.trainer.data.rows import Row
+from strongroom.trainer.model.base import load_base
+from strongroom.trainer.model.lora import Policy, attach_lora
+from strongroom.trainer.rollouts.prompts import encode_prompt
+from strongroom.trainer.steps.checkpoint import save
+from strongroom.trainer.steps.merging import AdapterMerge
+from strongroom.trainer.steps.state import new_state
 
 QUESTIONS = ("Name a colour.", "What is two and two?", "Say good day.", "Is snow warm?")
 CLOSE = 1e-3

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from trainer.batch import pack_groups
-from trainer.config import HfEngine
-from trainer.engines import build_engine
-from trainer.logprobs import completion_logprobs
+from strongroom.trainer.config import HfEngine
+from strongroom.trainer.engines import build_engine
+from strongroom.trainer.steps.batch import pack_groups
+from strongroom.trainer.steps.logprobs import completion_logprobs
 
 MEAN_BF16, MAX_BF16 = 0.02, 0.5
 """Bounds on |vLLM's log-probability - the trainer's| in bfloat16, whose numbers have 8 bits."""

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from trainer.engines import build_engine, vllm
-from trainer.errors import EngineNotStarted
-from trainer.evaluators import FunctionEvaluator
-from trainer.loop import train
-from trainer.state import new_state
+from strongroom.trainer.engines import build_engine, vllm
+from strongroom.trainer.errors import EngineNotStarted
+from strongroom.trainer.loop import train
+from strongroom.trainer.rollouts.evaluators import FunctionEvaluator
+from strongroom.trainer.steps.state import new_state
 
 sys.path.insert(0, str(Path(__file__).parent))
 from test_parity import MEAN_BF16, gaps

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from trainer.config import Engine as EngineConfig
-from trainer.engines import vllm
-from trainer.engines.hf import HfSampler
-from trainer.lora import Policy
-from trainer.rollout import Engine
+from strongroom.trainer.config import Engine as EngineConfig
+from strongroom.trainer.engines import vllm
+from strongroom.trainer.engines.hf import HfSampler
+from strongroom.trainer.model.lora import Policy
+from strongroom.trainer.rollouts.rollout import Engine
 
 
 def build_engine(config: EngineConfig, policy: Policy) -> Engine:

@@ -17,10 +17,10 @@ import torch
 import transformers
 from torch import Tensor
 
-from trainer.attention import additive
-from trainer.drawing import draw
-from trainer.lora import Policy
-from trainer.rollout import Rollouts, shared_prefix
+from strongroom.trainer.engines.drawing import draw
+from strongroom.trainer.model.attention import additive
+from strongroom.trainer.model.lora import Policy
+from strongroom.trainer.rollouts.rollout import Rollouts, shared_prefix
 
 
 class _GrowingLayer(transformers.cache_utils.DynamicLayer):  # type: ignore[misc]
@@ -112,7 +112,7 @@ def _first_alike(kind_B: Tensor) -> Tensor:
 
 
 class HfSampler:
-    """An :class:`~trainer.rollout.Engine` on the model that is being trained."""
+    """An :class:`~trainer.rollouts.rollout.Engine` on the model that is being trained."""
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
@@ -127,7 +127,7 @@ class HfSampler:
         temperature: float,
         generator: torch.Generator | None,
     ) -> Rollouts:
-        """See :meth:`trainer.rollout.Engine.generate`."""
+        """See :meth:`trainer.rollouts.rollout.Engine.generate`."""
         hidden_PD, layers, keep_PL, next_position_P = self._prefill(prompts)
         batch, device = len(prompts) * samples, self._policy.device
         # The completions of a prompt stand in one row of the cache, side by side, as long as what

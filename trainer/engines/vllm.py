@@ -1,10 +1,10 @@
 """Sampling with vLLM, in the trainer's own process and without a socket, a file or a child process.
 
-vLLM gets the base model and the adapter as folders in a :class:`~trainer.scratch.Scratch`. The
-adapter is handed over again whenever it has changed, with ``load_inplace``: under the same id vLLM
-otherwise goes on serving the adapter that it has. Its cache of prompts is emptied before each call,
-since that knows adapters by id, too. So nothing outlives a call, and completions depend on weights,
-prompts and generator only.
+vLLM gets the base model and the adapter as folders in a :class:`~trainer.scratch.Scratch`.
+The adapter is handed over again whenever it has changed, with ``load_inplace``: under the same id
+vLLM otherwise goes on serving the adapter that it has. Its cache of prompts is emptied before each
+call, since that knows adapters by id, too. So nothing outlives a call, and completions depend on
+weights, prompts and generator only.
 
 vLLM is imported when an engine is started, not before. One process holds one engine, since vLLM
 keeps its state in globals; it must be started while the process may still read any file.
@@ -24,11 +24,18 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from trainer.config import TrainingConfig, VllmEngine
-from trainer.errors import EngineMissing, EngineNotStarted, EngineUnfit
-from trainer.lora import Policy
-from trainer.rollout import Rollouts
-from trainer.scratch import ADAPTER, ADAPTER_CONFIG, ADAPTER_WEIGHTS, BASE, Scratch, base_names
+from strongroom.trainer.config import TrainingConfig, VllmEngine
+from strongroom.trainer.errors import EngineMissing, EngineNotStarted, EngineUnfit
+from strongroom.trainer.model.lora import Policy
+from strongroom.trainer.rollouts.rollout import Rollouts
+from strongroom.trainer.scratch import (
+    ADAPTER,
+    ADAPTER_CONFIG,
+    ADAPTER_WEIGHTS,
+    BASE,
+    Scratch,
+    base_names,
+)
 
 _SETTINGS = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # the engine runs in this process
@@ -90,7 +97,7 @@ def started(policy: Policy) -> VllmSampler:
 
 
 class VllmSampler:
-    """An :class:`~trainer.rollout.Engine`; made by :func:`start`."""
+    """An :class:`~trainer.rollouts.rollout.Engine`; made by :func:`start`."""
 
     def __init__(self, policy: Policy, llm: Any, scratch: Scratch) -> None:
         self._policy = policy
@@ -110,7 +117,7 @@ class VllmSampler:
         temperature: float,
         generator: torch.Generator | None,
     ) -> Rollouts:
-        """See :meth:`trainer.rollout.Engine.generate`.
+        """See :meth:`trainer.rollouts.rollout.Engine.generate`.
 
         Each completion has a seed of its own from ``generator``, so that it does not depend on
         which others vLLM happens to draw beside it.

@@ -8,20 +8,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from trainer import config as settings
-from trainer.losses.cispo import Cispo
-from trainer.losses.dapo import Dapo
-from trainer.losses.dr_grpo import DrGrpo
-from trainer.losses.grpo import Grpo
-from trainer.losses.gspo import Gspo
-from trainer.losses.objective import (
+from strongroom.trainer import config as settings
+from strongroom.trainer.losses.cispo import Cispo
+from strongroom.trainer.losses.dapo import Dapo
+from strongroom.trainer.losses.dr_grpo import DrGrpo
+from strongroom.trainer.losses.grpo import Grpo
+from strongroom.trainer.losses.gspo import Gspo
+from strongroom.trainer.losses.objective import (
     KlPenalty,
     LossInput,
     LossOutput,
     Objective,
     truncated_correction,
 )
-from trainer.losses.rloo import Rloo
+from strongroom.trainer.losses.rloo import Rloo
 
 __all__ = [
     "KlPenalty",

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from trainer.advantages import group_normalised
-from trainer.losses.objective import (
+from strongroom.trainer.losses.advantages import group_normalised
+from strongroom.trainer.losses.objective import (
     LossInput,
     LossOutput,
     Penalised,

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from trainer.advantages import group_centred
-from trainer.losses.objective import Clipped, LossInput, LossOutput
+from strongroom.trainer.losses.advantages import group_centred
+from strongroom.trainer.losses.objective import Clipped, LossInput, LossOutput
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,8 +16,13 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from trainer.advantages import group_normalised
-from trainer.losses.objective import Clipped, LossInput, LossOutput, mean_over_completions
+from strongroom.trainer.losses.advantages import group_normalised
+from strongroom.trainer.losses.objective import (
+    Clipped,
+    LossInput,
+    LossOutput,
+    mean_over_completions,
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from trainer.advantages import leave_one_out
-from trainer.losses.objective import (
+from strongroom.trainer.losses.advantages import leave_one_out
+from strongroom.trainer.losses.objective import (
     LossInput,
     LossOutput,
     clipped_surrogate,

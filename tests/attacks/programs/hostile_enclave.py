@@ -18,17 +18,17 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from crypto.digests import sha256
-from crypto.dsse import pae
-from crypto.errors import CryptoError
-from crypto.keyset import Keyset
-from crypto.manifest import CHECKPOINT_TYPE, encode
-from enclave import frames
-from enclave.attest import COMMANDS
-from enclave.channel import Channel, Kind
-from enclave.channel_errors import ChannelBroken
-from enclave.checkpoints import checkpoint_manifest
-from enclave.evidence import Evidence
+from strongroom.crypto.digests import sha256
+from strongroom.crypto.dsse import pae
+from strongroom.crypto.errors import CryptoError
+from strongroom.crypto.keyset import Keyset
+from strongroom.crypto.manifest import CHECKPOINT_TYPE, encode
+from strongroom.enclave.attest import COMMANDS
+from strongroom.enclave.channel import frames
+from strongroom.enclave.channel.errors import ChannelBroken
+from strongroom.enclave.channel.framing import Channel, Kind
+from strongroom.enclave.checkpoints import checkpoint_manifest
+from strongroom.enclave.evidence import Evidence
 
 SECRET = b"user: my password is hunter2"
 NUMBER = int.from_bytes(SECRET, "big")

@@ -14,7 +14,7 @@ import sys
 import threading
 from pathlib import Path
 
-from enclave import lockdown, syscalls
+from strongroom.enclave.sandbox import lockdown, syscalls
 
 PR_SET_NAME = 15
 

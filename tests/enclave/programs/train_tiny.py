@@ -8,10 +8,10 @@ import os
 import sys
 import time
 
-from enclave import lockdown, probes
-from enclave.evaluator import EvaluatorProcess
-from enclave.launch import environment
-from trainer.evaluators import Job
+from strongroom.enclave.evaluator.process import EvaluatorProcess
+from strongroom.enclave.sandbox import lockdown, probes
+from strongroom.enclave.sandbox.launch import environment
+from strongroom.trainer.rollouts.evaluators import Job
 
 EVALUATE = (
     b"def evaluate(messages, ground_truth, **row):\n    return len(messages[-1]['content']) / 9\n"

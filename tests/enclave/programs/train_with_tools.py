@@ -8,7 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-from enclave.evaluator import EvaluatorProcess
+from strongroom.enclave.evaluator.process import EvaluatorProcess
 
 ENVIRONMENT = """
 class Environment:
@@ -32,9 +32,9 @@ def main(fd: int, sign: str) -> None:
     sys.path.insert(0, str(Path(__file__).parents[2] / "trainer"))
     import tiny_model as tiny
 
-    from trainer.config import Sampling
-    from trainer.loop import train
-    from trainer.state import new_state
+    from strongroom.trainer.config import Sampling
+    from strongroom.trainer.loop import train
+    from strongroom.trainer.steps.state import new_state
 
     source = ENVIRONMENT.replace("SIGN", sign).encode()
     evaluator.load(source, ["answered"], environment=True)

@@ -20,10 +20,10 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import tiny_model as tiny
 
-from trainer.checkpoint import Checkpoint, resumed_state
-from trainer.engines import hf
-from trainer.loop import train
-from trainer.state import new_state
+from strongroom.trainer.engines import hf
+from strongroom.trainer.loop import train
+from strongroom.trainer.steps.checkpoint import Checkpoint, resumed_state
+from strongroom.trainer.steps.state import new_state
 
 PARTS = ("adapter", "state")
 

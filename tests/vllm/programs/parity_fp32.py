@@ -7,15 +7,15 @@ from pathlib import Path
 
 import torch
 
-from pipeline.inputs import base_model, model_files
-from pipeline.packages import CACHE
-from trainer.batch import pack_groups
-from trainer.config import LoraConfig, Sampling, TrainingConfig, VllmEngine
-from trainer.engines import vllm
-from trainer.logprobs import completion_logprobs
-from trainer.lora import attach_lora
-from trainer.model import load_base
-from trainer.scratch import FolderScratch
+from strongroom.pipeline.embedded.base_model import base_model, model_files
+from strongroom.pipeline.embedded.packages import CACHE
+from strongroom.trainer.config import LoraConfig, Sampling, TrainingConfig, VllmEngine
+from strongroom.trainer.engines import vllm
+from strongroom.trainer.model.base import load_base
+from strongroom.trainer.model.lora import attach_lora
+from strongroom.trainer.scratch import FolderScratch
+from strongroom.trainer.steps.batch import pack_groups
+from strongroom.trainer.steps.logprobs import completion_logprobs
 
 PROMPTS = ("The capital of France is", "Count: one, two, three,", "My cat likes to")
 

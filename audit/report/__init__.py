@@ -1,0 +1,1 @@
+"""The report that an auditor reads."""

@@ -1,0 +1,1 @@
+"""Who a process is, and the short-lived credentials that it gets for it."""

@@ -1,0 +1,1 @@
+"""This machine: processes, state folders and private files."""

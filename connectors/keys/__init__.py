@@ -1,0 +1,1 @@
+"""Key services behind one interface."""

@@ -1,0 +1,1 @@
+"""The embedded stack's servers: SeaweedFS and OpenBao on loopback."""

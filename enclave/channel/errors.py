@@ -1,0 +1,113 @@
+"""Errors of the channel between broker and enclave, and of what the enclave does for the broker."""
+
+from __future__ import annotations
+
+from strongroom.errors import Exit, Fault, StrongroomError
+
+
+class ChannelError(StrongroomError):
+    """Branch: the channel between a broker and its enclave."""
+
+    fault = Fault.PLATFORM
+
+
+class ChannelBroken(ChannelError):
+    """The other side of a channel went away in the middle of a conversation."""
+
+    code = "SR-CHANNEL-001"
+    title = "a process of this run ended unexpectedly"
+    remedy = "Nothing is lost: continue with `strongroom resume RUN`."
+
+
+class ChannelViolation(ChannelError):
+    """A frame breaks the channel's rules; the enclave is killed."""
+
+    code = "SR-CHANNEL-002"
+    title = "a frame from the enclave was refused"
+    fault = Fault.POLICY
+    exit_code = Exit.INTEGRITY
+    remedy = (
+        "The enclave was stopped. Treat the evaluator and the dataset as hostile until explained."
+    )
+
+
+class EnclaveKilled(ChannelError):
+    """The enclave process ended by a signal."""
+
+    code = "SR-CHANNEL-003"
+    title = "the enclave was killed"
+    remedy = (
+        "SIGSYS means a forbidden system call, SIGKILL often means lack of memory "
+        "(see spec.enclave.memory). Nothing is lost: continue with `strongroom resume RUN`."
+    )
+
+
+class EnclaveFailed(ChannelError):
+    """Something unforeseen happened inside; only the exception's class name may leave."""
+
+    code = "SR-CHANNEL-004"
+    title = "the enclave failed unexpectedly"
+    remedy = "This is a defect of Strongroom. Report the class name and the step; no data is lost."
+
+
+class PlanMismatch(ChannelError):
+    """An object that the enclave fetched is not the one that the plan names."""
+
+    code = "SR-CHANNEL-005"
+    title = "an object is not the one that the plan names"
+    fault = Fault.INPUT
+    exit_code = Exit.INTEGRITY
+    remedy = "Somebody changed the object after the plan was made. Restore it, or plan again."
+
+
+class RecordsRejected(ChannelError):
+    """The dataset holds records that cannot be trained on; each is listed by shard and line."""
+
+    code = "SR-DATA-001"
+    title = "the dataset holds records that cannot be trained on"
+    fault = Fault.INPUT
+    exit_code = Exit.BAD_INPUT
+    remedy = "Correct the listed records, seal the dataset under a new name, and run again."
+
+
+class RecordCountWrong(ChannelError):
+    """A shard decrypts, but holds another number of records than its manifest says."""
+
+    code = "SR-DATA-002"
+    title = "a shard holds another number of records than its manifest says"
+    fault = Fault.INPUT
+    exit_code = Exit.INTEGRITY
+    remedy = "The dataset was sealed wrongly. Seal it again from its source."
+
+
+class NotCompressed(ChannelError):
+    """A shard's plaintext is not zstd."""
+
+    code = "SR-DATA-003"
+    title = "a shard's content is not valid zstd"
+    fault = Fault.INPUT
+    exit_code = Exit.BAD_INPUT
+    remedy = "The dataset was sealed wrongly. Seal it again with `strongroom seal`."
+
+
+class RecordRejected(ChannelError):
+    """One record that cannot be trained on."""
+
+    code = "SR-DATA-004"
+    title = "record rejected"
+    fault = Fault.INPUT
+    exit_code = Exit.BAD_INPUT
+    remedy = "Correct the record in its source and seal the dataset again under a new name."
+
+
+class NotParquet(ChannelError):
+    """A source of rows begins like Parquet and is none, or cannot be read to its end."""
+
+    code = "SR-DATA-005"
+    title = "the Parquet file cannot be read"
+    fault = Fault.INPUT
+    exit_code = Exit.BAD_INPUT
+    remedy = (
+        "Write the file again, without encryption. Columns may be text, numbers, booleans, nulls, "
+        "and lists and structs of those."
+    )

@@ -1,0 +1,212 @@
+"""The broker's gate: decides for each record from the enclave whether it may pass.
+
+A pure state machine. Its rules:
+1. a record has one of the schemas of ``enclave.channel.frames`` (checked by decoding);
+2. metric names are those that the plan declares; values are finite, rounded to four significant
+   digits and inside the range of ``frames.EXPONENTS``;
+3. every id, count and code is inside the plan's range; words come from enumerations;
+4. each record type may come only as often as ``frames.Limits`` allows, each object and shard once,
+   steps in ascending order and metric names sorted, so that no order among them says anything;
+5. sealed bytes look like a sealed object and stay inside the run's output budget.
+
+A record that breaks a rule raises ``ChannelViolation``; the broker then kills the enclave.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+import msgspec
+
+from strongroom.crypto.segments import HEADER_BYTES, TAG_BYTES
+from strongroom.enclave.channel import frames
+from strongroom.enclave.channel.errors import ChannelViolation
+from strongroom.enclave.errors import EvaluatorError
+from strongroom.errors import ErrorList, StrongroomError, all_codes
+
+SMALLEST_SEALED_BYTES = HEADER_BYTES + TAG_BYTES
+"""A sealed object of nothing."""
+
+#: Words that may stand in ``Failure.detail``: names of faults, never text from data or code.
+_DETAIL = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}")
+_HEADER = re.compile(r"[A-Za-z0-9+/]{54}==|[A-Za-z0-9+/]{55}=|[A-Za-z0-9+/]{56}")
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_SIGNATURE = re.compile(r"[A-Za-z0-9+/]{86}==")
+#: What a fetch of each kind says beside its kind; everything else has to keep its default.
+_FETCH_FIELDS: dict[frames.FetchKind, tuple[str, ...]] = {
+    "model": ("index",),
+    "evaluator": (),
+    "evaluator_manifest": (),
+    "manifest": ("dataset",),
+    "shard": ("dataset", "index"),
+    "artifact": ("index", "artifact"),
+}
+
+
+def check_sealed(
+    head: bytes, size_bytes: int = SMALLEST_SEALED_BYTES, *, place: str = "enclave"
+) -> None:
+    """Check that an object's first bytes are those of a sealed object, and its length.
+
+    Without the key nobody can tell more. It stops plaintext that is sent by mistake, and none that
+    a hostile library puts behind such a header. Raises ``ChannelViolation``.
+    """
+    if len(head) < HEADER_BYTES or head[0] != HEADER_BYTES or size_bytes < SMALLEST_SEALED_BYTES:
+        raise ChannelViolation(place=place, expected="a sealed object", actual="something else")
+
+
+class Gate:
+    """What one enclave may still say, given what it has said."""
+
+    def __init__(self, limits: frames.Limits, details: frozenset[str]) -> None:
+        self._limits = limits
+        self._details = details
+        self._seen: Counter[str] = Counter()
+        self._once: set[tuple[object, ...]] = set()
+        self._step = 0
+        self._output_bytes = 0
+
+    def admit(self, record: frames.Outgoing) -> None:
+        """Return when ``record`` may pass; raise ``ChannelViolation`` when it may not."""
+        match record:
+            case frames.StepDone():
+                self._plan_step(record.step)
+                self._require(record.step > self._step, "each step once, in order")
+                self._step = record.step
+                self._values(record.values, self._limits.step_metrics)
+            case frames.Evaluated():
+                once = record.phase != "during"
+                self._count(f"evaluated_{record.phase}", 1 if once else self._limits.evaluations)
+                self._require(0 < record.rows <= self._limits.records, "a row count of the plan")
+                self._values(record.values, self._limits.evaluation_metrics)
+            case frames.Fetch():
+                self._count("fetch", self._limits.fetches)
+                indices = frames.fetch_indices(self._limits)[record.kind]
+                self._require(0 <= record.index < indices, "an object of the plan")
+                used = {name: getattr(record, name) for name in _FETCH_FIELDS[record.kind]}
+                plain = frames.Fetch(kind=record.kind, **used)
+                self._require(record == plain, "the fields of this kind of object only")
+            case frames.Put():
+                self._count("put", 3 * self._limits.checkpoints)
+                self._require(record.artifact != "shard", "an artifact of a run")
+                self._plan_step(record.index)
+                self._first("object", record.artifact, record.index)
+                self._require(record.size_bytes > 0, "sealed bytes")
+                self._output_bytes += record.size_bytes
+                self._require(
+                    self._output_bytes <= self._limits.output_bytes,
+                    f"at most {self._limits.output_bytes} sealed bytes in a run",
+                )
+            case frames.CheckpointDone():
+                self._count("checkpoint", self._limits.checkpoints)
+                self._plan_step(record.step)
+                self._first("checkpoint", record.step)
+                self._require(bool(_SIGNATURE.fullmatch(record.signature)), "a signature")
+                for entry in (record.adapter, record.state, record.rollouts):
+                    self._require(bool(_HEADER.fullmatch(entry.header)), "a sealed header")
+                    self._require(bool(_DIGEST.fullmatch(entry.sha256)), "a digest")
+                    self._require(bool(_DIGEST.fullmatch(entry.plaintext_sha256)), "a digest")
+            case frames.ShardVerified():
+                self._count("shard", self._limits.shards)
+                self._shard(record.shard)
+                self._first("shard", record.dataset, record.shard)
+                self._counts(record.records, record.bad_records)
+                self._require(0 <= record.plaintext_bytes < 1 << frames.SIZE_BITS, "a size")
+            case frames.BadRecord():
+                self._count("bad_record", frames.BAD_RECORD_LIMIT)
+                self._shard(record.shard)
+                self._require(1 <= record.line <= self._limits.records, "a line of the shard")
+                self._word(record.fault)
+            case frames.EvaluatorFault():
+                self._count("evaluator_fault", frames.TRIAL_FAULT_LIMIT)
+                self._require(0 <= record.row < self._limits.records, "a row of the plan")
+                self._require(-1 <= record.sample < frames.TRIAL_COMPLETIONS, "a completion")
+                found = all_codes().get(record.code, ErrorList)
+                self._require(issubclass(found, EvaluatorError), "an error of an evaluator")
+                if record.detail:
+                    self._word(record.detail)
+                self._require(-1 <= record.line < 1 << frames.LINE_BITS, "a line")
+            case frames.EvaluatorTested():
+                self._count("evaluator_tested", 1)
+                self._counts(record.rows)
+                bars = record.histogram
+                self._require(len(bars) == frames.TRIAL_BINS, "the histogram's bars")
+                counted = (record.completions, record.failures, *bars)
+                self._require(
+                    all(0 <= number <= frames.TRIAL_COMPLETIONS for number in counted),
+                    "counts in range",
+                )
+                self._values(
+                    record.values, (*self._limits.evaluation_metrics, *frames.TRIAL_VALUES)
+                )
+            case frames.Progress():
+                self._count(f"progress_{record.activity}", frames.PROGRESS_LIMIT)
+                self._require(0 <= record.done <= record.total, "progress")
+                self._counts(record.total)
+            case frames.Failure():
+                self._count("failure", 1)
+                found = all_codes().get(record.code, ErrorList)
+                self._require(not issubclass(found, ErrorList), "a known error code")
+                if record.detail:
+                    self._word(record.detail)
+                place = msgspec.structs.asdict(record).values()
+                numbers = [number for number in place if isinstance(number, int)]
+                self._require(
+                    all(-1 <= number < 1 << frames.PLACE_BITS for number in numbers), "a place"
+                )
+            case frames.EvidenceFrame():
+                self._count("evidence", 1)
+                self._require(len(record.evidence) <= 16 << 10, "evidence")
+            case frames.Done():
+                # Keys, each shard, an evaluation before and one after, and what lies between.
+                between = self._limits.checkpoints + self._limits.evaluations
+                self._count("done", 3 + self._limits.shards + between)
+            case _:
+                raise self._violation("a record that this role may send")
+
+    def admit_sealed(self, head: bytes, size_bytes: int) -> None:
+        """As :func:`check_sealed`."""
+        check_sealed(head, size_bytes)
+
+    def _values(self, values: dict[str, float], names: tuple[str, ...]) -> None:
+        unknown = set(values) - set(names)
+        self._require(not unknown, "declared metric names only")
+        self._require(list(values) == sorted(values), "metric names in order")
+        for value in values.values():
+            try:
+                ok = frames.rounded(value) == value
+            except ValueError:
+                ok = False
+            self._require(ok, "finite numbers of four significant digits")
+
+    def _word(self, word: str) -> None:
+        known = word in self._details and bool(_DETAIL.fullmatch(word))
+        self._require(known, "an enumerated word")
+
+    def _plan_step(self, step: int) -> None:
+        self._require(1 <= step <= self._limits.steps, "a step of the plan")
+
+    def _first(self, *name: object) -> None:
+        self._require(name not in self._once, f"each {name[0]} once")
+        self._once.add(name)
+
+    def _shard(self, shard: int) -> None:
+        self._require(0 <= shard < self._limits.shards, "a shard of the plan")
+
+    def _counts(self, *numbers: int) -> None:
+        self._require(
+            all(0 <= number <= self._limits.records for number in numbers), "counts in range"
+        )
+
+    def _count(self, kind: str, limit: int) -> None:
+        self._seen[kind] += 1
+        self._require(self._seen[kind] <= limit, f"at most {limit} records of kind {kind}")
+
+    def _require(self, condition: bool, expected: str) -> None:
+        if not condition:
+            raise self._violation(expected)
+
+    @staticmethod
+    def _violation(expected: str) -> StrongroomError:
+        return ChannelViolation(place="enclave", expected=expected, actual="something else")

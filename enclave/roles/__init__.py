@@ -1,0 +1,1 @@
+"""What an enclave can be started as: train, seal, view, export, probe."""

@@ -1,0 +1,122 @@
+"""The ``export`` enclave: a run's sealed adapter in, plain weights out, no network beside them.
+
+Whoever starts it passes sealed bytes in and never sees what they hold. The weights go into pipes
+that came over the socket before the lock-down, one for each file, so this process is as locked in
+as every other enclave: it can open no file for writing, and may write to no file that is open.
+
+Asked for the adapter, it writes that safetensors object as it was sealed: the file's SHA-256 is the
+adapter's digest in the log. Asked for a merged model, it takes each weight file of the base model
+in turn and gives it back with the adapter added.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Sequence
+
+from strongroom.crypto.digests import sha256
+from strongroom.crypto.errors import CommitmentMismatch, ObjectDigestMismatch
+from strongroom.crypto.manifest import object_ad
+from strongroom.enclave.attest import COMMANDS, Attested, attest, export_order, warm_up_primitives
+from strongroom.enclave.channel import frames
+from strongroom.enclave.channel.errors import ChannelViolation
+from strongroom.enclave.channel.framing import Channel
+from strongroom.enclave.measurement import measure
+from strongroom.enclave.sandbox.launch import Assurance
+from strongroom.enclave.sandbox.lockdown import lock_files_and_network, lock_system_calls
+from strongroom.enclave.sandbox.probes import probe
+from strongroom.enclave.sandbox.secret_memory import SecretMemory
+from strongroom.errors import StrongroomError
+
+OUTPUTS = "outputs"
+ARTIFACT = "adapter"
+MERGED = "merged"
+MAX_FILES = 253
+"""Descriptors that one message of a Unix socket can carry (``SCM_MAX_FD``)."""
+
+
+def main(fd: int, assurance: Assurance, arguments: Sequence[str]) -> None:
+    """Export from the run in ``arguments`` (nonce, run, form), as told over ``fd``."""
+    nonce, run, form = arguments
+    sock = socket.socket(fileno=fd)
+    _byte, outputs, _flags, _address = socket.recv_fds(sock, 1, MAX_FILES)
+    channel = Channel(sock, "exporter's parent")
+    measurement = measure()
+    window = SecretMemory(1)
+    warm_up_primitives()
+    if assurance != "A0":
+        lock_files_and_network()
+    if form == MERGED:
+        import strongroom.trainer.steps.merging  # starts threads, so after stage A
+
+        strongroom.trainer.steps.merging.warm_up()
+    if assurance != "A0":
+        lock_system_calls()
+    seen = probe(expected_fds=(fd, *outputs), secret_memory=window.kind)
+    attested = attest(
+        channel,
+        role="export",
+        assurance=assurance,
+        measurement=measurement,
+        plan_digest=export_order(run),
+        nonce=nonce,
+        probes=seen.probes,
+        warnings=seen.warnings,
+    )
+    try:
+        _export(channel, attested, run, form, outputs)
+    except StrongroomError as error:
+        channel.send_record(frames.Failure(code=error.code))
+
+
+def _export(
+    channel: Channel, attested: Attested, run: str, form: str, outputs: Sequence[int]
+) -> None:
+    command = channel.recv_record(COMMANDS)
+    if not isinstance(command, frames.Export) or command.run != run:
+        raise ChannelViolation(
+            place="parent", expected=f"export of {run}", actual="another command"
+        )
+    adapter = _open(attested, command, _object(channel))
+    if form == MERGED:
+        from strongroom.trainer.steps.merging import AdapterMerge
+
+        merging = AdapterMerge(adapter)
+        for index, output in enumerate(outputs):
+            weights = _object(channel)
+            merging.add_to(weights)
+            if index == len(outputs) - 1:
+                merging.check_complete()
+            _write(channel, output, weights)
+    else:
+        (output,) = outputs
+        _write(channel, output, adapter)
+
+
+def _open(attested: Attested, command: frames.Export, sealed: bytearray) -> bytes:
+    """The adapter in plain. Raises ``CommitmentMismatch``, or what is wrong with the object."""
+    keyset = attested.keysets[OUTPUTS]
+    if keyset.commitment() != command.commitment:
+        raise CommitmentMismatch(place=OUTPUTS)
+    ad = object_ad(command.run, command.step, ARTIFACT)
+    plain = bytes(keyset.streaming().open(sealed, ad))
+    if sha256(plain) != command.adapter:
+        raise ObjectDigestMismatch(place=ARTIFACT)
+    return plain
+
+
+def _object(channel: Channel) -> bytearray:
+    data = bytearray()
+    for piece in channel.recv_object(bytearray()):
+        data += piece
+    return data
+
+
+def _write(channel: Channel, output: int, data: bytes | bytearray) -> None:
+    """All of one file, its end, and the word that it is whole."""
+    left = memoryview(data)
+    while left:
+        left = left[os.write(output, left) :]
+    os.close(output)
+    channel.send_record(frames.Done())

@@ -1,0 +1,174 @@
+"""The ``train`` enclave: lock down, attest, get keys, verify, train, evaluate.
+
+Order of life (see docs/architecture.md): start → stage A (files, network) → fork the evaluator →
+import torch, load the public base model, warm up → stage B (system calls) → key pairs → evidence →
+keys → data. Nothing confidential is in the process before the keys arrive, and from then on its
+only way out is the channel, whose other end admits nothing but ``enclave.channel.frames``.
+
+Does not: keep plaintext out of Python's heap, or wipe it; plaintext dies with the process.
+"""
+
+from __future__ import annotations
+
+import builtins
+import resource
+import socket
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from strongroom.crypto.segments import SEGMENT_BYTES
+from strongroom.enclave.attest import COMMANDS, attest, warm_up_primitives
+from strongroom.enclave.channel import frames
+from strongroom.enclave.channel.errors import ChannelBroken, ChannelViolation, EnclaveFailed
+from strongroom.enclave.channel.framing import Channel
+from strongroom.enclave.channel.words import DETAILS
+from strongroom.enclave.evaluator.process import EvaluatorProcess
+from strongroom.enclave.measurement import measure
+from strongroom.enclave.orders import Orders, read_orders
+from strongroom.enclave.sandbox.launch import Assurance
+from strongroom.enclave.sandbox.lockdown import (
+    lock_files_and_network,
+    lock_system_calls,
+    mount_unlocked,
+)
+from strongroom.enclave.sandbox.probes import probe
+from strongroom.enclave.sandbox.scratch import Scratch
+from strongroom.enclave.sandbox.secret_memory import SecretMemory
+from strongroom.errors import StrongroomError
+from strongroom.trainer.scratch import most_bytes
+
+if TYPE_CHECKING:
+    from strongroom.enclave.roles.tasks import Tasks, Where
+
+
+def main(fd: int, assurance: Assurance, _arguments: Sequence[str]) -> None:
+    """Serve one run over the inherited socket ``fd``, until told to stop or the broker is gone."""
+    channel = Channel(socket.socket(fileno=fd), "broker")
+    start = channel.recv_record(COMMANDS)
+    if not isinstance(start, frames.Start):
+        raise ChannelViolation(place="broker", expected="start", actual=type(start).__name__)
+    orders = read_orders(start.plan)
+    locked = assurance != "A0"
+    measurement = measure()
+    window = SecretMemory(SEGMENT_BYTES)
+    scratch = None
+    if orders.engine == "vllm":
+        scratch = Scratch(most_bytes({file.name: file.size_bytes for file in orders.model.files}))
+    try:
+        if locked:
+            lock_files_and_network(scratch=scratch)
+        elif scratch:
+            mount_unlocked(scratch)
+        evaluator = EvaluatorProcess.start(locked=locked)
+        tasks = _prepare(
+            channel, orders, start.nonce, assurance, measurement, evaluator, window, scratch
+        )
+    except StrongroomError as error:
+        _report(channel, error, None)
+        return
+    channel.send_record(frames.Done())
+    while True:
+        command = channel.recv_record(COMMANDS)
+        if isinstance(command, frames.Stop):
+            return
+        try:
+            _obey(tasks, command)
+            channel.send_record(frames.Done())
+        except ChannelBroken:
+            return
+        except StrongroomError as error:
+            _report(channel, error, tasks.where)
+        except Exception as error:
+            name = type(error).__name__
+            known = name if hasattr(builtins, name) else "Exception"
+            _report(channel, EnclaveFailed(actual=known), tasks.where)
+
+
+def _prepare(
+    channel: Channel,
+    orders: Orders,
+    nonce: str,
+    assurance: Assurance,
+    measurement: str,
+    evaluator: EvaluatorProcess,
+    window: SecretMemory,
+    scratch: Scratch | None,
+) -> Tasks:
+    """From a process without torch to one that holds keys. The order is the point: see above."""
+    import torch
+
+    from strongroom.enclave.roles.tasks import Fetcher, Tasks
+    from strongroom.trainer.config import LoraConfig, TrainingConfig
+    from strongroom.trainer.engines import vllm
+    from strongroom.trainer.model.base import load_base
+    from strongroom.trainer.model.lora import attach_lora
+    from strongroom.trainer.warmup import warm_up
+
+    run = orders.spec.spec
+    config = TrainingConfig.model_validate(run.training)
+    files = {}
+    fetcher = Fetcher(channel)
+    for index, file in enumerate(orders.model.files):
+        files[file.name] = fetcher.whole(frames.Fetch(kind="model", index=index), file.sha256)
+    base = load_base(files, getattr(torch, orders.model.precision), run.enclave.threads)
+    lora = LoraConfig.model_validate(run.model.lora)
+    policy = attach_lora(base, lora, config.seed)
+    if scratch:
+        vllm.start(config, policy, files, scratch)
+    files.clear()
+    warm_up(policy, config)
+    if scratch:
+        scratch.close()
+    warm_up_primitives()
+    limit = orders.limits.memory_bytes
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+    if assurance != "A0":
+        lock_system_calls()
+    seen = probe(evaluator, expected_fds=(channel.fileno(),), secret_memory=window.kind)
+    attested = attest(
+        channel,
+        role="train",
+        assurance=assurance,
+        measurement=measurement,
+        plan_digest=orders.digest,
+        nonce=nonce,
+        probes=seen.probes,
+        warnings=seen.warnings,
+    )
+    return Tasks(channel, orders, config, policy, evaluator, attested, window.buffer)
+
+
+def _obey(tasks: Tasks, command: frames.Command) -> None:
+    match command:
+        case frames.Verify():
+            tasks.verify(command)
+        case frames.Evaluate():
+            tasks.evaluate(command)
+        case frames.Train():
+            tasks.train(command)
+        case frames.TestEvaluator():
+            tasks.test_evaluator(command)
+        case _:
+            raise ChannelViolation(
+                place="broker", expected="a command of a train enclave", actual="another"
+            )
+
+
+def _report(channel: Channel, error: StrongroomError, where: Where | None) -> None:
+    """The failure as numbers and enumerated words; the error's texts stay here."""
+    word = error.actual if error.actual in DETAILS else ""
+    row = getattr(error, "row", None)
+    line = getattr(error, "line", None)
+    column = getattr(error, "column", None)
+    record = frames.Failure(
+        code=error.code,
+        detail=word,
+        dataset=where.dataset if where else "train",
+        shard=where.shard if where else -1,
+        segment=where.position.segment if where else -1,
+        row=-1 if row is None else row,
+        line=(where.position.line if where else -1) if line is None else line,
+        column=-1 if column is None else column,
+        step=where.step if where else -1,
+    )
+    channel.send_record(record)

@@ -1,0 +1,139 @@
+"""The ``view`` enclave: a run's sealed rollouts in, text for a person out, no network beside it.
+
+Whoever starts it passes the sealed bytes in and never sees what they hold: the text goes to an
+output descriptor that came over the socket before the lock-down, most often the key holder's own
+terminal. Rollouts are hostile (a model wrote them, perhaps after hostile rows), so nothing of them
+reaches the terminal but printable characters, and none of their lines can pass for one of ours.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from strongroom.crypto.errors import CommitmentMismatch
+from strongroom.crypto.manifest import object_ad
+from strongroom.enclave.attest import COMMANDS, attest, view_order, warm_up_primitives
+from strongroom.enclave.channel import frames
+from strongroom.enclave.channel.errors import ChannelViolation, EnclaveFailed
+from strongroom.enclave.channel.framing import Channel
+from strongroom.enclave.measurement import measure
+from strongroom.enclave.sandbox.launch import Assurance
+from strongroom.enclave.sandbox.lockdown import lock_files_and_network, lock_system_calls
+from strongroom.enclave.sandbox.probes import probe
+from strongroom.enclave.sandbox.secret_memory import SecretMemory
+from strongroom.errors import StrongroomError
+from strongroom.trainer.data.chat import Message
+
+OUTPUTS = "outputs"
+ARTIFACT = "rollouts"
+
+
+class Shown(msgspec.Struct, frozen=True):
+    """One rollout as ``trainer.rollouts.scoring.ScoredRollout`` wrote it, read without torch."""
+
+    step: int
+    row: int
+    messages: list[Message]
+    completion: str
+    tokens: int
+    score: float
+    metrics: dict[str, float]
+    said: int = 0
+
+
+_ROLLOUTS = msgspec.json.Decoder(Shown)
+
+
+def main(fd: int, assurance: Assurance, arguments: Sequence[str]) -> None:
+    """Show one object of the run in ``arguments`` (after the nonce), as told over ``fd``."""
+    nonce, run = arguments
+    sock = socket.socket(fileno=fd)
+    _byte, (output,), _flags, _address = socket.recv_fds(sock, 1, 1)
+    channel = Channel(sock, "viewer's parent")
+    measurement = measure()
+    window = SecretMemory(1)
+    warm_up_primitives()
+    if assurance != "A0":
+        lock_files_and_network()
+        lock_system_calls()
+    seen = probe(expected_fds=(fd, output), secret_memory=window.kind)
+    attested = attest(
+        channel,
+        role="view",
+        assurance=assurance,
+        measurement=measurement,
+        plan_digest=view_order(run),
+        nonce=nonce,
+        probes=seen.probes,
+        warnings=seen.warnings,
+    )
+    command = channel.recv_record(COMMANDS)
+    if not isinstance(command, frames.View) or command.run != run:
+        raise ChannelViolation(place="parent", expected=f"view of {run}", actual="another command")
+    sealed = bytearray()
+    for piece in channel.recv_object(bytearray()):
+        sealed += piece
+    try:
+        keyset = attested.keysets[OUTPUTS]
+        if keyset.commitment() != command.commitment:
+            raise CommitmentMismatch(place=OUTPUTS)
+        plain = keyset.streaming().open(sealed, object_ad(run, command.step, ARTIFACT))
+        _write(output, text(run, command.step, bytes(plain).splitlines()))
+    except StrongroomError as error:
+        channel.send_record(frames.Failure(code=error.code))
+    except msgspec.DecodeError:
+        channel.send_record(frames.Failure(code=EnclaveFailed.code))
+    else:
+        channel.send_record(frames.Done())
+
+
+def text(run: str, step: int, lines: Sequence[bytes]) -> Iterator[str]:
+    """The rollouts in ``lines`` (one JSON object each) as text for a terminal.
+
+    Raises ``msgspec.DecodeError`` for a line that is no rollout.
+    """
+    yield f"run {run} · step {step} · {len(lines)} sample rollouts\n"
+    for line in lines:
+        rollout = _ROLLOUTS.decode(line)
+        numbers = {"score": rollout.score, **rollout.metrics}
+        facts = [f"step {rollout.step}", f"row {rollout.row}", f"{rollout.tokens} tokens"]
+        facts += [f"{printable(name)} {value:.4g}" for name, value in numbers.items()]
+        yield f"\n── {' · '.join(facts)}\n"
+        begun = len(rollout.messages) - rollout.said
+        asked = [turn.content for turn in rollout.messages[:begun] if turn.role == "user"]
+        yield _quoted("user", (asked[-1] if asked else None) or "")
+        for turn in rollout.messages[begun:]:
+            yield _quoted("model" if turn.role == "assistant" else turn.role, turn.content or "")
+        yield _quoted("model", rollout.completion)
+
+
+def printable(untrusted: str) -> str:
+    r"""``untrusted`` with all that is not a visible character as an escape (``\x1b``, ``\u202e``).
+
+    A terminal acts on control characters, and bidirectional ones make text read as other text.
+    """
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in untrusted
+    )
+
+
+def _quoted(who: str, said: str) -> str:
+    """Each line behind a mark, so that no content can look like a heading."""
+    lines = [printable(line) for line in said.split("\n")]
+    heads = [who, *[""] * (len(lines) - 1)]
+    return "".join(f"{head:<6}│ {line}\n" for head, line in zip(heads, lines, strict=True))
+
+
+def _write(output: int, pieces: Iterator[str]) -> None:
+    """All of it, or as much as the reader wanted (``strongroom rollouts RUN | head``)."""
+    try:
+        for piece in pieces:
+            left = memoryview(piece.encode())
+            while left:
+                left = left[os.write(output, left) :]
+    except BrokenPipeError:
+        return

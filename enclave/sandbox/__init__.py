@@ -1,0 +1,1 @@
+"""The walls: namespaces, Landlock, seccomp, memory, and the probes that try them."""

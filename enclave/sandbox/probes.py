@@ -1,0 +1,259 @@
+"""Try each wall of the sandbox from inside, and report what happened.
+
+The attempts are harmless where they succeed, so the same code runs in an unlocked process (the
+positive control of the tests, and assurance A0): most pass arguments that no kernel accepts, and
+tell a wall (``EPERM``, ``EACCES``) from a door (any other errno). The system calls tried here are
+those that :mod:`enclave.sandbox.filters` refuses with an errno; what it does not name kills the
+process and cannot be tried.
+
+The names and values are those of :mod:`enclave.sandbox.probe_names`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import signal
+import socket
+import stat
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from errno import EACCES, EAFNOSUPPORT, ENOSYS, EPERM, EROFS
+from pathlib import Path
+from typing import Protocol
+
+from strongroom.enclave.sandbox import landlock, syscalls
+from strongroom.enclave.sandbox.lockdown import capabilities
+from strongroom.enclave.sandbox.probe_names import tolerated
+from strongroom.enclave.sandbox.secret_memory import Kind
+
+_CAP_IPC_LOCK = 1 << 14
+_CLONE_SIGHAND = 0x800
+_PR_SET_NAME = 15
+_PTRACE_PEEKDATA = 2
+_MOST_FDS = 1 << 16
+_NOWHERE = Path("/dev/null/probe")  # nobody can ever make this
+_WALLS = (EPERM, EACCES, EROFS)
+_MISSING = (ENOSYS, EAFNOSUPPORT)
+
+
+def attempts() -> dict[str, str]:
+    """Each thing tried: ``blocked``, ``open``, or ``absent`` where the kernel lacks the call."""
+    return {name: _attempt(action) for name, action in _ATTEMPTS.items()}
+
+
+def states(expected_fds: Collection[int]) -> dict[str, str]:
+    """The properties that a process can have in either role. ``expected_fds`` lie beyond 0 to 2."""
+    core, files = (
+        resource.getrlimit(limit) for limit in (resource.RLIMIT_CORE, resource.RLIMIT_FSIZE)
+    )
+    held = capabilities()
+    return {
+        "dumpable": str(syscalls.prctl(syscalls.PR_GET_DUMPABLE)),
+        "core_limit": "0" if core == (0, 0) else "raised",
+        "file_limit": "0" if files == (0, 0) else "raised",
+        "no_new_privs": str(syscalls.prctl(syscalls.PR_GET_NO_NEW_PRIVS)),
+        "seccomp": str(syscalls.prctl(syscalls.PR_GET_SECCOMP)),
+        "capabilities": {0: "none", _CAP_IPC_LOCK: "ipc_lock"}.get(held, "some"),
+        "parent_death": (
+            "killed" if syscalls.parent_death_signal() == signal.SIGKILL else "survives"
+        ),
+        "stdio": "null" if all(_is_null(fd) for fd in (0, 1, 2)) else "open",
+        "inherited_fds": "some" if open_fds() - {0, 1, 2, *expected_fds} else "0",
+    }
+
+
+@dataclass(frozen=True)
+class Probed:
+    """What an enclave's probes saw, and the weaknesses among it that it must own up to."""
+
+    probes: dict[str, str]
+    warnings: tuple[str, ...]
+
+
+class _Probed(Protocol):
+    """What of :class:`enclave.evaluator.process.EvaluatorProcess` is of use here."""
+
+    @property
+    def probes(self) -> Mapping[str, str]: ...
+
+    def fds(self) -> frozenset[int]: ...
+
+
+def probe(
+    evaluator: _Probed | None = None,
+    *,
+    expected_fds: Collection[int],
+    secret_memory: Kind = "plain",  # noqa: S107 - a kind, no password
+) -> Probed:
+    """Try this process, after stage B, and add what the evaluator saw of itself.
+
+    ``expected_fds`` are the descriptors beyond 0 to 2 that this process knows of, the evaluator's
+    aside; ``secret_memory`` is the kind of its window. The result is what evidence holds.
+    """
+    expected = {*expected_fds, *(evaluator.fds() if evaluator else ())}
+    found = {
+        **attempts(),
+        **states(expected),
+        "landlock_abi": str(landlock.in_force()),
+        "mlock": "locked" if _memory_is_locked() else "unlocked",
+        "netns": _network(),
+        "swap": _swap(),
+        "secret_memory": secret_memory,
+        "title": "open" if Path("/proc/self/cmdline").read_bytes() else "hidden",
+        "host_root": "trusted",
+        **(evaluator.probes if evaluator else {}),
+    }
+    return Probed(found, tuple(sorted(name for name in found if tolerated(name, found[name]))))
+
+
+def open_fds() -> set[int]:
+    """Every open descriptor, found without ``/proc``, which the evaluator cannot read."""
+    limit = min(resource.getrlimit(resource.RLIMIT_NOFILE)[0], _MOST_FDS)
+    found = set()
+    for descriptor in range(limit):
+        with contextlib.suppress(OSError):
+            os.fstat(descriptor)
+            found.add(descriptor)
+    return found
+
+
+class _Absent(Exception):
+    """The thing to try is not there."""
+
+
+def _attempt(action: Callable[[], object]) -> str:
+    try:
+        action()
+    except OSError as error:
+        if error.errno in _WALLS:
+            return "blocked"
+        return "absent" if error.errno in _MISSING else "open"
+    except _Absent:
+        return "absent"
+    return "open"
+
+
+def _write_in(folder: str) -> Callable[[], object]:
+    def action() -> None:
+        if not Path(folder).is_dir():
+            raise _Absent
+        os.close(os.open(folder, os.O_TMPFILE | os.O_WRONLY))  # a file without a name
+
+    return action
+
+
+def _open(path: str, flags: int) -> Callable[[], object]:
+    return lambda: os.close(os.open(path, flags))
+
+
+def _socket(family: str, kind: int = socket.SOCK_STREAM) -> Callable[[], object]:
+    def action() -> None:
+        number = getattr(socket, family, None)
+        if number is None:
+            raise _Absent
+        socket.socket(number, kind).close()
+
+    return action
+
+
+def _pair() -> None:
+    for end in socket.socketpair():
+        end.close()
+
+
+def _call(name: str, *arguments: int) -> Callable[[], object]:
+    """Arguments that an unfiltered kernel refuses with another errno than a wall's."""
+
+    def action() -> None:
+        if name not in syscalls.NUMBERS:
+            raise _Absent
+        syscalls.call(name, *arguments)
+
+    return action
+
+
+_ATTEMPTS: dict[str, Callable[[], object]] = {
+    "write.tmp": _write_in("/tmp"),  # noqa: S108
+    "write.var_tmp": _write_in("/var/tmp"),  # noqa: S108
+    "write.dev_shm": _write_in("/dev/shm"),  # noqa: S108
+    "write.here": _open(__file__, os.O_WRONLY),
+    "read.passwd": _open("/etc/passwd", os.O_RDONLY),
+    "read.proc": _open("/proc/1/status", os.O_RDONLY),
+    "mkdir": lambda: _NOWHERE.mkdir(),
+    "unlink": lambda: _NOWHERE.unlink(),
+    "truncate": lambda: os.truncate(_NOWHERE, 0),
+    "memfd_create": _call("memfd_create", 0, 0),
+    "chmod": lambda: _NOWHERE.chmod(0),
+    "chown": lambda: os.chown(_NOWHERE, -1, -1),
+    "utime": lambda: os.utime(_NOWHERE),
+    "xattr": lambda: os.setxattr(_NOWHERE, "user.probe", b""),
+    "flock": _call("flock", -1, 0),
+    "socket.inet": _socket("AF_INET"),
+    "socket.inet6": _socket("AF_INET6"),
+    "socket.unix": _socket("AF_UNIX"),
+    "socket.vsock": _socket("AF_VSOCK"),
+    "socket.netlink": _socket("AF_NETLINK", socket.SOCK_RAW),
+    "socket.packet": _socket("AF_PACKET", socket.SOCK_RAW),
+    "socketpair": _pair,
+    "sendmsg": _call("sendmsg", -1, 0, 0),
+    "pipe": _call("pipe2", 0, 0),
+    "shm": _call("shmget", 0x5352, 0, 0),
+    "message_queue": _call("mq_open", 0, 0, 0, 0),
+    "keyring": _call("add_key", 0, 0, 0, 0, 0),
+    "io_uring": _call("io_uring_setup", 0, 0),
+    "fork": _call("clone", _CLONE_SIGHAND, 0, 0, 0, 0),  # EINVAL without CLONE_VM
+    "exec": _call("execve", 0, 0, 0),
+    "signal": lambda: os.kill(os.getppid(), 0),
+    "priority": _call("setpriority", 99, 0, 0),
+    "affinity": _call("sched_setaffinity", 0, 0, 0),
+    "thread_name": lambda: syscalls.prctl(_PR_SET_NAME, 0),
+    "raise_limit": _call("prlimit64", 0, resource.RLIMIT_CORE, 1, 0),
+    "ptrace": _call("ptrace", _PTRACE_PEEKDATA, 0, 0, 0),
+    "process_memory": _call("process_vm_readv", os.getpid(), 0, 0, 0, 0, 1),
+    "pidfd": _call("pidfd_open", -1, 0),
+    "perf_event": _call("perf_event_open", 0, 0, 0, 0, 0),
+    "bpf": _call("bpf", 0, 0, 0),
+    "userfaultfd": _call("userfaultfd", 0x7FFF0000),
+    "mount": _call("mount", 0, 0, 0, 0, 0),
+    "unshare": _call("unshare", 1),
+    "chroot": _call("chroot", 0),
+    "set_dumpable": lambda: syscalls.prctl(syscalls.PR_SET_DUMPABLE, 7),
+    "credentials": _call("setuid", -1),
+}
+
+
+def _is_null(descriptor: int) -> bool:
+    try:
+        found, null = os.fstat(descriptor), Path(os.devnull).stat()
+    except OSError:
+        return False
+    return stat.S_ISCHR(found.st_mode) and found.st_rdev == null.st_rdev
+
+
+def _memory_is_locked() -> bool:
+    sizes = {}
+    for line in Path("/proc/self/status").read_text().splitlines():
+        name, _, value = line.partition(":")
+        if name in ("VmLck", "VmRSS"):
+            sizes[name] = int(value.split()[0])
+    return sizes["VmLck"] >= sizes["VmRSS"] > 0
+
+
+def _network() -> str:
+    """``own`` when this network has neither a route nor an IPv6 address, as a new one has not."""
+    entries = 0
+    for name, header_lines in (("route", 1), ("if_inet6", 0)):
+        with contextlib.suppress(FileNotFoundError):  # a kernel without IPv6
+            lines = Path("/proc/self/net", name).read_text().splitlines()
+            entries += len(lines[header_lines:])
+    return "shared" if entries else "own"
+
+
+def _swap() -> str:
+    try:
+        lines = Path("/proc/swaps").read_text().splitlines()
+    except OSError:
+        return "unknown"
+    return "present" if len(lines) > 1 else "none"

@@ -1,0 +1,156 @@
+"""Who drives a run on this machine: at most one controller and one supervisor at a time.
+
+Each holds a lock on a file of its own in the state folder, with its process written into it. The
+kernel gives the lock back when the process ends, however it ends. How the last controller ended
+lies beside it, for ``strongroom wait``. These are notes of this machine and hold no secret; what
+happened to a run stands in the audit log.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import msgspec
+
+from strongroom.connectors.host.errors import StackFolderUnusable
+from strongroom.connectors.host.folders import private_folder, write_private
+from strongroom.connectors.host.processes import Process, identify, stop
+from strongroom.errors import ErrorList, Exit, StrongroomError, from_dict
+from strongroom.errors.defect import defect
+from strongroom.errors.listing import errors_of, exit_code
+from strongroom.pipeline.background.errors import RunBusy
+from strongroom.pipeline.planning.errors import RunExists, RunUnknown
+from strongroom.pipeline.planning.objects import check_run_id
+from strongroom.pipeline.run.errors import RunFinished
+
+T = TypeVar("T")
+Role = Literal["controller", "supervisor"]
+PATIENCE_S = 40.0
+"""A controller ends its two brokers in order, and gives each ten seconds."""
+
+
+class Ending(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How a controller ended on its own account: with what exit code, and for which errors."""
+
+    exit_code: int
+    errors: tuple[dict[str, str], ...] = ()
+
+    def error(self) -> StrongroomError:
+        """The errors as they were shown."""
+        found = [from_dict(each) for each in self.errors]
+        return found[0] if len(found) == 1 else ErrorList(found)
+
+
+def place(state: Path, run: str, kind: Literal["controller", "supervisor", "ended", "log"]) -> Path:
+    """The file of one kind that belongs to a run; a run's id holds no dot and no slash."""
+    return state / "runs" / f"{check_run_id(run)}.{kind}"
+
+
+@contextmanager
+def seat(state: Path, run: str, role: Role) -> Iterator[None]:
+    """Be the run's one ``role`` on this machine. Raises ``RunBusy`` when somebody else is."""
+    path = place(state, run, role)
+    private_folder(private_folder(state) / "runs")
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StackFolderUnusable(place=str(path), actual=os.strerror(error.errno or 0)) from None
+    try:
+        if not _lock(descriptor):
+            raise RunBusy(place=run, actual=f"another {role} in {state}")
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, msgspec.json.encode(identify(os.getpid())), 0)
+        try:
+            yield
+        finally:
+            os.ftruncate(descriptor, 0)  # the process may live on, and do something else
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def driving(state: Path, run: str) -> Iterator[None]:
+    """Be the run's controller: ended by SIGTERM as by Ctrl-C, and how it ended is kept.
+
+    An interruption is no ending. Nor is a command that was refused since the run is another one, or
+    done: what was kept before it stays.
+    """
+    with seat(state, run, "controller"), _sigterm_interrupts():
+        path = place(state, run, "ended")
+        before = path.read_bytes() if path.exists() else None
+        path.unlink(missing_ok=True)
+        try:
+            yield
+        except Exception as error:
+            if before is not None and isinstance(error, RunExists | RunFinished | RunUnknown):
+                write_private(path, before)
+                raise
+            known = error if isinstance(error, StrongroomError) else defect(error)
+            shown = tuple(each.to_dict() for each in errors_of(known))
+            _keep(path, Ending(exit_code(known), shown))
+            raise
+        _keep(path, Ending(Exit.OK))
+
+
+def driver(state: Path, run: str, role: Role) -> Process | None:
+    """The process that is the run's ``role`` now, if there is one."""
+    found = _read(place(state, run, role), Process)
+    return found if found is not None and found.alive() else None
+
+
+def driven(state: Path, run: str) -> bool:
+    """Whether a process of this machine drives the run, or watches over it."""
+    return bool(driver(state, run, "supervisor") or driver(state, run, "controller"))
+
+
+def ending(state: Path, run: str) -> Ending | None:
+    """How the run's last controller ended; None when it was interrupted, or never was."""
+    return _read(place(state, run, "ended"), Ending)
+
+
+def end(state: Path, run: str) -> None:
+    """End whoever drives the run: its supervisor first, lest that start another controller."""
+    roles: tuple[Role, ...] = ("supervisor", "controller")
+    for role in roles:
+        process = driver(state, run, role)
+        if process is not None:
+            stop(role, process, place(state, run, "log"), patience_s=PATIENCE_S)
+
+
+def _lock(descriptor: int) -> bool:
+    """Whoever is just leaving lets go within moments; whoever drives a run does not."""
+    for _ in range(10):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(0.05)
+        else:
+            return True
+    return False
+
+
+def _keep(path: Path, found: Ending) -> None:
+    write_private(path, msgspec.json.encode(found))
+
+
+def _read(path: Path, kind: type[T]) -> T | None:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except (FileNotFoundError, msgspec.DecodeError):
+        return None
+
+
+@contextmanager
+def _sigterm_interrupts() -> Iterator[None]:
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

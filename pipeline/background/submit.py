@@ -1,0 +1,200 @@
+"""Runs that go on without a terminal: submitting one, where it stands, waiting for it, its end.
+
+A run is submitted by starting a supervisor (``supervisor``), which is told a run's id and
+nothing else. Whatever is asked twice is done once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from strongroom.audit.errors import LogNotFound
+from strongroom.audit.events import types as events
+from strongroom.connectors.host.errors import StackStartFailed
+from strongroom.connectors.host.processes import start
+from strongroom.errors import StrongroomError, from_dict
+from strongroom.errors.registry import import_errors
+from strongroom.pipeline.background import registry, run_locks
+from strongroom.pipeline.background.errors import (
+    RunEnded,
+    RunGoesOn,
+    RunInterrupted,
+    SupervisorLost,
+)
+from strongroom.pipeline.broker.reading import ReadAccess
+from strongroom.pipeline.inspection import status
+from strongroom.pipeline.planning.errors import RunExists
+from strongroom.pipeline.planning.intent import check_same
+from strongroom.pipeline.planning.plan import Plan
+from strongroom.pipeline.run.connections import connected
+from strongroom.pipeline.run.errors import RunCancelled
+from strongroom.pipeline.run.history import Course
+from strongroom.pipeline.run.watcher import Silent
+from strongroom.pipeline.runfile.load import LoadedRun
+from strongroom.pipeline.runfile.spec import RunSpec
+
+ENVIRONMENT = ("PATH", "HOME", "TMPDIR", "AWS_REGION", "AWS_DEFAULT_REGION", "SSL_CERT_FILE")
+"""All that a supervisor and what it starts get to see of the environment: no secret, no proxy."""
+UNDER_WAY = ("submitted", "running")
+_START_LIMIT_S = 30.0
+_POLL_S = 0.5
+_SETTLE_S = 2.0
+
+
+def submit(state: Path, loaded: LoadedRun, run: str) -> str:
+    """Have a supervisor drive a run from wherever it stands; returns its state.
+
+    ``submitted``, or ``running`` when somebody on this machine drives it already, or
+    ``completed``. Raises ``RunExists`` when the id is that of another run.
+    """
+    state = state.expanduser().absolute()
+    access = ReadAccess(loaded.spec, run)
+    stored = access.get(access.layout.plan)
+    if stored is not None:
+        check_same(Plan.from_json(stored), loaded.spec, access.layout)
+    if run_locks.driven(state, run):
+        if registry.recall(state, run) != loaded.spec:
+            raise RunExists(place=run, expected="this run file", actual="another one")
+        return "running"
+    if stored and status.run_status(loaded.spec, run)["state"] == "completed":
+        return "completed"
+    registry.remember(state, run, loaded.spec, loaded.source)
+    _start_supervisor(state, run)
+    return "submitted"
+
+
+def _start_supervisor(state: Path, run: str) -> None:
+    log = run_locks.place(state, run, "log")
+    kept = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
+    command = [
+        sys.executable,
+        "-I",
+        "-m",
+        "strongroom.pipeline.background.supervisor",
+        str(state),
+        run,
+    ]
+    run_locks.place(state, run, "ended").unlink(missing_ok=True)
+    try:
+        process = start(
+            command, folder=log.parent, environment={"LANG": "C.UTF-8", **kept}, log=log
+        )
+    except StackStartFailed as error:
+        raise SupervisorLost(place=str(log), actual=error.actual) from None
+
+    def began() -> bool:
+        return run_locks.driven(state, run) or run_locks.ending(state, run) is not None
+
+    if not _until(lambda: began() or not process.alive(), _START_LIMIT_S) or not began():
+        raise SupervisorLost(place=str(log))
+
+
+def standing(state: Path, run: str) -> dict[str, Any]:
+    """Where a run stands: what its log tells, and whether this machine drives it.
+
+    ``submitted`` is a run that is driven and has not said so yet, ``interrupted`` one that nobody
+    here drives though the log has not seen its end.
+    """
+    spec = registry.recall(state, run)
+    # Before the log is read: a run that ends in between is not taken for an interrupted one.
+    supervised = run_locks.driver(state, run, "supervisor") is not None
+    driven = supervised or run_locks.driver(state, run, "controller") is not None
+    row = {**status.run_status(spec, run), **registry.asked(state, run)}
+    row["supervised"] = supervised
+    if driven and row["state"] not in ("running", "completed"):
+        return {**row, "state": "submitted", "code": None, "reason": None}
+    if driven or row["state"] not in ("running", "unknown"):
+        return row
+    ending = run_locks.ending(state, run)
+    if row["state"] == "running":
+        row["state"] = "interrupted"
+    if ending is not None and ending.errors:
+        # It failed before it could log anything, or could not log any more.
+        error = ending.errors[-1]
+        known = row["state"] == "interrupted"
+        row |= {"state": "interrupted" if known else "failed", "code": error["code"]}
+        row["reason"] = f"{error['place']}: {error['title']}"
+    return row
+
+
+def wait(state: Path, run: str, timeout_s: float | None = None) -> dict[str, Any]:
+    """Wait until a run has ended; returns where it stands when it completed.
+
+    Otherwise raises what ended it. Raises ``RunGoesOn`` when the time is up first.
+    """
+    registry.recall(state, run)
+    end = None if timeout_s is None else time.monotonic() + timeout_s
+
+    def left(limit_s: float) -> float:
+        return limit_s if end is None else min(limit_s, end - time.monotonic())
+
+    while True:
+        while not _until(lambda: not run_locks.driven(state, run), left(60.0)):
+            if left(1.0) <= 0:
+                raise RunGoesOn(place=run)
+        # Between a controller's end and the next word on the run (a cancellation, another
+        # controller) lies a moment.
+        if _until(lambda: run_locks.driven(state, run), 0.0 if _ended(state, run) else _SETTLE_S):
+            continue
+        row = standing(state, run)
+        if row["state"] not in UNDER_WAY:
+            break
+    if row["state"] != "completed":
+        raise _what_ended(state, run, row)
+    return row
+
+
+def cancel(state: Path, run: str) -> None:
+    """End a run, and log that its owner did. Again is no error. Raises ``RunEnded``."""
+    spec = registry.recall(state, run)
+    row = standing(state, run)
+    if row["state"] in ("completed", "failed", "denied"):
+        raise RunEnded(place=run, actual=" ".join(filter(None, (row["state"], row["code"]))))
+    if row["state"] != "cancelled":
+        run_locks.end(state, run)
+        with run_locks.seat(state, run, "controller"):
+            _log_cancellation(spec, run)
+
+
+def _log_cancellation(spec: RunSpec, run: str) -> None:
+    """What the run wrote stays. Raises ``RunEnded`` when it completed before it could be ended."""
+    course = Course()
+    with connected(spec, run, Silent()) as connections:
+        with contextlib.suppress(LogNotFound):  # stopped before it had said anything
+            for event in connections.journal.history():
+                course.hear(event.data)
+        if course.state == "completed":
+            raise RunEnded(place=run, actual=course.state)
+        connections.journal.record("owner", events.RunCancelled(step=len(course.steps)))
+        connections.journal.record("broker")  # the lease that writing it took
+
+
+def _ended(state: Path, run: str) -> bool:
+    return run_locks.ending(state, run) is not None
+
+
+def _what_ended(state: Path, run: str, row: dict[str, Any]) -> StrongroomError:
+    import_errors()
+    ending = run_locks.ending(state, run)
+    if row["state"] == "cancelled":
+        return RunCancelled(place=run, actual=row["reason"])
+    if ending is not None and ending.errors:
+        return ending.error()
+    if row["code"] is None:
+        return RunInterrupted(place=run, actual=f"step {row['step']} of {row['steps']}")
+    return from_dict({"code": row["code"], "place": run, "actual": row["reason"]})
+
+
+def _until(condition: Callable[[], bool], limit_s: float) -> bool:
+    end = time.monotonic() + limit_s
+    while not condition():
+        if time.monotonic() >= end:
+            return False
+        time.sleep(_POLL_S if limit_s > _POLL_S else 0.05)
+    return True

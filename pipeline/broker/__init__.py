@@ -1,0 +1,1 @@
+"""The broker process, and how the controller talks to it."""

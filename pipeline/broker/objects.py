@@ -1,0 +1,94 @@
+"""The objects that one run's enclave may ask for and write: those of its plan."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from typing_extensions import Buffer
+
+from strongroom.crypto.digests import Sha256, sha256
+from strongroom.crypto.dsse import open_claimed
+from strongroom.crypto.errors import CryptoError
+from strongroom.crypto.manifest import CHECKPOINT_TYPE, shard_name
+from strongroom.enclave.channel import frames
+from strongroom.enclave.channel.errors import ChannelViolation
+from strongroom.enclave.checkpoints import OBJECT_NAMES
+from strongroom.pipeline.broker.errors import OutputConflict
+from strongroom.pipeline.broker.reach import Reach, create_once
+from strongroom.pipeline.planning import layout
+from strongroom.pipeline.planning.plan import Plan
+
+
+class RunObjects:
+    """The objects that one run's enclave may ask for and write: those of its plan."""
+
+    def __init__(self, reach: Reach, plan: Plan, evaluator: bytes = b"") -> None:
+        self._reach = reach
+        self._evaluator = evaluator
+        self._plan = plan
+        self._layout = layout.RunLayout(plan.outputs, plan.run)
+
+    def fetch(self, request: frames.Fetch) -> Iterator[Buffer]:
+        """See ``enclave.broker.Objects.fetch``."""
+        if request.kind == "evaluator" and self._evaluator:
+            yield self._evaluator
+            return
+        purpose, uri = self._locate(request)
+        bucket, key = self._reach.bucket(purpose, uri)
+        yield from bucket.stream(key, chunk_bytes=1 << 20)
+
+    def put(self, artifact: str, step: int, data: bytes) -> None:
+        """See ``enclave.broker.Objects.put``."""
+        uri = self._planned(self._layout.checkpoint(step) + OBJECT_NAMES[artifact])
+        existing = create_once(self._reach, uri, data)
+        if existing is not None and existing != data:
+            raise OutputConflict(place=uri, expected=sha256(data), actual=sha256(existing))
+
+    def put_manifest(self, step: int, envelope: bytes) -> Sha256:
+        """See ``enclave.broker.Objects.put_manifest``.
+
+        A manifest that is there already stays if it says the same of the same objects: then an
+        earlier enclave of this run wrote it, and only its signature differs. Any other is none of
+        ours, and is not adopted.
+        """
+        uri = self._planned(self._layout.checkpoint(step) + "manifest.json")
+        existing = create_once(self._reach, uri, envelope)
+        if existing is None:
+            return sha256(envelope)
+        if not _same_payload(envelope, existing, uri):
+            raise OutputConflict(place=uri, expected=sha256(envelope), actual=sha256(existing))
+        return sha256(existing)
+
+    def _planned(self, uri: str) -> str:
+        if uri not in self._plan.objects.writes.objects:
+            raise ChannelViolation(place="enclave", expected="an object of the plan")
+        return uri
+
+    def _locate(self, request: frames.Fetch) -> tuple[str, str]:
+        plan = self._plan
+        dataset = plan.data.train if request.dataset == "train" else plan.data.held_out
+        match request.kind:
+            case "model" if request.index < len(plan.model.files):
+                return "data-read", plan.model.uri + plan.model.files[request.index].name
+            case "evaluator" if plan.evaluator.sealed is None:
+                return "run-read", self._layout.evaluator
+            case "evaluator" if plan.evaluator.sealed is not None:
+                return "data-read", plan.evaluator.sealed.uri + shard_name(0)
+            case "evaluator_manifest" if plan.evaluator.sealed is not None:
+                return "data-read", plan.evaluator.sealed.uri + "manifest.json"
+            case "manifest":
+                return "data-read", dataset.uri + "manifest.json"
+            case "shard" if request.index < dataset.shards:
+                return "data-read", dataset.uri + shard_name(request.index)
+            case "artifact" if request.artifact in OBJECT_NAMES:
+                folder = self._layout.checkpoint(request.index)
+                return "run-read", folder + OBJECT_NAMES[request.artifact]
+        raise ChannelViolation(place="enclave", expected="an object of the plan")
+
+
+def _same_payload(ours: bytes, found: bytes, place: str) -> bool:
+    payload, _signer = open_claimed(ours, CHECKPOINT_TYPE, place)
+    try:
+        return open_claimed(found, CHECKPOINT_TYPE, place)[0] == payload
+    except CryptoError:
+        return False

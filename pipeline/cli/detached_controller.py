@@ -1,0 +1,32 @@
+"""A supervisor's controller: ``python -I -m strongroom.…detached_controller STATE RUN PARENT``.
+
+The same controller as in ``strongroom run``, for a run that ``--detach`` left in the state folder.
+It dies with its supervisor; what it prints, one JSON document, goes to the run's log file.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+
+from strongroom.enclave.sandbox import syscalls
+from strongroom.pipeline import controller
+from strongroom.pipeline.background import registry, run_locks
+from strongroom.pipeline.cli.console import reporting
+from strongroom.pipeline.cli.runs import show_outcome
+from strongroom.pipeline.run.watcher import Silent
+
+
+def main(state: Path, run: str, parent: int) -> None:
+    """Drive the run to its end; exits as ``strongroom run`` does."""
+    syscalls.die_with_parent(parent)
+    logging.getLogger().setLevel(logging.ERROR)
+    with reporting(True):
+        with run_locks.driving(state, run):
+            outcome = controller.run_or_resume(registry.reload(state, run), run, Silent())
+        show_outcome(outcome, True)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))

@@ -1,0 +1,1 @@
+"""The embedded stack as a customer's side, and the quickstart's inputs."""

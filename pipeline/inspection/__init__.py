@@ -1,0 +1,1 @@
+"""Looking at a run afterwards: status, verification, report. Nothing here needs a key."""

@@ -1,0 +1,16 @@
+"""Errors of looking at a run afterwards."""
+
+from __future__ import annotations
+
+from strongroom.errors import Exit, Fault
+from strongroom.pipeline.errors import ProcessError
+
+
+class VerificationFailed(ProcessError):
+    """A run's objects and log do not agree."""
+
+    code = "SR-RUN-210"
+    title = "the run does not verify"
+    fault = Fault.PLATFORM
+    exit_code = Exit.INTEGRITY
+    remedy = "`strongroom verify RUN` names each object that is wrong."

@@ -1,0 +1,77 @@
+"""Errors of ``strongroom export``."""
+
+from __future__ import annotations
+
+from strongroom.errors import Exit, Fault, StrongroomError
+from strongroom.pipeline.errors import ProcessError
+
+
+class ExportError(StrongroomError):
+    """Branch: writing a run's weights in plain for a key holder."""
+
+    fault = Fault.INPUT
+    exit_code = Exit.BAD_INPUT
+
+
+class AdapterMissing(ExportError):
+    """The log knows no checkpoint of this step, or the bucket lost it."""
+
+    code = "SR-EXPORT-001"
+    title = "the run has no adapter of this step"
+    remedy = "Name a step with a checkpoint, or none for the published one: `strongroom export RUN`"
+
+
+class DestinationTaken(ExportError):
+    """There is something where the export would go."""
+
+    code = "SR-EXPORT-002"
+    title = "the destination is not an empty folder"
+    remedy = "Name a folder that does not exist yet, or an empty one; nothing is overwritten."
+
+
+class ExportNotWritten(ExportError):
+    """The file system refused a part of the export; nothing of it was kept."""
+
+    code = "SR-EXPORT-003"
+    title = "the export could not be written"
+    fault = Fault.PLATFORM
+    exit_code = Exit.FAILED
+    remedy = "Free space or change rights where `--to` points, and export again."
+
+
+class CheckpointUnknown(ProcessError):
+    """The run has no such checkpoint."""
+
+    code = "SR-RUN-209"
+    title = "the run has no such checkpoint"
+    fault = Fault.INPUT
+    exit_code = Exit.BAD_INPUT
+    remedy = (
+        "`strongroom plan` lists the steps that have one; `strongroom status` says how far it is."
+    )
+
+
+class ViewError(StrongroomError):
+    """Branch: showing a run's rollouts to a key holder."""
+
+    fault = Fault.INPUT
+    exit_code = Exit.BAD_INPUT
+
+
+class RolloutsMissing(ViewError):
+    """There is no checkpoint of this step, so no rollouts either."""
+
+    code = "SR-VIEW-001"
+    title = "the run has no rollouts of this step"
+    remedy = "Name a step with a checkpoint, or none for the last: `strongroom rollouts RUN`."
+
+
+class OutputIsFile(ViewError):
+    """Standard output is a regular file, to which a viewer cannot write."""
+
+    code = "SR-VIEW-002"
+    title = "rollouts are shown and not stored"
+    remedy = (
+        "The viewer may write no file. Show them on a terminal, or decide to keep plaintext: "
+        "`strongroom rollouts RUN | cat > FILE`."
+    )

@@ -1,0 +1,95 @@
+"""``strongroom rollouts``: sealed sample rollouts of a run, shown to whoever may have the key.
+
+This process has the network and the ciphertext, and never the key or the text: the viewer that it
+starts gets the key from the releaser and writes to the descriptor that it is handed (see
+``pipeline.keyholder.enclave``).
+
+The object is held against its checkpoint's manifest, which names damage; what proves that an
+enclave of this run wrote it is the seal itself, since nobody else holds the run's output key.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from strongroom.audit.events import types as events
+from strongroom.crypto.digests import sha256
+from strongroom.enclave.channel import frames
+from strongroom.enclave.channel.errors import ChannelBroken, EnclaveKilled
+from strongroom.enclave.roles.view import ARTIFACT
+from strongroom.pipeline.broker.reading import ReadAccess
+from strongroom.pipeline.keyholder.enclave import (
+    KeyHolderEnclave,
+    checkpoint_objects,
+    output_keyset,
+    sealed_object,
+)
+from strongroom.pipeline.keyholder.errors import OutputIsFile, RolloutsMissing
+from strongroom.pipeline.planning.errors import ReleaserMissing
+from strongroom.pipeline.releaser.client import ReleaserClient
+from strongroom.pipeline.run.connections import connected
+from strongroom.pipeline.run.watcher import Silent
+from strongroom.pipeline.runfile.spec import RunSpec
+
+
+def show_rollouts(spec: RunSpec, run: str, step: int, out_fd: int) -> None:
+    """Write the sample rollouts of the checkpoint at ``step`` to ``out_fd``, as readable text.
+
+    Raises ``RolloutsMissing`` for a step without a checkpoint, ``OutputIsFile``, the integrity
+    errors of ``crypto.pinned`` by the object's name, and whatever the releaser refuses with.
+    """
+    if spec.spec.keys.releaser is None:
+        raise ReleaserMissing(place="spec.keys.releaser")
+    if stat.S_ISREG(os.fstat(out_fd).st_mode):
+        raise OutputIsFile(place="standard output")
+    access = ReadAccess(spec, run)
+    keyset = output_keyset(access, RolloutsMissing)
+    sealed, place = _sealed_rollouts(access, step)
+    _log(spec, run, events.RolloutsOpened(uri=place, sha256=sha256(sealed)))
+    releaser = ReleaserClient(Path(spec.spec.keys.releaser.removeprefix("unix://")))
+    viewer = KeyHolderEnclave(
+        "strongroom.enclave.roles.view", [releaser.challenge(), run], [out_fd]
+    )
+    try:
+        released = releaser.release_view(viewer.evidence(), run, keyset)
+        view = frames.View(run=run, step=step, commitment=keyset.commitment)
+        viewer.send(frames.Keys(sealed=released.sealed), view)
+        viewer.send_object([sealed])
+        viewer.done(place)
+    except ChannelBroken:
+        raise EnclaveKilled(place="viewer", actual=viewer.ending()) from None
+    finally:
+        viewer.kill()
+
+
+def _log(spec: RunSpec, run: str, event: events.RolloutsOpened) -> None:
+    """Write the event, and the lease that writing it took. Without a log nothing is shown."""
+    with connected(spec, run, Silent()) as connections:
+        connections.journal.record("owner", event)
+        connections.journal.record("broker")
+
+
+def _sealed_rollouts(access: ReadAccess, step: int) -> tuple[bytes, str]:
+    """The sealed object, as its manifest pins it, and its URI."""
+    folder = access.layout.checkpoint(step)
+    place = folder + "manifest.json"
+    envelope = access.get(place)
+    if envelope is None:
+        raise RolloutsMissing(
+            place=place, expected=f"a checkpoint of step {step}", actual=_steps(access)
+        )
+    objects = checkpoint_objects(envelope, place)
+    if ARTIFACT not in objects:
+        raise RolloutsMissing(place=place, expected="rollouts among its objects")
+    pinned = objects[ARTIFACT]
+    place = folder + pinned.object
+    return sealed_object(access, place, pinned, RolloutsMissing), place
+
+
+def _steps(access: ReadAccess) -> str:
+    """Which checkpoints there are, for the error that says which there is not."""
+    paths = [name.split("/") for name in access.names(access.layout.folder + "checkpoints/")]
+    steps = [int(path[0]) for path in paths if path[1:] == ["manifest.json"]]
+    return f"checkpoints of steps {', '.join(map(str, sorted(steps)))}" if steps else "none"

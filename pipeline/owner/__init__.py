@@ -1,0 +1,1 @@
+"""The data's owner: seals rows and evaluators, uploads models."""

@@ -1,0 +1,73 @@
+"""``strongroom model upload``: a base model's files go into the bucket, their list last."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from strongroom.connectors.buckets.errors import ObjectExists, ObjectMissing
+from strongroom.crypto.digests import Sha256, sha256
+from strongroom.pipeline.broker.errors import OutputConflict
+from strongroom.pipeline.owner.errors import ModelFolderInvalid
+from strongroom.pipeline.owner.owner_file import Owner
+from strongroom.pipeline.planning.facts import ModelFile, model_digest
+from strongroom.pipeline.planning.model_list import MODEL_LIST, encode_model_list
+
+PIECE_BYTES = 8 << 20
+SUFFIXES = (".jinja", ".json", ".safetensors")
+"""Of what the enclave reads of a model; nothing else is uploaded."""
+NEEDED = ("config.json", "tokenizer.json", "tokenizer_config.json")
+
+
+def upload(owner: Owner, folder: Path, uri: str) -> Sha256:
+    """Put the files of ``folder`` under ``uri``; returns the digest that run files pin.
+
+    A file that is there with the same size is left, and the list decides whether it is the same
+    model. Raises ``ModelFolderInvalid``, ``ObjectExists`` where a file has another size,
+    ``OutputConflict`` where it is another model.
+    """
+    target = owner.locate(uri)
+    paths = model_paths(folder)
+    bucket = owner.bucket(target)
+    files = []
+    for path in paths:
+        with path.open("rb") as file:
+            digest = Sha256(f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}")
+        size = path.stat().st_size
+        files.append(ModelFile(name=path.name, size_bytes=size, sha256=digest))
+        try:
+            there = bucket.head(target.key + path.name).size_bytes == size
+        except ObjectMissing:
+            there = False
+        if not there:
+            bucket.create(target.key + path.name, pieces(path))
+    listing = encode_model_list(tuple(files))
+    try:
+        bucket.create(target.key + MODEL_LIST, listing)
+    except ObjectExists:
+        stored, _etag = bucket.get(target.key + MODEL_LIST)
+        if stored != listing:
+            raise OutputConflict(place=uri, expected=sha256(listing)) from None
+    return model_digest(tuple(files))
+
+
+def model_paths(folder: Path) -> list[Path]:
+    """The model's files by name. Raises ``ModelFolderInvalid``."""
+    if not folder.is_dir():
+        raise ModelFolderInvalid(place=str(folder), expected="a folder", actual="none")
+    found = sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES and path.is_file())
+    names = {path.name for path in found}
+    missing = [name for name in NEEDED if name not in names]
+    if not any(path.suffix == ".safetensors" for path in found):
+        missing.append("*.safetensors")
+    if missing:
+        raise ModelFolderInvalid(place=str(folder), expected=", ".join(missing), actual="none")
+    return found
+
+
+def pieces(path: Path) -> Iterator[bytes]:
+    """A file's bytes, a few MiB at a time."""
+    with path.open("rb") as file:
+        while piece := file.read(PIECE_BYTES):
+            yield piece

@@ -1,0 +1,1 @@
+"""From a run file and facts to a plan under one digest."""

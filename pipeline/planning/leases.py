@@ -1,0 +1,71 @@
+"""Which credentials a run needs: one lease per purpose, bucket and role, each as narrow as its use.
+
+Stages that read datasets and model cannot write; the stage that writes can only create, and only
+in the run's folder; nothing can delete. Local folders need no lease.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from strongroom.pipeline.planning.layout import RunLayout
+from strongroom.pipeline.planning.parts import LeaseRef, Purpose
+from strongroom.pipeline.runfile.spec import Access, TrainingRun
+
+#: Leases that may also read their bucket's own settings.
+FACTS_PURPOSES = ("facts-read", "run-read", "audit-append")
+
+
+def plan_leases(run: TrainingRun, layout: RunLayout) -> tuple[LeaseRef, ...]:
+    """Every lease of the run, in the order in which they are first used."""
+    sealed = () if run.evaluator.sealed is None else (run.evaluator.sealed,)
+    inputs = (run.data.train, run.data.held_out, run.model.base, *sealed)
+    return (
+        *_leases(run, "facts-read", read=inputs),
+        *_leases(run, "data-read", read=inputs),
+        *_leases(run, "run-read", read=(layout.folder,)),
+        *_leases(run, "run-create", create=(layout.folder,)),
+        *_leases(run, "audit-append", read=(run.audit,), create=(run.audit,)),
+    )
+
+
+def access_for(access: Sequence[Access], uri: str) -> Access | None:
+    """The entry with the longest prefix that holds ``uri``; None for local folders."""
+    entries = [entry for entry in access if uri.startswith(entry.uri)]
+    return max(entries, key=lambda entry: len(entry.uri), default=None)
+
+
+def split_bucket(uri: str) -> tuple[str, str]:
+    """``s3://bucket/folder/`` as ``("s3://bucket", "folder/")``."""
+    scheme, _, rest = uri.partition("://")
+    bucket, _, key = rest.partition("/")
+    return f"{scheme}://{bucket}", key
+
+
+def _leases(
+    run: TrainingRun, purpose: Purpose, read: tuple[str, ...] = (), create: tuple[str, ...] = ()
+) -> list[LeaseRef]:
+    scopes: dict[tuple[str, Access], tuple[set[str], set[str]]] = defaultdict(
+        lambda: (set(), set())
+    )
+    for uris, index in ((read, 0), (create, 1)):
+        for uri in uris:
+            entry = access_for(run.access, uri)
+            if entry is not None:
+                bucket, prefix = split_bucket(uri)
+                scopes[bucket, entry][index].add(prefix)
+    return [
+        LeaseRef(
+            purpose=purpose,
+            bucket=bucket,
+            role=entry.role,
+            read=tuple(sorted(reads)),
+            create=tuple(sorted(creates)),
+            ttl_s=entry.ttl_s,
+            endpoint=entry.endpoint,
+        )
+        for (bucket, entry), (reads, creates) in sorted(
+            scopes.items(), key=lambda item: (item[0][0], item[0][1].uri)
+        )
+    ]

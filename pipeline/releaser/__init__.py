@@ -1,0 +1,1 @@
+"""The releaser, the key owner's process, and its client."""

@@ -1,0 +1,97 @@
+"""Asks the releaser. Knows its messages and nothing of how it decides."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from strongroom.crypto.manifest import WrappedKeyset
+from strongroom.enclave.channel.errors import ChannelError
+from strongroom.enclave.channel.framing import Channel
+from strongroom.errors import ErrorList, StrongroomError, from_dict
+from strongroom.pipeline.releaser import messages as rpc
+from strongroom.pipeline.releaser.errors import ReleaserUnreachable, RequestMalformed
+
+ANSWERS: msgspec.json.Decoder[rpc.Answer] = msgspec.json.Decoder(rpc.Answer)
+A = TypeVar("A")
+
+
+class ReleaserClient:
+    """Asks the releaser on a socket. Raises what it refuses with."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def challenge(self) -> str:
+        """A fresh nonce."""
+        return self._ask(rpc.Challenge(), rpc.Nonce).nonce
+
+    def release_run(
+        self,
+        plan: bytes,
+        evidence: bytes,
+        manifests: dict[str, bytes],
+        outputs: WrappedKeyset | None,
+    ) -> rpc.Released:
+        """A run's keys, sealed to its enclave."""
+        request = rpc.ReleaseRun(plan=plan, evidence=evidence, manifests=manifests, outputs=outputs)
+        return self._ask(request, rpc.Released)
+
+    def release_seal(self, evidence: bytes, dataset: str, kms: str) -> rpc.Released:
+        """A new dataset keyset, sealed to the sealer."""
+        request = rpc.ReleaseSeal(evidence=evidence, dataset=dataset, kms=kms)
+        return self._ask(request, rpc.Released)
+
+    def release_view(self, evidence: bytes, run: str, outputs: WrappedKeyset) -> rpc.Released:
+        """A run's output keyset, sealed to a viewer."""
+        request = rpc.ReleaseView(evidence=evidence, run=run, outputs=outputs)
+        return self._ask(request, rpc.Released)
+
+    def release_export(self, evidence: bytes, run: str, outputs: WrappedKeyset) -> rpc.Released:
+        """A run's output keyset, sealed to an exporter."""
+        request = rpc.ReleaseExport(evidence=evidence, run=run, outputs=outputs)
+        return self._ask(request, rpc.Released)
+
+    def sign_note(self, kms: str, note: bytes) -> bytes:
+        """The audit key's signature over a log checkpoint."""
+        return self._ask(rpc.SignNote(kms=kms, note=note), rpc.Signed).signature
+
+    def sign_manifest(self, payload: bytes) -> rpc.Signed:
+        """The owner's signature over a dataset manifest."""
+        return self._ask(rpc.SignManifest(payload=payload), rpc.Signed)
+
+    def public_keys(self, audit: str) -> rpc.Public:
+        """The audit key's public half."""
+        return self._ask(rpc.PublicKeys(audit=audit), rpc.Public)
+
+    def _ask(self, request: rpc.Request, kind: type[A]) -> A:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        sock.settimeout(rpc.TIMEOUT_S)
+        try:
+            sock.connect(str(self._path))
+        except OSError as error:
+            sock.close()
+            raise ReleaserUnreachable(place=str(self._path), actual=type(error).__name__) from None
+        channel = Channel(sock, "releaser")
+        try:
+            channel.send_record(request)
+            answer = channel.recv_record(ANSWERS)
+        except ChannelError:
+            raise ReleaserUnreachable(
+                place=str(self._path), actual="it closed the connection"
+            ) from None
+        finally:
+            channel.close()
+        if isinstance(answer, rpc.Denied):
+            raise _rebuilt(answer)
+        if not isinstance(answer, kind):
+            raise RequestMalformed(place=str(self._path), actual=type(answer).__name__)
+        return answer
+
+
+def _rebuilt(answer: rpc.Denied) -> StrongroomError:
+    found = [from_dict(error) for error in answer.errors]
+    return found[0] if len(found) == 1 else ErrorList(found)

@@ -1,0 +1,71 @@
+"""The releaser on a Unix socket: a server for its owner, a client for everybody else.
+
+Each peer's user id is checked (``SO_PEERCRED``): only the owner's own user, root and those whom the
+owner names may ask; unless some are named, the socket's mode is 0600. Keys still need evidence.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+import threading
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+
+import msgspec
+
+from strongroom.enclave.channel.errors import ChannelError
+from strongroom.enclave.channel.framing import Channel
+from strongroom.errors.defect import defect
+from strongroom.pipeline.releaser import messages as rpc
+from strongroom.pipeline.releaser.errors import RequestMalformed
+from strongroom.pipeline.releaser.releaser import Releaser
+
+REQUESTS: msgspec.json.Decoder[rpc.Request] = msgspec.json.Decoder(rpc.Request)
+
+
+def serve(
+    releaser: Releaser,
+    path: Path,
+    ready: Callable[[], None] = lambda: None,
+    allowed_uids: Sequence[int] = (),
+) -> None:
+    """Answer on ``path`` until the process ends. A stale socket of a dead server is replaced."""
+    uids = {os.getuid(), 0, *allowed_uids}
+    path.unlink(missing_ok=True)
+    server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    mask = os.umask(0o111 if allowed_uids else 0o177)
+    try:
+        server.bind(str(path))
+    finally:
+        os.umask(mask)
+    server.listen(16)
+    ready()
+    while True:
+        peer, _ = server.accept()
+        threading.Thread(target=_converse, args=(releaser, peer, uids), daemon=True).start()
+
+
+def _converse(releaser: Releaser, peer: socket.socket, uids: Collection[int]) -> None:
+    with peer:
+        peer.settimeout(rpc.TIMEOUT_S)
+        _pid, uid, _gid = struct.unpack(
+            "3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+        )
+        if uid not in uids:
+            return
+        channel = Channel(peer, "releaser's client")
+        try:
+            request = channel.recv_record(REQUESTS)
+        except ChannelError:
+            answer: rpc.Answer = rpc.Denied(errors=(RequestMalformed().to_dict(),))
+        else:
+            try:
+                answer = releaser.answer(request)
+            except Exception as error:
+                answer = rpc.Denied(errors=(defect(error).to_dict(),))
+        try:
+            channel.send_record(answer)
+        except ChannelError:
+            return

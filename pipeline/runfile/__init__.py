@@ -1,0 +1,1 @@
+"""The run file: YAML with positions, schema, checks, errors with places."""

@@ -1,0 +1,1 @@
+"""Rows and chats, and the base type of whatever is plaintext."""

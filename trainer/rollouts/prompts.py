@@ -1,0 +1,98 @@
+"""From a row to the token ids that the model continues."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from strongroom.trainer.config import TrainingConfig
+from strongroom.trainer.data.chat import FaultCode, Message, RecordFault
+from strongroom.trainer.data.rows import Row
+from strongroom.trainer.model.lora import Policy
+
+ANSWER = "answer"
+"""Stands for completions where only what is written around them counts."""
+
+
+def render(policy: Policy, messages: Sequence[Message], tools: list[dict[str, Any]] | None) -> str:
+    """The chat as the base model's template writes it, up to where the assistant begins.
+
+    Raises :class:`RecordFault` ``template_refused`` when the template rejects the chat (templates
+    may, for example, demand that roles alternate), and ``template_without_tools`` when it would
+    leave out tools or tool calls without a word.
+    """
+    tokenizer = policy.base.tokenizer
+    used = [("tools", tools), ("tool_calls", any(message.tool_calls for message in messages))]
+    if any(there and name not in tokenizer.chat_template for name, there in used):
+        raise RecordFault(FaultCode.TEMPLATE_WITHOUT_TOOLS)
+    try:
+        text: str = tokenizer.apply_chat_template(
+            [message.for_template() for message in messages],
+            tools=tools,
+            add_generation_prompt=True,
+            tokenize=False,
+        )
+    except Exception:  # a template is code: it raises what it likes
+        raise RecordFault(FaultCode.TEMPLATE_REFUSED) from None
+    return text
+
+
+def encode(policy: Policy, text: str) -> list[int]:
+    """Token ids of ``text``, with nothing added."""
+    ids: list[int] = policy.base.tokenizer.backend_tokenizer.encode(
+        text, add_special_tokens=False
+    ).ids
+    return ids
+
+
+def encode_prompt(policy: Policy, row: Row) -> list[int]:
+    """Token ids of the row's chat, rendered by the base model's template.
+
+    Raises as :func:`render`, and ``template_refused`` for a template that writes nothing.
+    """
+    ids = encode(policy, render(policy, row.messages, row.tools))
+    if not ids:
+        raise RecordFault(FaultCode.TEMPLATE_REFUSED)
+    return ids
+
+
+def prompt_tokens(policy: Policy, row: Row) -> int:
+    """How many tokens the row's prompt has. Raises as :func:`encode_prompt`."""
+    return len(encode_prompt(policy, row))
+
+
+def turn_text(
+    policy: Policy,
+    before: Sequence[Message],
+    after: Sequence[Message],
+    tools: list[dict[str, Any]] | None,
+) -> str:
+    """What the template writes between a completion and the next one.
+
+    ``after`` is ``before``, then :data:`ANSWER` as the completion, then what was said to it. Raises
+    as :func:`render`, and ``template_rewrites`` when the template writes ``before`` otherwise once
+    more is said: then what was sampled is not what the chat would look like.
+    """
+    beginning = render(policy, before, tools) + ANSWER
+    text = render(policy, after, tools)
+    if not text.startswith(beginning):
+        raise RecordFault(FaultCode.TEMPLATE_REWRITES)
+    return text[len(beginning) :]
+
+
+def check_prompt(policy: Policy, row: Row, config: TrainingConfig) -> None:
+    """Raise :class:`RecordFault` unless the model can be asked the row as ``config`` says.
+
+    ``prompt_too_long`` unless prompt and completion fit, ``template_rewrites`` for a chat of
+    several turns that the template or the tokenizer does not simply go on writing.
+    """
+    ids = encode_prompt(policy, row)
+    room = config.context_tokens(policy.base.max_positions)
+    if len(ids) > config.max_prompt_tokens or len(ids) + config.sampling.max_tokens > room:
+        raise RecordFault(FaultCode.PROMPT_TOO_LONG)
+    if config.sampling.max_turns > 1:
+        said = [Message(role=role, content=ANSWER) for role in ("assistant", "user")]
+        chat = [*row.messages, *said]
+        turn = encode(policy, turn_text(policy, row.messages, chat, row.tools))
+        if not turn or encode(policy, render(policy, chat, row.tools))[-len(turn) :] != turn:
+            raise RecordFault(FaultCode.TEMPLATE_REWRITES)

@@ -1,0 +1,1 @@
+"""A training step: sample, learn, and what is kept between steps."""

@@ -1,0 +1,154 @@
+"""Checkpoints as bytes: what a run needs to go on, bit for bit, as if it had never stopped.
+
+Two safetensors blobs, no pickle: the ``adapter`` under PEFT's names, which plain ``peft`` loads
+beside the configuration in its metadata, and the ``state``: optimiser moments, generator state,
+step and settings. The bytes hold no time and no path: equal runs give equal bytes.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import safetensors
+import safetensors.torch
+import torch
+import transformers
+from torch import Tensor
+
+from strongroom.trainer.config import TrainingConfig
+from strongroom.trainer.data.plaintext import Plaintext
+from strongroom.trainer.errors import CheckpointInvalid, CheckpointMismatch
+from strongroom.trainer.model.lora import Policy
+from strongroom.trainer.steps.state import TrainingState, new_state
+
+FORMAT = 2
+_METADATA = "strongroom"
+_EXP_AVG, _EXP_AVG_SQ, _RNG = "exp_avg/", "exp_avg_sq/", "rng"
+
+
+class Checkpoint(Plaintext, msgspec.Struct, frozen=True):
+    """A run after ``step`` steps."""
+
+    step: int
+    adapter: bytes
+    """safetensors: LoRA weights, float32, under PEFT's names; metadata: PEFT's configuration."""
+    state: bytes
+    """safetensors: Adam's moments under those names, generator state; metadata: step, settings."""
+
+
+def save(policy: Policy, state: TrainingState, config: TrainingConfig) -> Checkpoint:
+    """The checkpoint of this moment."""
+    weights = {name: weight.detach() for name, weight in policy.named_weights().items()}
+    tensors: dict[str, Tensor] = {_RNG: state.generator.get_state()}
+    for name, span in policy.spans().items():
+        tensors[_EXP_AVG + name] = state.optimizer.exp_avg[span]
+        tensors[_EXP_AVG_SQ + name] = state.optimizer.exp_avg_sq[span]
+    return Checkpoint(
+        step=state.step,
+        adapter=_dump(weights, policy.lora.peft()),
+        state=_dump(tensors, {**_settings(policy, config), **_position(state)}),
+    )
+
+
+def restore(
+    policy: Policy, state: TrainingState, checkpoint: Checkpoint, config: TrainingConfig
+) -> None:
+    """Put ``policy`` and ``state`` where the checkpoint was taken, in place.
+
+    Raises :class:`CheckpointInvalid` for bytes that are not a checkpoint, and
+    :class:`CheckpointMismatch` for one of other settings or another model. Neither changes
+    anything.
+    """
+    weights, _ = _parse(checkpoint.adapter, "adapter")
+    tensors, metadata = _parse(checkpoint.state, "state")
+    for key, expected in _settings(policy, config).items():
+        if metadata.get(key) != expected:
+            raise CheckpointMismatch(
+                place=f"checkpoint {key}", expected=str(expected), actual=str(metadata.get(key))
+            )
+    spans = policy.spans()
+    for name, weight in policy.named_weights().items():
+        _check(weights, name, tuple(weight.shape))
+        _check(tensors, _EXP_AVG + name, (weight.numel(),))
+        _check(tensors, _EXP_AVG_SQ + name, (weight.numel(),))
+    if _RNG not in tensors or metadata.get("step") != checkpoint.step:
+        raise CheckpointInvalid(place="checkpoint state", expected=f"step {checkpoint.step}")
+    state.generator.set_state(tensors[_RNG])
+    for name, span in spans.items():
+        policy.flat[span] = weights[name].flatten()
+        state.optimizer.exp_avg[span] = tensors[_EXP_AVG + name]
+        state.optimizer.exp_avg_sq[span] = tensors[_EXP_AVG_SQ + name]
+    state.optimizer.updates = int(metadata["updates"])
+    state.step = checkpoint.step
+    state.rows_dealt = int(metadata["cursor"]["rows"])
+    policy.flat_grad.zero_()
+
+
+def resumed_state(policy: Policy, config: TrainingConfig, checkpoint: Checkpoint) -> TrainingState:
+    """A new state, restored from ``checkpoint``. Raises as :func:`restore`."""
+    state = new_state(policy, config)
+    restore(policy, state, checkpoint, config)
+    return state
+
+
+def load_adapter(policy: Policy, adapter: bytes) -> None:
+    """Put a checkpoint's adapter into ``policy``, for evaluation. Raises as :func:`restore`."""
+    weights, _ = _parse(adapter, "adapter")
+    named = policy.named_weights()
+    for name, weight in named.items():
+        _check(weights, name, tuple(weight.shape))
+    for name, span in policy.spans().items():
+        policy.flat[span] = weights[name].flatten()
+
+
+def read_adapter(adapter: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """A checkpoint's adapter: weights by PEFT's names, and PEFT's configuration.
+
+    Raises :class:`CheckpointInvalid`.
+    """
+    return _parse(adapter, "adapter")
+
+
+def _settings(policy: Policy, config: TrainingConfig) -> dict[str, Any]:
+    """What must be the same for a run to go on."""
+    return {
+        "format": FORMAT,
+        "lora": policy.lora.model_dump(mode="json"),
+        "training": config.model_dump(mode="json"),
+        "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
+    }
+
+
+def _position(state: TrainingState) -> dict[str, Any]:
+    return {
+        "cursor": {"rows": state.rows_dealt},
+        "step": state.step,
+        "updates": state.optimizer.updates,
+    }
+
+
+def _dump(tensors: dict[str, Tensor], metadata: dict[str, Any]) -> bytes:
+    # One key: the library writes several in no fixed order.
+    text = json.dumps(metadata, sort_keys=True, separators=(",", ":"))
+    ordered = {name: tensor.contiguous().cpu() for name, tensor in sorted(tensors.items())}
+    return bytes(safetensors.torch.save(ordered, metadata={_METADATA: text}))
+
+
+def _parse(data: bytes, place: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    try:
+        tensors = safetensors.torch.load(data)
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        metadata = json.loads(header["__metadata__"][_METADATA])
+    except (safetensors.SafetensorError, KeyError, ValueError, TypeError, RuntimeError):
+        raise CheckpointInvalid(place=f"checkpoint {place}", expected="safetensors") from None
+    if not isinstance(metadata, dict):
+        raise CheckpointInvalid(place=f"checkpoint {place}", expected="metadata")
+    return tensors, metadata
+
+
+def _check(tensors: dict[str, Tensor], name: str, shape: tuple[int, ...]) -> None:
+    have = tuple(tensors[name].shape) if name in tensors else "nothing"
+    if have != shape:
+        raise CheckpointMismatch(place=f"checkpoint {name}", expected=str(shape), actual=str(have))

@@ -1,0 +1,30 @@
+"""What changes while a run trains, beside the adapter itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from strongroom.trainer.config import TrainingConfig
+from strongroom.trainer.model.lora import Policy
+from strongroom.trainer.steps.optimizer import AdamW
+
+
+@dataclass
+class TrainingState:
+    """Everything that a checkpoint must hold for a run to go on as if nothing had happened."""
+
+    step: int
+    """Steps done."""
+    rows_dealt: int
+    """Rows sampled from so far."""
+    optimizer: AdamW
+    generator: torch.Generator
+    """The only source of randomness in sampling."""
+
+
+def new_state(policy: Policy, config: TrainingConfig) -> TrainingState:
+    """The state before the first step."""
+    generator = torch.Generator().manual_seed(config.seed)
+    return TrainingState(step=0, rows_dealt=0, optimizer=AdamW(policy), generator=generator)
