@@ -145,6 +145,21 @@ def open_envelope(
     )
 
 
+def open_self_signed(envelope: bytes, payload_type: str, *, place: str) -> tuple[bytes, KeyRef]:
+    """The payload and its signer, where any key will do: each key id is trusted to be its own.
+
+    Such a signature shows only that the envelope is whole. Use it where the envelope's digest is
+    pinned elsewhere, or where the signer is compared with a known key afterwards. Raises as
+    :func:`open_envelope`, and ``KeyReferenceMalformed`` for a key id that is no key.
+    """
+    try:
+        parsed = msgspec.json.decode(envelope, type=_Envelope)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise EnvelopeMalformed(place=place) from None
+    signers = [parse_key_ref(signature.keyid, place=place) for signature in parsed.signatures]
+    return open_envelope(envelope, payload_type, signers, place=place)
+
+
 def _verifies(keyref: KeyRef, signature: bytes, message: bytes) -> bool:
     try:
         Ed25519PublicKey.from_public_bytes(public_key(keyref)).verify(signature, message)
@@ -164,21 +179,3 @@ def _base64(text: str, place: str) -> bytes:
 def _shown(text: str) -> str:
     """Text from an envelope nobody has verified, made fit to print."""
     return text[:120].encode("ascii", "backslashreplace").decode() if text.isprintable() else "?"
-
-
-class _Claim(msgspec.Struct):
-    keyid: str
-
-
-class _Claims(msgspec.Struct):
-    signatures: list[_Claim]
-
-
-def open_claimed(envelope: bytes, payload_type: str, place: str) -> tuple[bytes, KeyRef]:
-    """The payload, and the claimed key that signed it. Raises as ``open_envelope``."""
-    try:
-        claims = msgspec.json.decode(envelope, type=_Claims)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise EnvelopeMalformed(place=place) from None
-    claimed = [KeyRef(claim.keyid) for claim in claims.signatures]
-    return open_envelope(envelope, payload_type, claimed, place=place)

@@ -12,7 +12,7 @@ from typing import Literal
 
 from strongroom.audit.events import types as events
 from strongroom.crypto.digests import sha256
-from strongroom.crypto.dsse import open_claimed
+from strongroom.crypto.dsse import open_self_signed
 from strongroom.crypto.manifest import DATASET_TYPE, DatasetManifest, decode_sealed
 from strongroom.pipeline.broker.errors import OutputConflict
 from strongroom.pipeline.planning.errors import (
@@ -270,6 +270,6 @@ def _stored_manifest(
 
 
 def manifest_of(envelope: bytes, place: str) -> DatasetManifest:
-    """The manifest in an envelope whose digest is pinned, so that any claimed signer will do."""
-    payload, _signer = open_claimed(envelope, DATASET_TYPE, place)
+    """The manifest in an envelope whose digest is pinned, so that its signer may be any key."""
+    payload, _signer = open_self_signed(envelope, DATASET_TYPE, place=place)
     return decode_sealed(payload, place)

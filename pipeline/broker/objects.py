@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing_extensions import Buffer
 
 from strongroom.crypto.digests import Sha256, sha256
-from strongroom.crypto.dsse import open_claimed
+from strongroom.crypto.dsse import open_self_signed
 from strongroom.crypto.errors import CryptoError
 from strongroom.crypto.manifest import CHECKPOINT_TYPE, shard_name
 from strongroom.enclave.channel import frames
@@ -87,8 +87,8 @@ class RunObjects:
 
 
 def _same_payload(ours: bytes, found: bytes, place: str) -> bool:
-    payload, _signer = open_claimed(ours, CHECKPOINT_TYPE, place)
+    payload, _signer = open_self_signed(ours, CHECKPOINT_TYPE, place=place)
     try:
-        return open_claimed(found, CHECKPOINT_TYPE, place)[0] == payload
+        return open_self_signed(found, CHECKPOINT_TYPE, place=place)[0] == payload
     except CryptoError:
         return False

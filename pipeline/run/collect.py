@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from strongroom.crypto.digests import sha256
-from strongroom.crypto.dsse import open_claimed
+from strongroom.crypto.dsse import open_self_signed
 from strongroom.crypto.manifest import (
     DATASET_TYPE,
     DatasetManifest,
@@ -183,7 +183,7 @@ def _dataset(
     if stored is None:
         raise FactMissing(place=place, expected="a signed manifest")
     envelope = stored[0]
-    payload, signer = open_claimed(envelope, DATASET_TYPE, place)
+    payload, signer = open_self_signed(envelope, DATASET_TYPE, place=place)
     manifest = decode(payload, place)
     sizes = connections.data.sizes(uri, PURPOSE)
     errors: list[StrongroomError] = []

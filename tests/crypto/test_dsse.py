@@ -10,6 +10,7 @@ from strongroom.crypto.digests import canonical
 from strongroom.crypto.dsse import (
     key_ref,
     open_envelope,
+    open_self_signed,
     pae,
     parse_key_ref,
     public_key,
@@ -220,3 +221,25 @@ def test_malformed_key_references(text):
 def test_a_raw_key_of_another_size():
     with pytest.raises(KeyReferenceMalformed):
         key_ref(b"x" * 33)
+
+
+def test_a_self_signed_envelope_names_its_signer():
+    assert open_self_signed(canonical(envelope()), TYPE, place=PLACE) == (PAYLOAD, ALICE_REF)
+    mallory = canonical(envelope(MALLORY, MALLORY_REF))
+    assert open_self_signed(mallory, TYPE, place=PLACE) == (PAYLOAD, MALLORY_REF)
+
+
+@pytest.mark.parametrize(
+    ("data", "error"),
+    [
+        (canonical(envelope(MALLORY, ALICE_REF)), SignatureRefused),
+        (canonical(envelope(payload=base64.b64encode(b"{}").decode())), SignatureRefused),
+        (canonical(envelope(payloadType="text/plain")), PayloadTypeWrong),
+        (canonical(envelope(keyref="alice")), KeyReferenceMalformed),
+        (canonical(envelope(signatures=[])), SignerNotListed),
+        (b"{}", EnvelopeMalformed),
+    ],
+)
+def test_a_self_signed_envelope_that_its_key_did_not_sign(data, error):
+    with pytest.raises(error):
+        open_self_signed(data, TYPE, place=PLACE)
