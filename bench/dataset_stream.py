@@ -31,9 +31,9 @@ import torch  # before anything that loads the Rego interpreter: see tests/conft
 
 from strongroom.connectors.buckets.uri import parse
 from strongroom.enclave.channel.errors import EnclaveKilled
+from strongroom.examples.base_model import CACHE, base_model
 from strongroom.pipeline import controller
 from strongroom.pipeline.embedded import stack as embedded
-from strongroom.pipeline.embedded.base_model import CACHE, base_model
 from strongroom.pipeline.owner.seal import Sealed, seal
 from strongroom.pipeline.releaser.client import ReleaserClient
 from strongroom.pipeline.runfile.load import load

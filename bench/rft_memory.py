@@ -76,7 +76,7 @@ def prompt() -> list[int]:
 
 def ours(length: int, threads: int, dtype: torch.dtype) -> Work:
     """Loss, gradient and update by this project's learner."""
-    from strongroom.pipeline.embedded.base_model import CACHE, base_model, model_files
+    from strongroom.examples.base_model import CACHE, base_model, model_files
     from strongroom.trainer.config import GrpoMethod, LoraConfig, Sampling, TrainingConfig
     from strongroom.trainer.losses import build_objective
     from strongroom.trainer.model.base import load_base
@@ -126,7 +126,7 @@ def theirs(length: int, dtype: torch.dtype, *, checkpointing: bool) -> Work:
     import transformers
     import trl
 
-    from strongroom.pipeline.embedded.base_model import CACHE, base_model
+    from strongroom.examples.base_model import CACHE, base_model
 
     folder = base_model(CACHE)
     trainer = trl.GRPOTrainer(

@@ -37,9 +37,9 @@ from sides import (
     settings,
 )
 
+from strongroom.examples.base_model import base_model, model_files
 from strongroom.examples.feedback.prepare import rows as feedback_rows
-from strongroom.pipeline.embedded.base_model import base_model, model_files
-from strongroom.pipeline.embedded.packages import CACHE
+from strongroom.examples.packages import CACHE
 from strongroom.trainer.data.rows import decode_row
 from strongroom.trainer.loop import train
 from strongroom.trainer.steps.metrics import StepMetrics

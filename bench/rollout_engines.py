@@ -20,9 +20,9 @@ from pathlib import Path
 import figures
 import torch
 
+from strongroom.examples.base_model import base_model, model_files
 from strongroom.examples.feedback.prepare import rows as feedback_rows
-from strongroom.pipeline.embedded.base_model import base_model, model_files
-from strongroom.pipeline.embedded.packages import CACHE
+from strongroom.examples.packages import CACHE
 from strongroom.trainer.config import HfEngine, LoraConfig, Sampling, TrainingConfig, VllmEngine
 from strongroom.trainer.data.rows import decode_row
 from strongroom.trainer.engines import build_engine, vllm

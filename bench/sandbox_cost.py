@@ -53,9 +53,9 @@ from strongroom.enclave.channel import frames
 from strongroom.enclave.evidence import evidence_digest
 from strongroom.enclave.sandbox.launch import Assurance
 from strongroom.errors import StrongroomError
+from strongroom.examples.base_model import base_model, model_files
 from strongroom.examples.feedback.prepare import rows as feedback_rows
-from strongroom.pipeline.embedded.base_model import base_model, model_files
-from strongroom.pipeline.embedded.packages import CACHE
+from strongroom.examples.packages import CACHE
 from strongroom.trainer.steps.metric_names import STEP_METRICS
 
 BOUND = 1.02

@@ -24,7 +24,7 @@ import transformers
 import trl
 
 from strongroom.examples.feedback.prepare import rows as feedback_rows
-from strongroom.pipeline.embedded.packages import CACHE
+from strongroom.examples.packages import CACHE
 from strongroom.trainer.config import LoraConfig, Sampling, TrainingConfig
 from strongroom.trainer.data.rows import Row, decode_row
 from strongroom.trainer.loop import train

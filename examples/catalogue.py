@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from strongroom.examples.addresses import prepare as addresses
+from strongroom.examples.errors import ExampleUnknown
 from strongroom.examples.feedback import prepare as feedback
 from strongroom.examples.payees import prepare as payees
 from strongroom.examples.products import prepare as products
 from strongroom.examples.rows import Rows
 from strongroom.examples.surnames import prepare as surnames
-from strongroom.pipeline.embedded.errors import ExampleUnknown
 
 _ROWS: dict[str, Callable[[Path], Rows]] = {
     "feedback": feedback.rows,
@@ -31,7 +31,7 @@ class Example:
 
     name: str
     rows: Callable[[Path], Rows]
-    """From the cache folder to the rows; raises errors of ``pipeline.embedded.errors``."""
+    """From the cache folder to the rows; raises errors of ``examples.errors``."""
 
     @property
     def run_file(self) -> Path:

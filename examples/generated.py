@@ -14,7 +14,7 @@ import sys
 from importlib.util import find_spec
 from typing import Any
 
-from strongroom.pipeline.embedded.errors import GeneratorMissing, RowsNotGenerated
+from strongroom.examples.errors import GeneratorMissing, RowsNotGenerated
 
 PACKAGE = "reasoning-gym==0.1.25"
 _GENERATE = """

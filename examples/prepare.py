@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 from strongroom.examples.catalogue import find
+from strongroom.examples.packages import CACHE
 from strongroom.examples.rows import write
-from strongroom.pipeline.embedded.packages import CACHE
 
 if __name__ == "__main__":
     name, folder = sys.argv[1:]

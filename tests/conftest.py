@@ -147,7 +147,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random two-layer Llama with the real tokenizer's files, saved as a model folder."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from strongroom.pipeline.embedded.base_model import CACHE, base_model
+    from strongroom.examples.base_model import CACHE, base_model
 
     real = base_model(CACHE.expanduser())
     folder = tmp_path_factory.mktemp("model") / "tiny"

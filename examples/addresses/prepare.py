@@ -9,8 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from xml.etree import ElementTree
 
+from strongroom.examples.packages import CACHE, Package, source_files
 from strongroom.examples.rows import Prompt, Question, Rows, split_by_answer
-from strongroom.pipeline.embedded.packages import CACHE, Package, source_files
 
 PACKAGE = Package(
     name="usaddress",

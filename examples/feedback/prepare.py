@@ -11,8 +11,8 @@ import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from strongroom.examples.packages import CACHE, Package, cached, download, member
 from strongroom.examples.rows import Prompt, Question, Rows, distinct, split
-from strongroom.pipeline.embedded.packages import CACHE, Package, cached, download, member
 
 PACKAGE = Package(
     name="vaderSentiment",

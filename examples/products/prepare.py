@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from strongroom.examples.generated import entries
+from strongroom.examples.packages import CACHE
 from strongroom.examples.rows import Prompt, Question, Rows, distinct, split
-from strongroom.pipeline.embedded.packages import CACHE
 
 PROMPT = Prompt(
     system="Multiply the two numbers. Answer with the product only.",

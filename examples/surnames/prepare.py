@@ -10,9 +10,9 @@ from __future__ import annotations
 from pathlib import Path
 from xml.etree import ElementTree
 
+from strongroom.examples.packages import CACHE, source_files
 from strongroom.examples.payees.prepare import PACKAGE
 from strongroom.examples.rows import Prompt, Question, Rows, split_by_answer
-from strongroom.pipeline.embedded.packages import CACHE, source_files
 
 FILE = "person_labeled.xml"
 TEXT_CHARACTERS = range(8, 41)

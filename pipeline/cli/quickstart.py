@@ -17,15 +17,15 @@ from rich.table import Table
 
 from strongroom.connectors.buckets.errors import ObjectMissing
 from strongroom.connectors.buckets.uri import parse
+from strongroom.examples import base_model
 from strongroom.examples.catalogue import Example, find
+from strongroom.examples.packages import CACHE
 from strongroom.examples.rows import encoded
 from strongroom.pipeline import controller
 from strongroom.pipeline.background import registry, run_locks
 from strongroom.pipeline.cli.console import out, print_json
 from strongroom.pipeline.cli.progress import Terminal
-from strongroom.pipeline.embedded import base_model
 from strongroom.pipeline.embedded import stack as embedded
-from strongroom.pipeline.embedded.packages import CACHE
 from strongroom.pipeline.inspection.errors import VerificationFailed
 from strongroom.pipeline.inspection.report import write_report
 from strongroom.pipeline.owner.seal import seal

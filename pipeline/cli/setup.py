@@ -57,7 +57,7 @@ def stack_up(
             watcher.stage("stack")
             stack = embedded.up(state)
             if with_model:
-                from strongroom.pipeline.embedded.base_model import base_model
+                from strongroom.examples.base_model import base_model
 
                 watcher.stage("model")
                 folder = base_model()

@@ -8,15 +8,15 @@ import zipfile
 import pytest
 
 from strongroom.crypto.digests import sha256
-from strongroom.examples.feedback import prepare as feedback
-from strongroom.pipeline.embedded import base_model, packages
-from strongroom.pipeline.embedded.errors import (
+from strongroom.examples import base_model, packages
+from strongroom.examples.errors import (
     CacheUnwritable,
     ConversionFailed,
-    ModelFolderInvalid,
+    ModelFolderEmpty,
     PackageChanged,
     PackageUnavailable,
 )
+from strongroom.examples.feedback import prepare as feedback
 
 
 @pytest.fixture
@@ -91,9 +91,9 @@ def test_model_files_are_all_files_by_name(tmp_path):
 
 
 def test_a_folder_without_a_model(tmp_path):
-    with pytest.raises(ModelFolderInvalid):
+    with pytest.raises(ModelFolderEmpty):
         base_model.model_files(tmp_path)
-    with pytest.raises(ModelFolderInvalid, match="no such folder"):
+    with pytest.raises(ModelFolderEmpty, match="no such folder"):
         base_model.model_files(tmp_path / "nowhere")
 
 

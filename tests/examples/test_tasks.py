@@ -11,13 +11,13 @@ import pytest
 from strongroom.crypto.digests import sha256
 from strongroom.examples import generated
 from strongroom.examples.addresses import prepare as addresses
+from strongroom.examples.base_model import base_model
 from strongroom.examples.catalogue import NAMES, find
+from strongroom.examples.errors import ExampleUnknown, GeneratorMissing
+from strongroom.examples.packages import CACHE
 from strongroom.examples.payees import prepare as payees
 from strongroom.examples.rows import Prompt, Question, encoded, split, split_by_answer, write
 from strongroom.examples.surnames import prepare as surnames
-from strongroom.pipeline.embedded.base_model import base_model
-from strongroom.pipeline.embedded.errors import ExampleUnknown, GeneratorMissing
-from strongroom.pipeline.embedded.packages import CACHE
 from strongroom.pipeline.runfile.load import load
 from strongroom.trainer.data.rows import decode_row
 

@@ -84,7 +84,7 @@ def end(command: str, monkeypatch: pytest.MonkeyPatch, *options: str) -> None:
     arguments, (module, long_part), _stage = COMMANDS[command]
     monkeypatch.setattr(registry, "recall", Anything())
     monkeypatch.setattr(stack, "up", Anything())
-    monkeypatch.setattr("strongroom.pipeline.embedded.base_model.base_model", Anything())
+    monkeypatch.setattr("strongroom.examples.base_model.base_model", Anything())
     monkeypatch.setattr("strongroom.pipeline.cli.runs.read_run_file", Anything())
     monkeypatch.setattr("strongroom.pipeline.cli.setup.data_owner", Anything())
     monkeypatch.setattr(module, long_part, refuse)

