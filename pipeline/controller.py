@@ -22,8 +22,7 @@ from strongroom.pipeline.planning.errors import (
     RunUnknown,
 )
 from strongroom.pipeline.planning.intent import check_same
-from strongroom.pipeline.planning.layout import RunLayout
-from strongroom.pipeline.planning.objects import run_objects
+from strongroom.pipeline.planning.objects import MANIFEST, RunLayout, run_objects
 from strongroom.pipeline.planning.plan import Plan, build_plan
 from strongroom.pipeline.run.admission import admit, new_run_id
 from strongroom.pipeline.run.collect import collect_facts
@@ -258,7 +257,7 @@ def _restore_evaluator(
 def _stored_manifest(
     connections: Connections, uri: str, digest: str
 ) -> tuple[bytes, DatasetManifest]:
-    place = f"{uri}manifest.json"
+    place = uri + MANIFEST
     stored = connections.data.read(place, "data-read")
     if stored is None or sha256(stored[0]) != digest:
         raise FactMissing(

@@ -15,7 +15,7 @@ from strongroom.enclave.channel.errors import ChannelViolation
 from strongroom.enclave.checkpoints import OBJECT_NAMES
 from strongroom.pipeline.broker.errors import OutputConflict
 from strongroom.pipeline.broker.reach import Reach, create_once
-from strongroom.pipeline.planning import layout
+from strongroom.pipeline.planning.objects import MANIFEST, RunLayout
 from strongroom.pipeline.planning.plan import Plan
 
 
@@ -26,7 +26,7 @@ class RunObjects:
         self._reach = reach
         self._evaluator = evaluator
         self._plan = plan
-        self._layout = layout.RunLayout(plan.outputs, plan.run)
+        self._layout = RunLayout(plan.outputs, plan.run)
 
     def fetch(self, request: frames.Fetch) -> Iterator[Buffer]:
         """See ``enclave.broker.Objects.fetch``."""
@@ -51,7 +51,7 @@ class RunObjects:
         earlier enclave of this run wrote it, and only its signature differs. Any other is none of
         ours, and is not adopted.
         """
-        uri = self._planned(self._layout.checkpoint(step) + "manifest.json")
+        uri = self._planned(self._layout.manifest(step))
         existing = create_once(self._reach, uri, envelope)
         if existing is None:
             return sha256(envelope)
@@ -75,9 +75,9 @@ class RunObjects:
             case "evaluator" if plan.evaluator.sealed is not None:
                 return "data-read", plan.evaluator.sealed.uri + shard_name(0)
             case "evaluator_manifest" if plan.evaluator.sealed is not None:
-                return "data-read", plan.evaluator.sealed.uri + "manifest.json"
+                return "data-read", plan.evaluator.sealed.uri + MANIFEST
             case "manifest":
-                return "data-read", dataset.uri + "manifest.json"
+                return "data-read", dataset.uri + MANIFEST
             case "shard" if request.index < dataset.shards:
                 return "data-read", dataset.uri + shard_name(request.index)
             case "artifact" if request.artifact in OBJECT_NAMES:

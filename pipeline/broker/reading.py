@@ -15,8 +15,8 @@ from strongroom.connectors.buckets.errors import ObjectMissing
 from strongroom.pipeline.broker import messages
 from strongroom.pipeline.broker.reach import Reach
 from strongroom.pipeline.planning.errors import IdentityMissing
-from strongroom.pipeline.planning.layout import RunLayout
 from strongroom.pipeline.planning.leases import plan_leases
+from strongroom.pipeline.planning.objects import RunLayout
 from strongroom.pipeline.runfile.spec import RunSpec
 
 

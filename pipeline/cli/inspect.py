@@ -108,8 +108,8 @@ def explain_access(
 ) -> None:
     """Print the session policy document of each lease that a run would take."""
     from strongroom.pipeline.cli.plan_view import lease_policies
-    from strongroom.pipeline.planning.layout import RunLayout
     from strongroom.pipeline.planning.leases import plan_leases
+    from strongroom.pipeline.planning.objects import RunLayout
 
     with reporting(as_json):
         loaded = read_run_file(run_file, params, state)

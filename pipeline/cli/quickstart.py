@@ -29,6 +29,7 @@ from strongroom.pipeline.embedded import stack as embedded
 from strongroom.pipeline.inspection.errors import VerificationFailed
 from strongroom.pipeline.inspection.report import write_report
 from strongroom.pipeline.owner.seal import seal
+from strongroom.pipeline.planning.objects import MANIFEST
 from strongroom.pipeline.releaser.client import ReleaserClient
 from strongroom.pipeline.run.admission import new_run_id
 from strongroom.pipeline.run.watcher import Silent, Watcher
@@ -120,7 +121,7 @@ def _seal_once(stack: embedded.Embedded, name: str, rows: list[dict[str, Any]]) 
     target = parse(f"s3://{stack.info.data_bucket}/datasets/{name}/")
     bucket = stack.owner_bucket(target.key)
     try:
-        bucket.head(target.key + "manifest.json")
+        bucket.head(target.key + MANIFEST)
     except ObjectMissing:
         pass
     else:

@@ -15,7 +15,7 @@ from strongroom.crypto.dsse import KeyRef, public_key
 from strongroom.pipeline.broker.reading import ReadAccess, ReadOnlyLog
 from strongroom.pipeline.inspection.verify import Verification
 from strongroom.pipeline.keyholder.errors import CheckpointUnknown
-from strongroom.pipeline.planning.layout import RunLayout
+from strongroom.pipeline.planning.objects import RunLayout, complete_checkpoints
 from strongroom.pipeline.releaser.client import ReleaserClient
 from strongroom.pipeline.run.errors import RunCancelled
 from strongroom.pipeline.run.history import Course
@@ -97,11 +97,10 @@ def _why(last: events.EventData | None) -> tuple[str | None, str | None]:
 def last_checkpoint(spec: RunSpec, run: str) -> int:
     """The step of a run's last complete checkpoint. Raises ``CheckpointUnknown``."""
     access = ReadAccess(spec, run)
-    names = access.names(access.layout.folder + "checkpoints/")
-    steps = [int(name.split("/")[0]) for name in names if name.endswith("/manifest.json")]
+    steps = complete_checkpoints(access.names(access.layout.checkpoints))
     if not steps:
         raise CheckpointUnknown(place=access.layout.folder)
-    return max(steps)
+    return steps[-1]
 
 
 def denials(spec: RunSpec, run: str, vkey: str = "") -> list[dict[str, str]]:

@@ -32,8 +32,7 @@ from strongroom.crypto.manifest import (
 )
 from strongroom.errors import StrongroomError
 from strongroom.pipeline.broker.reading import ReadAccess, ReadOnlyLog
-from strongroom.pipeline.planning.model_list import MODEL_LIST
-from strongroom.pipeline.planning.objects import checkpoint_steps
+from strongroom.pipeline.planning.objects import MANIFEST, MODEL_LIST, checkpoint_steps
 from strongroom.pipeline.planning.parts import DatasetRef
 from strongroom.pipeline.planning.plan import Plan
 from strongroom.pipeline.run.history import Course
@@ -166,7 +165,7 @@ class Verification:
     def _dataset(
         self, ref: DatasetRef, decode: Callable[[bytes, str], DatasetManifest]
     ) -> DatasetManifest | None:
-        uri = ref.uri + "manifest.json"
+        uri = ref.uri + MANIFEST
         found: list[DatasetManifest] = []
 
         def check() -> str:
@@ -227,7 +226,7 @@ class Verification:
         signers: list[KeyRef],
         plan: Plan,
     ) -> CheckpointManifest | None:
-        uri = folder + "manifest.json"
+        uri = folder + MANIFEST
         found: list[CheckpointManifest] = []
 
         def check() -> str:

@@ -45,6 +45,7 @@ from strongroom.pipeline.keyholder.export_folder import (
 from strongroom.pipeline.keyholder.model_card import adapter_config, model_card
 from strongroom.pipeline.planning.errors import PlanNotAdmitted, ReleaserMissing, RunUnknown
 from strongroom.pipeline.planning.facts import ModelFile
+from strongroom.pipeline.planning.objects import MANIFEST
 from strongroom.pipeline.planning.plan import Plan
 from strongroom.pipeline.releaser.client import ReleaserClient
 from strongroom.pipeline.run.connections import connected
@@ -128,7 +129,7 @@ def _source(access: ReadAccess, history: Sequence[Event], step: int) -> _Source:
     plan = _plan(access, history)
     keyset = output_keyset(access, AdapterMissing)
     folder = access.layout.checkpoint(written.step)
-    place = folder + "manifest.json"
+    place = folder + MANIFEST
     envelope = access.get(place)
     if envelope is None:
         raise AdapterMissing(place=place, expected=f"the checkpoint of step {written.step}")

@@ -28,6 +28,7 @@ from strongroom.pipeline.keyholder.enclave import (
 )
 from strongroom.pipeline.keyholder.errors import OutputIsFile, RolloutsMissing
 from strongroom.pipeline.planning.errors import ReleaserMissing
+from strongroom.pipeline.planning.objects import MANIFEST, complete_checkpoints
 from strongroom.pipeline.releaser.client import ReleaserClient
 from strongroom.pipeline.run.connections import connected
 from strongroom.pipeline.run.watcher import Silent
@@ -74,7 +75,7 @@ def _log(spec: RunSpec, run: str, event: events.RolloutsOpened) -> None:
 def _sealed_rollouts(access: ReadAccess, step: int) -> tuple[bytes, str]:
     """The sealed object, as its manifest pins it, and its URI."""
     folder = access.layout.checkpoint(step)
-    place = folder + "manifest.json"
+    place = folder + MANIFEST
     envelope = access.get(place)
     if envelope is None:
         raise RolloutsMissing(
@@ -90,6 +91,5 @@ def _sealed_rollouts(access: ReadAccess, step: int) -> tuple[bytes, str]:
 
 def _steps(access: ReadAccess) -> str:
     """Which checkpoints there are, for the error that says which there is not."""
-    paths = [name.split("/") for name in access.names(access.layout.folder + "checkpoints/")]
-    steps = [int(path[0]) for path in paths if path[1:] == ["manifest.json"]]
-    return f"checkpoints of steps {', '.join(map(str, sorted(steps)))}" if steps else "none"
+    steps = complete_checkpoints(access.names(access.layout.checkpoints))
+    return f"checkpoints of steps {', '.join(map(str, steps))}" if steps else "none"

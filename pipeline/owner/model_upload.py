@@ -12,7 +12,8 @@ from strongroom.pipeline.broker.errors import OutputConflict
 from strongroom.pipeline.owner.errors import ModelFolderInvalid
 from strongroom.pipeline.owner.owner_file import Owner
 from strongroom.pipeline.planning.facts import ModelFile, model_digest
-from strongroom.pipeline.planning.model_list import MODEL_LIST, encode_model_list
+from strongroom.pipeline.planning.model_list import encode_model_list
+from strongroom.pipeline.planning.objects import MODEL_LIST
 
 PIECE_BYTES = 8 << 20
 SUFFIXES = (".jinja", ".json", ".safetensors")

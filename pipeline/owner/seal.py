@@ -51,6 +51,7 @@ from strongroom.pipeline.owner.errors import (
     DatasetNameInvalid,
     SourceMissing,
 )
+from strongroom.pipeline.planning.objects import MANIFEST
 from strongroom.pipeline.releaser.client import ReleaserClient
 from strongroom.trainer.data.chat import FaultCode
 
@@ -139,7 +140,7 @@ def seal(
     envelope = sign_envelope(
         DATASET_TYPE, payload, KeyRef(signed.signer), lambda _message: signed.signature
     )
-    bucket.create(target.key + "manifest.json", envelope)
+    bucket.create(target.key + MANIFEST, envelope)
     return Sealed(str(target), manifest, sha256(envelope), signed.signer)
 
 
@@ -226,9 +227,9 @@ def stored(target: Location, bucket: Bucket, signers: Collection[KeyRef]) -> Sea
 
     Raises ``DatasetMissing``, and as ``open_envelope`` and ``decode_sealed``.
     """
-    place = f"{target}manifest.json"
+    place = f"{target}{MANIFEST}"
     try:
-        envelope, _etag = bucket.get(target.key + "manifest.json")
+        envelope, _etag = bucket.get(target.key + MANIFEST)
     except ObjectMissing:
         raise DatasetMissing(place=place) from None
     payload, signer = open_envelope(envelope, DATASET_TYPE, signers, place=place)

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from strongroom.crypto.digests import Sha256, canonical, digest_of, sha256
 from strongroom.pipeline.planning.errors import RunExists
-from strongroom.pipeline.planning.layout import RunLayout
+from strongroom.pipeline.planning.objects import RunLayout
 from strongroom.pipeline.planning.plan import Plan
 from strongroom.pipeline.runfile.spec import RunSpec
 

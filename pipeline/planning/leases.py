@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from strongroom.pipeline.planning.layout import RunLayout
+from strongroom.pipeline.planning.objects import RunLayout
 from strongroom.pipeline.planning.parts import LeaseRef, Purpose
 from strongroom.pipeline.runfile.spec import Access, TrainingRun
 

@@ -13,8 +13,6 @@ import msgspec
 from strongroom.crypto.digests import canonical
 from strongroom.pipeline.planning.facts import ModelFile
 
-MODEL_LIST = "model.json"
-
 
 class _ModelList(msgspec.Struct, forbid_unknown_fields=True):
     kind: Literal["model"]

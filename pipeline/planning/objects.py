@@ -1,18 +1,76 @@
-"""Which objects a complete run has written: names that follow from the run file alone.
+"""The objects in a run's buckets: their names, and where they lie.
 
-So the plan can list them before anything is written, and a resumed run writes the same ones.
+All follow from the run file and the run's id, so that the plan can list them before anything is
+written, and a resumed run writes the same ones.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from dataclasses import dataclass
 
-from strongroom.pipeline.planning.layout import RunLayout
+from strongroom.enclave.checkpoints import OBJECT_NAMES
 from strongroom.pipeline.runfile.errors import BadRunId
 from strongroom.trainer.config import TrainingConfig
 
+PLAN = "plan.json"
+KEYS = "keys.json"
+EVALUATOR = "evaluator.py"
+RESULT = "result.json"
+MANIFEST = "manifest.json"
+"""Beside the shards of a dataset and the objects of a checkpoint, and written after them."""
+MODEL_LIST = "model.json"
+"""Beside the files of a base model."""
+CHECKPOINT_OBJECTS = (*OBJECT_NAMES.values(), MANIFEST)
+
 _RUN_ID = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
-CHECKPOINT_OBJECTS = ("adapter.sealed", "state.sealed", "rollouts.sealed", "manifest.json")
+
+
+@dataclass(frozen=True)
+class RunLayout:
+    """The folder of one run: ``<outputs><run>/``."""
+
+    outputs: str
+    run: str
+
+    @property
+    def folder(self) -> str:
+        """The run's prefix; ends in ``/``."""
+        return f"{self.outputs}{self.run}/"
+
+    @property
+    def plan(self) -> str:
+        """The plan, written first: a run exists once its plan does."""
+        return self.folder + PLAN
+
+    @property
+    def keys(self) -> str:
+        """The wrapped output keyset."""
+        return self.folder + KEYS
+
+    @property
+    def evaluator(self) -> str:
+        """The evaluator's source."""
+        return self.folder + EVALUATOR
+
+    @property
+    def result(self) -> str:
+        """The result, written last: a run is complete once it is there."""
+        return self.folder + RESULT
+
+    @property
+    def checkpoints(self) -> str:
+        """The prefix of all checkpoints; ends in ``/``."""
+        return self.folder + "checkpoints/"
+
+    def checkpoint(self, step: int) -> str:
+        """The folder of one checkpoint."""
+        return f"{self.checkpoints}{step:06d}/"
+
+    def manifest(self, step: int) -> str:
+        """The manifest of one checkpoint, which is complete once this is there."""
+        return self.checkpoint(step) + MANIFEST
 
 
 def check_run_id(run_id: str) -> str:
@@ -26,6 +84,13 @@ def checkpoint_steps(training: TrainingConfig) -> tuple[int, ...]:
     """Steps after which a checkpoint is written: every n-th, and the last."""
     every, last = training.checkpoint_every, training.steps
     return tuple(sorted({*range(every, last + 1, every), last}))
+
+
+def complete_checkpoints(names: Iterable[str]) -> list[int]:
+    """Steps of the complete checkpoints, in order; ``names`` are relative to
+    ``RunLayout.checkpoints``."""
+    found = (re.fullmatch(rf"([0-9]+)/{re.escape(MANIFEST)}", name) for name in names)
+    return sorted(int(match[1]) for match in found if match)
 
 
 def run_objects(

@@ -26,9 +26,14 @@ from strongroom.pipeline.planning.facts import (
     PolicyFacts,
     model_digest,
 )
-from strongroom.pipeline.planning.layout import RunLayout
 from strongroom.pipeline.planning.leases import plan_leases
-from strongroom.pipeline.planning.objects import check_run_id, run_objects
+from strongroom.pipeline.planning.objects import (
+    MANIFEST,
+    PLAN,
+    RunLayout,
+    check_run_id,
+    run_objects,
+)
 from strongroom.pipeline.planning.parts import (
     DataRefs,
     DatasetRef,
@@ -45,8 +50,6 @@ from strongroom.pipeline.planning.parts import (
 from strongroom.pipeline.runfile.errors import FactsDisagree, PlanMalformed
 from strongroom.pipeline.runfile.spec import RunSpec, TrainingRun
 
-MANIFEST = "manifest.json"
-"""Name of a dataset's signed manifest beside its shards."""
 _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")
 MAX_PLAN_BYTES = 16 << 20
 
@@ -89,7 +92,7 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         return dict(data)
 
     @classmethod
-    def from_json(cls, data: bytes, *, place: str = "plan.json") -> Plan:
+    def from_json(cls, data: bytes, *, place: str = PLAN) -> Plan:
         """Read a plan; unknown, missing or repeated fields and other spellings are refused.
 
         Raises ``PlanMalformed``.

@@ -50,6 +50,7 @@ from strongroom.enclave.evidence import (
     evidence_digest,
 )
 from strongroom.errors import ErrorList, StrongroomError
+from strongroom.pipeline.planning.objects import KEYS, MANIFEST
 from strongroom.pipeline.planning.plan import Plan
 from strongroom.pipeline.releaser import messages as rpc
 from strongroom.pipeline.releaser.errors import NonceUnknown, ReleaseDenied, SignRefused
@@ -157,7 +158,7 @@ class Releaser:
                 envelope,
                 DATASET_TYPE,
                 [KeyRef(signer) for signer in self._config.signers],
-                place=f"{dataset.uri}manifest.json",
+                place=dataset.uri + MANIFEST,
             )
             decode = decode_evaluator if name == EVALUATOR else decode_dataset
             manifest = decode(payload, dataset.uri)
@@ -171,8 +172,8 @@ class Releaser:
             keysets[name] = self._unwrap(keyset, dataset.uri)
         outputs = request.outputs or self._new_keyset(plan.keys.outputs, {"run": plan.run})
         if outputs.kms != plan.keys.outputs or outputs.context != {"run": plan.run}:
-            raise ReleaseDenied(place="keys.json", expected=f"the output keyset of {plan.run}")
-        keysets[OUTPUTS] = self._unwrap(outputs, "keys.json")
+            raise ReleaseDenied(place=KEYS, expected=f"the output keyset of {plan.run}")
+        keysets[OUTPUTS] = self._unwrap(outputs, KEYS)
         return self._released(evidence, keysets, outputs)
 
     def _release_seal(self, request: rpc.ReleaseSeal) -> rpc.Released:
@@ -188,8 +189,8 @@ class Releaser:
         """A run's output keyset, for an enclave that serves the key's holder."""
         evidence = self._trusted(request.evidence, role, order)
         if request.outputs.context != {"run": request.run}:
-            raise ReleaseDenied(place="keys.json", expected=f"the output keyset of {request.run}")
-        keyset = self._unwrap(request.outputs, "keys.json")
+            raise ReleaseDenied(place=KEYS, expected=f"the output keyset of {request.run}")
+        keyset = self._unwrap(request.outputs, KEYS)
         return self._released(evidence, {OUTPUTS: keyset}, request.outputs)
 
     def _sign_note(self, request: rpc.SignNote) -> rpc.Signed:

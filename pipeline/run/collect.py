@@ -36,8 +36,8 @@ from strongroom.pipeline.planning.facts import (
     ModelFacts,
     PolicyFacts,
 )
-from strongroom.pipeline.planning.model_list import MODEL_LIST, decode_model_list
-from strongroom.pipeline.planning.objects import checkpoint_steps
+from strongroom.pipeline.planning.model_list import decode_model_list
+from strongroom.pipeline.planning.objects import MANIFEST, MODEL_LIST, checkpoint_steps
 from strongroom.pipeline.run.connections import Connections
 from strongroom.pipeline.runfile.spec import RunSpec, TrainingRun
 from strongroom.policies.gate import read_bundle
@@ -178,7 +178,7 @@ def _evaluator(run: TrainingRun, sealed: tuple[bytes, DatasetFacts] | None) -> E
 def _dataset(
     connections: Connections, uri: str, decode: Callable[[bytes, str], DatasetManifest]
 ) -> tuple[bytes, DatasetFacts]:
-    place = f"{uri}manifest.json"
+    place = uri + MANIFEST
     stored = connections.data.read(place, PURPOSE)
     if stored is None:
         raise FactMissing(place=place, expected="a signed manifest")

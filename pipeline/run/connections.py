@@ -12,9 +12,8 @@ from strongroom.crypto.dsse import KeyRef
 from strongroom.pipeline.broker import messages
 from strongroom.pipeline.broker.client import BrokerClient
 from strongroom.pipeline.planning.errors import IdentityMissing, ReleaserMissing
-from strongroom.pipeline.planning.layout import RunLayout
 from strongroom.pipeline.planning.leases import plan_leases
-from strongroom.pipeline.planning.objects import check_run_id
+from strongroom.pipeline.planning.objects import RunLayout, check_run_id
 from strongroom.pipeline.releaser.client import ReleaserClient
 from strongroom.pipeline.run.journal import Journal, lease_event
 from strongroom.pipeline.run.watcher import Watcher

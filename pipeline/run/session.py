@@ -26,8 +26,7 @@ from strongroom.errors.defect import defect
 from strongroom.pipeline.broker import messages
 from strongroom.pipeline.broker.errors import OutputConflict
 from strongroom.pipeline.planning.errors import FactMissing, RunExists
-from strongroom.pipeline.planning.layout import RunLayout
-from strongroom.pipeline.planning.objects import checkpoint_steps
+from strongroom.pipeline.planning.objects import KEYS, RunLayout, checkpoint_steps
 from strongroom.pipeline.planning.plan import Plan
 from strongroom.pipeline.run import edges
 from strongroom.pipeline.run.connections import Connections
@@ -404,4 +403,4 @@ def _wrapped(data: bytes) -> WrappedKeyset:
     try:
         return msgspec.json.decode(data, type=WrappedKeyset)
     except msgspec.DecodeError:
-        raise FactMissing(place="keys.json", expected="a wrapped keyset") from None
+        raise FactMissing(place=KEYS, expected="a wrapped keyset") from None

@@ -38,8 +38,8 @@ from strongroom.pipeline.broker.errors import BrokerLost, OutputConflict, Purpos
 from strongroom.pipeline.broker.objects import RunObjects
 from strongroom.pipeline.broker.process import BrokerProcess
 from strongroom.pipeline.broker.reach import Reach, create_once
-from strongroom.pipeline.planning.layout import RunLayout
 from strongroom.pipeline.planning.leases import plan_leases
+from strongroom.pipeline.planning.objects import RunLayout
 from strongroom.pipeline.planning.parts import LeaseRef
 from strongroom.pipeline.planning.plan import Plan, build_plan
 from strongroom.pipeline.runfile.load import LoadedRun, load

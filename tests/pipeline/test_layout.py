@@ -6,8 +6,12 @@ import pytest
 
 from strongroom.connectors.buckets.uri import parse
 from strongroom.enclave.checkpoints import OBJECT_NAMES
-from strongroom.pipeline.planning.layout import RunLayout
-from strongroom.pipeline.planning.objects import CHECKPOINT_OBJECTS, run_objects
+from strongroom.pipeline.planning.objects import (
+    CHECKPOINT_OBJECTS,
+    RunLayout,
+    complete_checkpoints,
+    run_objects,
+)
 from strongroom.trainer.config import TrainingConfig
 
 LAYOUT = RunLayout("s3://acme-data/runs/", "feedback-1")
@@ -28,6 +32,12 @@ def test_everything_lies_in_the_runs_folder():
 @pytest.mark.parametrize(("step", "name"), [(1, "000001"), (999999, "999999"), (10**6, "1000000")])
 def test_checkpoints_sort_by_step(step, name):
     assert LAYOUT.checkpoint(step) == f"{LAYOUT.folder}checkpoints/{name}/"
+
+
+def test_a_checkpoint_is_complete_with_its_manifest():
+    names = [LAYOUT.manifest(step).removeprefix(LAYOUT.checkpoints) for step in (20, 3)]
+    names += ["000040/adapter.sealed", "000050/deeper/manifest.json", "x/manifest.json"]
+    assert complete_checkpoints(names) == [3, 20]
 
 
 def test_names_are_uris():
