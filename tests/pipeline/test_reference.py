@@ -42,7 +42,8 @@ def test_every_error_has_a_remedy_and_is_listed_once() -> None:
 
 def test_texts_name_only_commands_that_exist() -> None:
     known = _known()
-    texts = [errors_reference(), (ROOT / "README.md").read_text()]
+    pages = [ROOT / "README.md", ROOT / "docs" / "commands.md", ROOT / "docs" / "own-rows.md"]
+    texts = [errors_reference(), *(page.read_text() for page in pages)]
     for text in texts:
         for name, inner in COMMAND.findall(text):
             assert name in known, name
