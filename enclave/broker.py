@@ -28,7 +28,8 @@ from strongroom.enclave.channel.words import DETAILS
 from strongroom.enclave.checkpoints import checkpoint_manifest
 from strongroom.enclave.evidence import Evidence, decode_evidence
 from strongroom.enclave.sandbox import launch
-from strongroom.errors import StrongroomError, all_codes
+from strongroom.errors import StrongroomError
+from strongroom.errors.registry import all_codes
 
 RECORDS: msgspec.json.Decoder[frames.Outgoing] = msgspec.json.Decoder(frames.Outgoing)
 

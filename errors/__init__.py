@@ -97,7 +97,10 @@ def _rebuild(
 
 
 class ErrorList(StrongroomError):
-    """Several errors found together, reported together, in the order of their places."""
+    """Several errors found together, reported together, in the order of their places.
+
+    A list in a list is taken apart, so that each error keeps its own place and exit code.
+    """
 
     code = "SR-MANY"
     title = "several errors"
@@ -105,7 +108,11 @@ class ErrorList(StrongroomError):
     exit_code = Exit.BAD_INPUT
 
     def __init__(self, errors: Sequence[StrongroomError]) -> None:
-        self.errors = tuple(errors)
+        self.errors: tuple[StrongroomError, ...] = tuple(
+            each
+            for error in errors
+            for each in (error.errors if isinstance(error, ErrorList) else (error,))
+        )
         super().__init__()
 
     def __str__(self) -> str:
@@ -113,31 +120,3 @@ class ErrorList(StrongroomError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (ErrorList, (self.errors,))
-
-
-def all_codes() -> dict[str, type[StrongroomError]]:
-    """Every error class that has been imported, by code."""
-    found: dict[str, type[StrongroomError]] = {}
-    queue = list(StrongroomError.__subclasses__())
-    while queue:
-        cls = queue.pop()
-        queue.extend(cls.__subclasses__())
-        if not cls.code:
-            continue
-        if found.setdefault(cls.code, cls) is not cls:
-            raise TypeError(f"error code {cls.code} is used by two classes")
-    return dict(sorted(found.items()))
-
-
-def from_dict(data: dict[str, str]) -> StrongroomError:
-    """Rebuild an error that crossed a process boundary as plain data.
-
-    Raises ``KeyError`` when the code is unknown to this process.
-    """
-    cls = all_codes()[data["code"]]
-    return cls(
-        place=data.get("place", ""),
-        expected=data.get("expected", ""),
-        actual=data.get("actual", ""),
-        remedy=data.get("remedy", ""),
-    )

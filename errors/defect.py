@@ -1,4 +1,4 @@
-"""What no error class foresees, as an error: class and place only, never its text."""
+"""What no error class of this version foresees, as an error."""
 
 from __future__ import annotations
 
@@ -8,11 +8,19 @@ from strongroom.errors import StrongroomError
 
 
 class Defect(StrongroomError):
-    """Something that no error class foresees."""
+    """An exception that is none of Strongroom's errors."""
 
     code = "SR-PROC-002"
     title = "an unexpected failure"
     remedy = "This is a defect of Strongroom; report the class and place above. No data is lost."
+
+
+class CodeUnknown(StrongroomError):
+    """Another process, or the log, names an error that this version does not have."""
+
+    code = "SR-PROC-005"
+    title = "an error that this version does not know"
+    remedy = "Use the version of Strongroom that the other process has, or that drove the run."
 
 
 def defect(error: BaseException) -> Defect:

@@ -1,4 +1,4 @@
-"""Several errors as one: flattened, and the gravest exit code."""
+"""One error or several, read alike: the errors, their documents, and the gravest exit code."""
 
 from __future__ import annotations
 
@@ -8,6 +8,11 @@ from strongroom.errors import ErrorList, StrongroomError
 def errors_of(error: StrongroomError) -> tuple[StrongroomError, ...]:
     """The errors in a list, or the one."""
     return error.errors if isinstance(error, ErrorList) else (error,)
+
+
+def documents_of(error: StrongroomError) -> tuple[dict[str, str], ...]:
+    """Each error as plain data; ``registry.from_documents`` is the way back."""
+    return tuple(each.to_dict() for each in errors_of(error))
 
 
 def exit_code(error: StrongroomError) -> int:

@@ -23,7 +23,8 @@ from strongroom.crypto.segments import HEADER_BYTES, TAG_BYTES
 from strongroom.enclave.channel import frames
 from strongroom.enclave.channel.errors import ChannelViolation
 from strongroom.enclave.errors import EvaluatorError
-from strongroom.errors import ErrorList, StrongroomError, all_codes
+from strongroom.errors import ErrorList, StrongroomError
+from strongroom.errors.registry import all_codes
 
 SMALLEST_SEALED_BYTES = HEADER_BYTES + TAG_BYTES
 """A sealed object of nothing."""

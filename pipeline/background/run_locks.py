@@ -22,9 +22,10 @@ import msgspec
 from strongroom.connectors.host.errors import StackFolderUnusable
 from strongroom.connectors.host.folders import private_folder, write_private
 from strongroom.connectors.host.processes import Process, identify, stop
-from strongroom.errors import ErrorList, Exit, StrongroomError, from_dict
+from strongroom.errors import Exit, StrongroomError
 from strongroom.errors.defect import defect
-from strongroom.errors.listing import errors_of, exit_code
+from strongroom.errors.listing import documents_of, exit_code
+from strongroom.errors.registry import from_documents
 from strongroom.pipeline.background.errors import RunBusy
 from strongroom.pipeline.planning.errors import RunExists, RunUnknown
 from strongroom.pipeline.planning.objects import check_run_id
@@ -44,8 +45,7 @@ class Ending(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def error(self) -> StrongroomError:
         """The errors as they were shown."""
-        found = [from_dict(each) for each in self.errors]
-        return found[0] if len(found) == 1 else ErrorList(found)
+        return from_documents(self.errors)
 
 
 def place(state: Path, run: str, kind: Literal["controller", "supervisor", "ended", "log"]) -> Path:
@@ -93,8 +93,7 @@ def driving(state: Path, run: str) -> Iterator[None]:
                 write_private(path, before)
                 raise
             known = error if isinstance(error, StrongroomError) else defect(error)
-            shown = tuple(each.to_dict() for each in errors_of(known))
-            _keep(path, Ending(exit_code(known), shown))
+            _keep(path, Ending(exit_code(known), documents_of(known)))
             raise
         _keep(path, Ending(Exit.OK))
 

@@ -18,8 +18,8 @@ from strongroom.audit.errors import LogNotFound
 from strongroom.audit.events import types as events
 from strongroom.connectors.host.errors import StackStartFailed
 from strongroom.connectors.host.processes import start
-from strongroom.errors import StrongroomError, from_dict
-from strongroom.errors.registry import import_errors
+from strongroom.errors import StrongroomError
+from strongroom.errors.registry import from_documents
 from strongroom.pipeline.background import registry, run_locks
 from strongroom.pipeline.background.errors import (
     RunEnded,
@@ -180,7 +180,6 @@ def _ended(state: Path, run: str) -> bool:
 
 
 def _what_ended(state: Path, run: str, row: dict[str, Any]) -> StrongroomError:
-    import_errors()
     ending = run_locks.ending(state, run)
     if row["state"] == "cancelled":
         return RunCancelled(place=run, actual=row["reason"])
@@ -188,7 +187,7 @@ def _what_ended(state: Path, run: str, row: dict[str, Any]) -> StrongroomError:
         return ending.error()
     if row["code"] is None:
         return RunInterrupted(place=run, actual=f"step {row['step']} of {row['steps']}")
-    return from_dict({"code": row["code"], "place": run, "actual": row["reason"]})
+    return from_documents([{"code": row["code"], "place": run, "actual": row["reason"]}])
 
 
 def _until(condition: Callable[[], bool], limit_s: float) -> bool:

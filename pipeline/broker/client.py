@@ -13,7 +13,7 @@ import msgspec
 
 from strongroom.enclave.channel.errors import ChannelBroken
 from strongroom.enclave.channel.framing import Channel
-from strongroom.errors import ErrorList, StrongroomError, from_dict
+from strongroom.errors.registry import from_documents
 from strongroom.pipeline.broker import messages
 from strongroom.pipeline.broker.errors import BrokerLost
 
@@ -66,7 +66,7 @@ class BrokerClient:
                         case messages.Notice():
                             self._notice(answer)
                         case messages.Refused():
-                            raise _rebuilt(answer)
+                            raise from_documents(answer.errors)
             except ChannelBroken:
                 raise BrokerLost(place="broker", actual=self._ending()) from None
 
@@ -107,8 +107,3 @@ class BrokerClient:
         except subprocess.TimeoutExpired:
             return "it closed its channel"
         return f"signal {-status}" if status < 0 else f"exit status {status}"
-
-
-def _rebuilt(answer: messages.Refused) -> StrongroomError:
-    found = [from_dict(error) for error in answer.errors]
-    return found[0] if len(found) == 1 else ErrorList(found)

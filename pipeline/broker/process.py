@@ -22,8 +22,9 @@ from strongroom.enclave.channel import frames
 from strongroom.enclave.channel.errors import ChannelBroken
 from strongroom.enclave.channel.framing import Channel
 from strongroom.enclave.sandbox import syscalls
-from strongroom.errors import ErrorList, StrongroomError
+from strongroom.errors import StrongroomError
 from strongroom.errors.defect import defect
+from strongroom.errors.listing import documents_of
 from strongroom.pipeline.broker import messages
 from strongroom.pipeline.broker.errors import PurposeRefused
 from strongroom.pipeline.broker.objects import RunObjects
@@ -54,12 +55,10 @@ class BrokerProcess:
                 break
             try:
                 reply: messages.Answer = self._answer(request)
-            except ErrorList as errors:
-                reply = messages.Refused(errors=tuple(error.to_dict() for error in errors.errors))
             except StrongroomError as error:
-                reply = messages.Refused(errors=(error.to_dict(),))
+                reply = messages.Refused(errors=documents_of(error))
             except Exception as error:
-                reply = messages.Refused(errors=(defect(error).to_dict(),))
+                reply = messages.Refused(errors=documents_of(defect(error)))
             try:
                 self._tell_leases()
                 self._channel.send_record(reply)

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from strongroom.errors import StrongroomError
 from strongroom.errors.defect import defect
-from strongroom.errors.listing import errors_of, exit_code
+from strongroom.errors.listing import documents_of, errors_of, exit_code
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -44,10 +44,10 @@ def reporting(as_json: bool) -> Iterator[None]:
 
 def show_error(error: StrongroomError, as_json: bool) -> None:
     """Print errors: as JSON on standard output, or readable on standard error."""
-    found = errors_of(error)
     if as_json:
-        print_json({"errors": [item.to_dict() for item in found]})
+        print_json({"errors": documents_of(error)})
         return
+    found = errors_of(error)
     for item in found:
         head = Text()
         if item.place:

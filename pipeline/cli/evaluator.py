@@ -190,7 +190,7 @@ def _histogram(tested: Any) -> Table:
 
 def _faults(tested: Any) -> Table:
     """One line for each row and kind of failure; JSON has one for each call."""
-    from strongroom.errors import all_codes
+    from strongroom.errors.registry import all_codes
 
     table = Table(box=None, title="Calls that failed", title_justify="left", title_style="bold red")
     for name in ("row", "sealed row", "completions", "code", "line", "what"):

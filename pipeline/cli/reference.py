@@ -9,8 +9,8 @@ import msgspec
 
 import strongroom.policies
 from strongroom.audit.events.entries import reference as events_reference
-from strongroom.errors import ErrorList, all_codes
-from strongroom.errors.registry import import_errors
+from strongroom.errors import ErrorList
+from strongroom.errors.registry import all_codes
 from strongroom.pipeline.cli.spec_reference import owner_markdown, reference_markdown
 from strongroom.policies.gate import Settings, read_bundle
 
@@ -48,7 +48,6 @@ def policy_reference() -> str:
 
 def errors_reference() -> str:
     """Every error code with title, fault, exit code and remedy."""
-    import_errors()
     lines = [
         "# Errors",
         "",

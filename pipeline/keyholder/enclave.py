@@ -27,7 +27,8 @@ from strongroom.enclave.channel import frames
 from strongroom.enclave.channel.errors import ChannelViolation
 from strongroom.enclave.channel.framing import Channel
 from strongroom.enclave.sandbox import launch
-from strongroom.errors import StrongroomError, all_codes
+from strongroom.errors import StrongroomError
+from strongroom.errors.registry import all_codes
 from strongroom.pipeline.broker.reading import ReadAccess
 from strongroom.pipeline.planning.errors import FactMissing
 

@@ -44,7 +44,8 @@ from strongroom.enclave.channel.gate import check_sealed
 from strongroom.enclave.channel.words import DETAILS
 from strongroom.enclave.roles.seal import source_files
 from strongroom.enclave.sandbox import launch
-from strongroom.errors import ErrorList, StrongroomError, all_codes
+from strongroom.errors import ErrorList, StrongroomError
+from strongroom.errors.registry import all_codes
 from strongroom.pipeline.owner.errors import (
     DatasetExists,
     DatasetMissing,

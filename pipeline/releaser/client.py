@@ -11,7 +11,7 @@ import msgspec
 from strongroom.crypto.manifest import WrappedKeyset
 from strongroom.enclave.channel.errors import ChannelError
 from strongroom.enclave.channel.framing import Channel
-from strongroom.errors import ErrorList, StrongroomError, from_dict
+from strongroom.errors.registry import from_documents
 from strongroom.pipeline.releaser import messages as rpc
 from strongroom.pipeline.releaser.errors import ReleaserUnreachable, RequestMalformed
 
@@ -86,12 +86,7 @@ class ReleaserClient:
         finally:
             channel.close()
         if isinstance(answer, rpc.Denied):
-            raise _rebuilt(answer)
+            raise from_documents(answer.errors)
         if not isinstance(answer, kind):
             raise RequestMalformed(place=str(self._path), actual=type(answer).__name__)
         return answer
-
-
-def _rebuilt(answer: rpc.Denied) -> StrongroomError:
-    found = [from_dict(error) for error in answer.errors]
-    return found[0] if len(found) == 1 else ErrorList(found)

@@ -50,6 +50,7 @@ from strongroom.enclave.evidence import (
     evidence_digest,
 )
 from strongroom.errors import ErrorList, StrongroomError
+from strongroom.errors.listing import documents_of
 from strongroom.pipeline.planning.objects import KEYS, MANIFEST
 from strongroom.pipeline.planning.plan import Plan
 from strongroom.pipeline.releaser import messages as rpc
@@ -122,10 +123,8 @@ class Releaser:
                         audit=key_ref(self._open_key(request.audit).public_key()),
                         kms_owner=self._config.vault_addr,
                     )
-        except ErrorList as errors:
-            return rpc.Denied(errors=tuple(error.to_dict() for error in errors.errors))
         except StrongroomError as error:
-            return rpc.Denied(errors=(error.to_dict(),))
+            return rpc.Denied(errors=documents_of(error))
 
     def _challenge(self) -> rpc.Nonce:
         nonce = secrets.token_urlsafe(32)

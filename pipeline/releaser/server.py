@@ -18,6 +18,7 @@ import msgspec
 from strongroom.enclave.channel.errors import ChannelError
 from strongroom.enclave.channel.framing import Channel
 from strongroom.errors.defect import defect
+from strongroom.errors.listing import documents_of
 from strongroom.pipeline.releaser import messages as rpc
 from strongroom.pipeline.releaser.errors import RequestMalformed
 from strongroom.pipeline.releaser.releaser import Releaser
@@ -59,12 +60,12 @@ def _converse(releaser: Releaser, peer: socket.socket, uids: Collection[int]) ->
         try:
             request = channel.recv_record(REQUESTS)
         except ChannelError:
-            answer: rpc.Answer = rpc.Denied(errors=(RequestMalformed().to_dict(),))
+            answer: rpc.Answer = rpc.Denied(errors=documents_of(RequestMalformed()))
         else:
             try:
                 answer = releaser.answer(request)
             except Exception as error:
-                answer = rpc.Denied(errors=(defect(error).to_dict(),))
+                answer = rpc.Denied(errors=documents_of(defect(error)))
         try:
             channel.send_record(answer)
         except ChannelError:

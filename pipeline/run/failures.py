@@ -11,8 +11,9 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 from strongroom.audit.events import types as events
-from strongroom.errors import ErrorList, StrongroomError
+from strongroom.errors import StrongroomError
 from strongroom.errors.defect import defect
+from strongroom.errors.listing import errors_of
 from strongroom.pipeline.planning.errors import RunExists, RunUnknown
 from strongroom.pipeline.run.connections import Connections
 from strongroom.pipeline.run.history import Course
@@ -45,8 +46,7 @@ def log_failure(connections: Connections, error: Exception, stage: str, step: in
     if isinstance(error, DenialList):
         return
     found = error if isinstance(error, StrongroomError) else defect(error)
-    several = found.errors if isinstance(found, ErrorList) else (found,)
-    gravest = max(reversed(several), key=lambda each: each.exit_code)
+    gravest = max(reversed(errors_of(found)), key=lambda each: each.exit_code)
     failed = events.RunFailed(code=gravest.code, stage=stage, step=step)
     told = () if isinstance(error, RunExists) else (failed,)
     try:

@@ -31,7 +31,8 @@ from strongroom.enclave.channel.errors import ChannelViolation
 from strongroom.enclave.channel.gate import Gate
 from strongroom.enclave.channel.words import DETAILS
 from strongroom.enclave.errors import EvaluatorError, EvidenceMalformed
-from strongroom.errors import ErrorList, all_codes
+from strongroom.errors import ErrorList
+from strongroom.errors.registry import all_codes
 from strongroom.pipeline.broker.objects import RunObjects
 from strongroom.pipeline.planning.plan import Plan, build_plan
 from strongroom.pipeline.runfile.load import load_text

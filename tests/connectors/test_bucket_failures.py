@@ -18,7 +18,8 @@ from strongroom.connectors.access.credentials import S3Credentials
 from strongroom.connectors.buckets import errors, s3
 from strongroom.connectors.buckets.open import open_bucket
 from strongroom.connectors.buckets.uri import parse
-from strongroom.errors import Exit, Fault, StrongroomError, all_codes
+from strongroom.errors import Exit, Fault, StrongroomError
+from strongroom.errors.registry import all_codes
 
 SECRET = "hunter2-" + "s3cr3t" * 4
 

@@ -7,7 +7,8 @@ import pytest
 
 import strongroom.crypto.errors as errors_module
 from strongroom.crypto.errors import CryptoError, IntegrityError
-from strongroom.errors import Exit, all_codes, from_dict
+from strongroom.errors import Exit
+from strongroom.errors.registry import all_codes, from_documents
 
 CLASSES = [
     cls
@@ -27,7 +28,7 @@ def test_each_error_is_a_document(cls):
         assert cls.exit_code == Exit.INTEGRITY
     error = cls(place="shard-00003.sealed segment 7", expected="this", actual="that")
     assert str(pickle.loads(pickle.dumps(error))) == str(error)
-    assert str(from_dict(error.to_dict())) == str(error)
+    assert str(from_documents([error.to_dict()])) == str(error)
 
 
 def test_codes_are_distinct():

@@ -21,7 +21,8 @@ from strongroom.enclave.channel import frames
 from strongroom.enclave.channel.errors import ChannelViolation, EnclaveKilled, RecordsRejected
 from strongroom.enclave.errors import EvaluatorRaised, EvidenceMalformed
 from strongroom.enclave.sandbox import launch
-from strongroom.errors import StrongroomError, all_codes
+from strongroom.errors import StrongroomError
+from strongroom.errors.registry import all_codes
 
 PLAN = b'{"run":"r"}'
 LIMITS = frames.Limits(

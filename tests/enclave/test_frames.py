@@ -15,7 +15,7 @@ from strongroom.enclave.attest import COMMANDS
 from strongroom.enclave.broker import RECORDS
 from strongroom.enclave.channel import frames
 from strongroom.enclave.channel.words import DETAILS
-from strongroom.errors import all_codes
+from strongroom.errors.registry import all_codes
 
 ENTRY = frames.SealedEntry(size_bytes=57, sha256="s", plaintext_sha256="p", header="h")
 LIMITS = frames.Limits(
@@ -88,7 +88,7 @@ def test_whoever_reads_a_failure_knows_the_codes_of_everything_inside(area):
     import subprocess
     import sys
 
-    code = "import strongroom.enclave.channel.frames, strongroom.errors as e; print(*e.all_codes())"
+    code = "from strongroom.errors.registry import all_codes; print(*all_codes())"
     found = subprocess.run(
         [sys.executable, "-I", "-c", code], capture_output=True, check=True, text=True
     ).stdout.split()

@@ -12,7 +12,9 @@ from rich.console import Console
 from strongroom.crypto.errors import SegmentRefused
 from strongroom.enclave.channel.errors import RecordRejected, RecordsRejected
 from strongroom.enclave.errors import NonceMismatch
-from strongroom.errors import ErrorList, Exit, StrongroomError, from_dict
+from strongroom.errors import ErrorList, Exit, StrongroomError
+from strongroom.errors.listing import errors_of
+from strongroom.errors.registry import from_documents
 from strongroom.pipeline.broker.errors import BrokerLost, PurposeRefused
 from strongroom.pipeline.cli import console
 from strongroom.pipeline.planning.errors import FactMissing, RunUnknown
@@ -78,7 +80,7 @@ def test_errors_as_json_are_one_document(capsys):
     assert captured.out.count("\n") == 1
     found = json.loads(captured.out)["errors"]
     assert [item["code"] for item in found] == ["SR-DATA-004", "SR-DATA-001"]
-    assert [str(from_dict(item)) for item in found] == [str(error) for error in errors]
+    assert str(from_documents(found)) == str(ErrorList(errors))
 
 
 def test_errors_for_people_say_everything(printed, capsys):
@@ -142,6 +144,6 @@ def test_an_interrupt_says_how_to_go_on(printed):
 
 @pytest.mark.parametrize("error", [RunUnknown(), ErrorList([RunUnknown(), PurposeRefused()])])
 def test_lists_and_single_errors_are_read_alike(error: Any):
-    found = console.errors_of(error)
+    found = errors_of(error)
     assert all(isinstance(item, StrongroomError) for item in found)
     assert console.exit_code(error) == max(item.exit_code for item in found)

@@ -12,6 +12,7 @@ import pytest
 
 from strongroom.audit.events import types as events
 from strongroom.errors import ErrorList, StrongroomError
+from strongroom.errors.defect import CodeUnknown
 from strongroom.pipeline.background import registry, run_locks, submit
 from strongroom.pipeline.background.errors import RunEnded, RunGoesOn, RunInterrupted
 from strongroom.pipeline.broker.errors import BrokerLost
@@ -110,6 +111,21 @@ def test_waiting_for_what_ended_elsewhere(log, state):
     with pytest.raises(AdmissionDenied) as caught:
         submit.wait(state, RUN)
     assert (caught.value.place, caught.value.actual) == (RUN, "rule lease_lifetime")
+
+
+def test_waiting_tells_of_each_error_in_a_list_within_a_list(log, state):
+    failed_with(state, ErrorList([BrokerLost(place="b"), ErrorList([FactMissing(place="a")])]))
+    log |= {"state": "failed", "code": "SR-RUN-205"}
+    with pytest.raises(ErrorList) as caught:
+        submit.wait(state, RUN)
+    assert [each.place for each in caught.value.errors] == ["b", "a"]
+
+
+def test_waiting_names_a_logged_code_that_is_no_error_here(log, state):
+    """``SR-MANY`` stands in the logs of earlier versions."""
+    log |= {"state": "failed", "code": "SR-MANY", "reason": "in stage plan, after step 0"}
+    with pytest.raises(CodeUnknown, match="SR-MANY in stage plan"):
+        submit.wait(state, RUN)
 
 
 def test_a_cancelled_run_says_so_whatever_ended_before(log, state):

@@ -36,7 +36,8 @@ from strongroom.crypto.release import new_private_key, open_keys, public_bytes
 from strongroom.enclave.attest import export_order, seal_order, view_order
 from strongroom.enclave.evidence import Evidence, evidence_digest
 from strongroom.enclave.sandbox import probe_names
-from strongroom.errors import from_dict
+from strongroom.errors.listing import errors_of
+from strongroom.errors.registry import from_documents
 from strongroom.pipeline.planning.facts import EvaluatorFacts, PolicyFacts
 from strongroom.pipeline.planning.plan import Plan, build_plan
 from strongroom.pipeline.releaser import messages as rpc
@@ -127,7 +128,7 @@ class Owner:
     def refuse(self, request: rpc.Request) -> list[str]:
         answer = self.releaser.answer(request)
         assert isinstance(answer, rpc.Denied), answer
-        return [from_dict(error).code for error in answer.errors]
+        return [error.code for error in errors_of(from_documents(answer.errors))]
 
     def evidence(self, role: str, order: str, **changes: Any) -> tuple[bytes, X25519PrivateKey]:
         """Good evidence on a fresh challenge, and the enclave's private key."""
