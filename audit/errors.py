@@ -141,13 +141,6 @@ class EventInvalid(AuditError):
     remedy = "Only numbers, digests, ids, codes, times and object addresses may enter the log."
 
 
-class ProofInvalid(AuditError):
-    code = "SR-AUDIT-019"
-    title = "a proof does not connect the entry or checkpoint with the root"
-    exit_code = Exit.INTEGRITY
-    remedy = "Fetch the proof again from the log; if it still fails, treat the log as forked."
-
-
 class KeyMalformed(AuditError):
     code = "SR-AUDIT-020"
     title = "the log's verifier key or origin is malformed"
