@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
@@ -20,14 +19,13 @@ import rfc8785
 
 from strongroom.audit.errors import EntryTooLarge, EventInvalid, EventMalformed
 from strongroom.audit.events.fields import EventId, RunId, Time
-from strongroom.audit.events.types import TYPES, EventData
+from strongroom.audit.events.ocsf import VERSION
+from strongroom.audit.events.types import EventData
 from strongroom.audit.log.tlog import ENTRY_BYTES_MAX
 
-OCSF_VERSION = "1.8.0"
 Actor = Literal["controller", "broker", "enclave", "releaser", "owner"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_CATEGORIES = {2: "Findings", 6: "Application Activity"}
 
 
 class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -66,17 +64,34 @@ def new_event(run: str, actor: Actor, data: EventData, *, at: datetime | None = 
     return event
 
 
+class _Feature(msgspec.Struct):
+    name: str
+
+
+class _Product(msgspec.Struct):
+    feature: _Feature
+
+
+class _Metadata(msgspec.Struct):
+    uid: str
+    correlation_uid: str
+    event_code: str
+    product: _Product
+
+
+class _Read(msgspec.Struct):
+    """The fields of an entry that an event is rebuilt from; all others follow from them."""
+
+    time: int
+    metadata: _Metadata
+    unmapped: dict[str, Any]
+
+
 def to_ocsf(event: Event) -> dict[str, Any]:
     """The event as an OCSF object; the event's own fields stand under ``unmapped``."""
-    shape = TYPES[event.type].ocsf
+    ocsf = event.data.ocsf
     data = _builtins(event)["data"]
-    entry: dict[str, Any] = {
-        "activity_id": shape.activity_id,
-        "activity_name": shape.activity_name,
-        "category_name": _CATEGORIES[shape.class_uid // 1000],
-        "category_uid": shape.class_uid // 1000,
-        "class_name": shape.class_name,
-        "class_uid": shape.class_uid,
+    own = {
         "metadata": {
             "correlation_uid": event.run,
             "event_code": event.type,
@@ -86,15 +101,13 @@ def to_ocsf(event: Event) -> dict[str, Any]:
                 "vendor_name": "Strongroom",
             },
             "uid": event.id,
-            "version": OCSF_VERSION,
+            "version": VERSION,
         },
-        "severity_id": shape.severity_id,
-        "status_id": shape.status_id,
         "time": _milliseconds(event.time),
-        "type_uid": shape.class_uid * 100 + shape.activity_id,
         "unmapped": {name: value for name, value in data.items() if name != "type"},
     }
-    return entry | _class_fields(event, shape.class_uid)
+    of_class = ocsf.class_fields(event.type, event=event.id, run=event.run, actor=event.actor)
+    return ocsf.fields() | own | of_class
 
 
 def to_entry(event: Event) -> bytes:
@@ -122,40 +135,23 @@ def from_entry(entry: bytes, *, place: str = "log entry") -> Event:
     Raises ``EventMalformed`` unless the bytes are exactly those that ``to_entry`` writes for it.
     """
     try:
-        ocsf = msgspec.json.decode(entry)
-        metadata = ocsf["metadata"]
+        read = msgspec.json.decode(entry, type=_Read)
         event = msgspec.convert(
             {
-                "id": metadata["uid"],
-                "time": _iso(ocsf["time"]),
-                "run": metadata["correlation_uid"],
-                "actor": metadata["product"]["feature"]["name"],
-                "data": {**ocsf["unmapped"], "type": metadata["event_code"]},
+                "id": read.metadata.uid,
+                "time": _iso(read.time),
+                "run": read.metadata.correlation_uid,
+                "actor": read.metadata.product.feature.name,
+                "data": {**read.unmapped, "type": read.metadata.event_code},
             },
             Event,
         )
         again = to_entry(event)
-    except (msgspec.MsgspecError, LookupError, TypeError, ValueError, OverflowError) as error:
+    except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError) as error:
         raise EventMalformed(place=place, actual=type(error).__name__) from error
     if again != entry:
         raise EventMalformed(place=place, expected="the canonical form of its event")
     return event
-
-
-def _class_fields(event: Event, class_uid: int) -> dict[str, Any]:
-    """The fields that each OCSF class asks for beside the base ones."""
-    who = {"actor": {"app_name": event.actor}, "src_endpoint": {"name": event.actor}}
-    if class_uid == 6003:
-        return who | {"api": {"operation": event.type}}
-    if class_uid == 6005:
-        objects = {"name": event.run, "type_id": 99, "type": "Strongroom run"}
-        return who | {"databucket": objects}
-    if class_uid == 6002:
-        return {"app": {"name": "Strongroom", "vendor_name": "Strongroom"}}
-    return {
-        "compliance": {"control": event.type, "standards": ["strongroom-policy"]},
-        "finding_info": {"title": event.type, "uid": event.id},
-    }
 
 
 def _builtins(event: Event) -> dict[str, Any]:
@@ -181,54 +177,3 @@ def _milliseconds(time: str) -> int:
 def _iso(milliseconds: int) -> str:
     moment = _EPOCH + timedelta(milliseconds=milliseconds)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def reference() -> str:
-    """The event reference as Markdown, made from the classes themselves."""
-    lines = [
-        "# Events",
-        "",
-        "Every event is one entry of the audit log: canonical JSON (RFC 8785) of an OCSF "
-        f"{OCSF_VERSION} object. The event's own fields stand under `unmapped`, its type under "
-        "`metadata.event_code`, its run under `metadata.correlation_uid`, its id under "
-        "`metadata.uid`, and the role that saw it under `metadata.product.feature.name`. No field "
-        "holds free text.",
-    ]
-    for name, kind in sorted(TYPES.items()):
-        shape = kind.ocsf
-        lines += [
-            "",
-            f"## `{name}`",
-            "",
-            " ".join((kind.data.__doc__ or "").split()),
-            "",
-            f"OCSF: {shape.class_name} ({shape.class_uid}), {shape.activity_name}.",
-        ]
-        if fields := msgspec.structs.fields(kind.data):
-            schema = msgspec.json.schema(kind.data)["$defs"]
-            rows = _rows(schema[kind.data.__name__], schema)
-            lines += ["", "| field | what it holds |", "|---|---|"]
-            lines += [f"| `{field.name}` | {rows[field.name]} |" for field in fields]
-    return "\n".join(lines) + "\n"
-
-
-def _rows(struct: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, str]:
-    properties: dict[str, Any] = struct["properties"]
-    return {name: _describe(value, schema) for name, value in properties.items()}
-
-
-def _describe(value: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
-    """A field's JSON schema in words."""
-    if "$ref" in value:
-        inner = schema[value["$ref"].rpartition("/")[2]]
-        text = "; ".join(f"`{key}`: {row}" for key, row in _rows(inner, schema).items())
-    elif value.get("type") == "array":
-        text = f"a list of {_describe(value['items'], schema)}"
-    elif value.get("type") == "object":
-        names = _describe(value.get("propertyNames", {"description": "name"}), schema)
-        text = f"for each {names}: {_describe(value['additionalProperties'], schema)}"
-    elif "enum" in value:
-        text = "one of " + ", ".join(f"`{item}`" for item in value["enum"])
-    else:
-        text = str(value.get("description", value.get("type", "")))
-    return text.replace("|", "\\|")

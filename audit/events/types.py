@@ -1,12 +1,11 @@
-"""The registry of event types: what each event says, and the OCSF activity that it is.
+"""The event types: what each event says, and which OCSF activity it is.
 
-A type is added by writing its class, naming it in ``EventData`` and giving it a row in ``TYPES``.
+A type is added by writing its class and naming it in ``EventData``.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal, get_args
 
 import msgspec
 
@@ -27,12 +26,22 @@ from strongroom.audit.events.fields import (
     Time,
     Uri,
 )
+from strongroom.audit.events.ocsf import (
+    API,
+    DATASTORE,
+    FAILURE,
+    FINDING,
+    HIGH,
+    LIFECYCLE,
+    MEDIUM,
+    Ocsf,
+)
 
 Assurance = Literal["A0", "A1", "A2", "A3"]
 
 
 class _Data(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type"):
-    pass
+    ocsf: ClassVar[Ocsf]
 
 
 class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -78,6 +87,8 @@ class WrittenObject(_Part, frozen=True):
 class RunAdmitted(_Data, frozen=True, tag="run.admitted"):
     """The policy admitted the plan; from here on the run is bound to this digest."""
 
+    ocsf = Ocsf(FINDING, 1, "Create")
+
     plan: Digest
     policy: Digest
     rules_passed: Count
@@ -91,6 +102,8 @@ class RunAdmitted(_Data, frozen=True, tag="run.admitted"):
 class RunDenied(_Data, frozen=True, tag="run.denied"):
     """The policy refused the plan; nothing was opened and no key was asked for."""
 
+    ocsf = Ocsf(FINDING, 1, "Create", HIGH, FAILURE)
+
     plan: Digest
     policy: Digest
     denials: tuple[Denial, ...]
@@ -99,6 +112,8 @@ class RunDenied(_Data, frozen=True, tag="run.denied"):
 class RunResumed(_Data, frozen=True, tag="run.resumed"):
     """A run that was interrupted went on from its last sealed checkpoint (step 0: from none)."""
 
+    ocsf = Ocsf(LIFECYCLE, 5, "Restart")
+
     plan: Digest
     step: Count
 
@@ -106,6 +121,8 @@ class RunResumed(_Data, frozen=True, tag="run.resumed"):
 class LeaseIssued(_Data, frozen=True, tag="lease.issued"):
     """Short-lived bucket credentials were issued, or renewed under the same ``lease``, and what
     they allow; there is no delete."""
+
+    ocsf = Ocsf(API, 1, "Create")
 
     lease: Name
     purpose: Code
@@ -120,6 +137,8 @@ class LeaseIssued(_Data, frozen=True, tag="lease.issued"):
 class EnclaveStarted(_Data, frozen=True, tag="enclave.started"):
     """An enclave locked itself down, probed each layer from inside, and gave its evidence."""
 
+    ocsf = Ocsf(LIFECYCLE, 3, "Start")
+
     measurement: Digest
     assurance: Assurance
     evidence: Digest
@@ -129,6 +148,8 @@ class EnclaveStarted(_Data, frozen=True, tag="enclave.started"):
 
 class KeyReleased(_Data, frozen=True, tag="key.released"):
     """The releaser checked an enclave's evidence and sealed keysets to that enclave alone."""
+
+    ocsf = Ocsf(API, 2, "Read")
 
     plan: Digest
     evidence: Digest
@@ -140,6 +161,8 @@ class KeyReleased(_Data, frozen=True, tag="key.released"):
 class KeyDenied(_Data, frozen=True, tag="key.denied"):
     """The releaser refused an enclave; the codes say which checks of the evidence failed."""
 
+    ocsf = Ocsf(API, 2, "Read", HIGH, FAILURE)
+
     plan: Digest
     evidence: Digest
     reasons: tuple[Code, ...]
@@ -147,6 +170,8 @@ class KeyDenied(_Data, frozen=True, tag="key.denied"):
 
 class ShardOpened(_Data, frozen=True, tag="shard.opened"):
     """A shard was authenticated to its last segment inside the enclave."""
+
+    ocsf = Ocsf(DATASTORE, 1, "Read")
 
     dataset: Name
     shard: Count
@@ -158,6 +183,8 @@ class ShardOpened(_Data, frozen=True, tag="shard.opened"):
 class RecordRejected(_Data, frozen=True, tag="record.rejected"):
     """A record failed its check, by position and code; its content is not told."""
 
+    ocsf = Ocsf(DATASTORE, 1, "Read", MEDIUM, FAILURE)
+
     dataset: Name
     shard: Count
     line: Count
@@ -167,6 +194,8 @@ class RecordRejected(_Data, frozen=True, tag="record.rejected"):
 class TrainingStep(_Data, frozen=True, tag="training.step"):
     """A training step ended with these values of the metrics that the plan declares."""
 
+    ocsf = Ocsf(LIFECYCLE, 8, "Update")
+
     step: Count
     values: dict[Metric, Number]
 
@@ -174,6 +203,8 @@ class TrainingStep(_Data, frozen=True, tag="training.step"):
 class TrainingAlarm(_Data, frozen=True, tag="training.alarm"):
     """The reported numbers look wrong since this step; ``trainer.course`` says how each alarm is
     judged."""
+
+    ocsf = Ocsf(LIFECYCLE, 8, "Update", MEDIUM)
 
     step: Count
     alarm: Literal["no_signal", "reward_fell", "cut_off"]
@@ -183,6 +214,8 @@ class TrainingFinished(_Data, frozen=True, tag="training.finished"):
     """Training ended after ``step`` steps, for a reason; the checkpoint after step ``chosen`` is
     the run's result."""
 
+    ocsf = Ocsf(LIFECYCLE, 8, "Update")
+
     step: Count
     reason: Literal["steps", "early_stopping", "time", "alarm"]
     chosen: Count
@@ -190,6 +223,8 @@ class TrainingFinished(_Data, frozen=True, tag="training.finished"):
 
 class CheckpointWritten(_Data, frozen=True, tag="checkpoint.written"):
     """A sealed checkpoint was written; the adapter's digest is that of its plaintext."""
+
+    ocsf = Ocsf(DATASTORE, 6, "Create")
 
     step: Count
     uri: Uri
@@ -201,6 +236,8 @@ class CheckpointWritten(_Data, frozen=True, tag="checkpoint.written"):
 class RolloutsOpened(_Data, frozen=True, tag="rollouts.opened"):
     """A key holder asked for sealed sample rollouts; logged before the key is asked for."""
 
+    ocsf = Ocsf(DATASTORE, 1, "Read")
+
     uri: Uri
     sha256: Digest
 
@@ -208,6 +245,8 @@ class RolloutsOpened(_Data, frozen=True, tag="rollouts.opened"):
 class AdapterExported(_Data, frozen=True, tag="adapter.exported"):
     """A key holder asked for the adapter in plain, alone or merged into the base model; logged
     before the key is asked for."""
+
+    ocsf = Ocsf(DATASTORE, 1, "Read")
 
     step: Count
     adapter: Digest
@@ -217,6 +256,8 @@ class AdapterExported(_Data, frozen=True, tag="adapter.exported"):
 class EvaluationFinished(_Data, frozen=True, tag="evaluation.finished"):
     """The model was scored on the held-out records: without its adapter, with a checkpoint's while
     training went on, or with the chosen one's."""
+
+    ocsf = Ocsf(LIFECYCLE, 8, "Update")
 
     phase: Literal["before", "during", "after"]
     step: Count
@@ -230,6 +271,8 @@ class EvaluatorTested(_Data, frozen=True, tag="evaluator.tested"):
     ``failures`` are completions without a score; ``faults`` are the failed calls that were told
     one by one, by code."""
 
+    ocsf = Ocsf(LIFECYCLE, 8, "Update")
+
     plan: Digest
     evaluator: Digest
     rows: Count
@@ -242,6 +285,8 @@ class EvaluatorTested(_Data, frozen=True, tag="evaluator.tested"):
 class RunPublished(_Data, frozen=True, tag="run.published"):
     """The chosen adapter and its manifest stand in the customer's bucket."""
 
+    ocsf = Ocsf(DATASTORE, 6, "Create")
+
     uri: Uri
     manifest: Digest
     adapter: Digest
@@ -250,6 +295,8 @@ class RunPublished(_Data, frozen=True, tag="run.published"):
 
 class RunCompleted(_Data, frozen=True, tag="run.completed"):
     """The run ended and everything it had to leave is in the bucket."""
+
+    ocsf = Ocsf(LIFECYCLE, 4, "Stop")
 
     steps: Count
     seconds: Seconds
@@ -260,6 +307,8 @@ class RunCompleted(_Data, frozen=True, tag="run.completed"):
 class RunFailed(_Data, frozen=True, tag="run.failed"):
     """The run ended with an error, by code and stage."""
 
+    ocsf = Ocsf(LIFECYCLE, 4, "Stop", MEDIUM, FAILURE)
+
     code: Code
     stage: Code
     step: Count
@@ -269,6 +318,8 @@ class RunReplayed(_Data, frozen=True, tag="run.replayed"):
     """A finished run was done again from its plan; ``outcome`` says how its objects came
     out. The replay's own events stand under the id that this event has."""
 
+    ocsf = Ocsf(FINDING, 1, "Create")
+
     original: RunId
     plan: Digest
     step: Count
@@ -277,6 +328,8 @@ class RunReplayed(_Data, frozen=True, tag="run.replayed"):
 
 class RunCancelled(_Data, frozen=True, tag="run.cancelled"):
     """The owner stopped the run after this step; it may be resumed."""
+
+    ocsf = Ocsf(LIFECYCLE, 4, "Stop")
 
     step: Count
 
@@ -305,64 +358,8 @@ EventData = (
     | RunCancelled
     | RunReplayed
 )
+"""Every event type: the one table that a new one is named in."""
 
-
-@dataclass(frozen=True)
-class Ocsf:
-    """How an event type is said in OCSF: class, activity, severity and status."""
-
-    class_uid: int
-    activity_id: int
-    activity_name: str
-    severity_id: int = 1
-    status_id: int = 1
-
-    @property
-    def class_name(self) -> str:
-        """The class's caption."""
-        return {
-            2003: "Compliance Finding",
-            6002: "Application Lifecycle",
-            6003: "API Activity",
-            6005: "Datastore Activity",
-        }[self.class_uid]
-
-
-@dataclass(frozen=True)
-class EventType:
-    """A registered event type: its data class and its OCSF shape."""
-
-    data: type[EventData]
-    ocsf: Ocsf
-
-
-_HIGH, _MEDIUM, _FAILURE = 4, 3, 2
-
-_SHAPES: dict[type[EventData], Ocsf] = {
-    RunAdmitted: Ocsf(2003, 1, "Create"),
-    RunDenied: Ocsf(2003, 1, "Create", _HIGH, _FAILURE),
-    RunResumed: Ocsf(6002, 5, "Restart"),
-    LeaseIssued: Ocsf(6003, 1, "Create"),
-    EnclaveStarted: Ocsf(6002, 3, "Start"),
-    KeyReleased: Ocsf(6003, 2, "Read"),
-    KeyDenied: Ocsf(6003, 2, "Read", _HIGH, _FAILURE),
-    ShardOpened: Ocsf(6005, 1, "Read"),
-    RecordRejected: Ocsf(6005, 1, "Read", _MEDIUM, _FAILURE),
-    TrainingStep: Ocsf(6002, 8, "Update"),
-    TrainingAlarm: Ocsf(6002, 8, "Update", _MEDIUM),
-    TrainingFinished: Ocsf(6002, 8, "Update"),
-    CheckpointWritten: Ocsf(6005, 6, "Create"),
-    RolloutsOpened: Ocsf(6005, 1, "Read"),
-    AdapterExported: Ocsf(6005, 1, "Read"),
-    EvaluationFinished: Ocsf(6002, 8, "Update"),
-    EvaluatorTested: Ocsf(6002, 8, "Update"),
-    RunPublished: Ocsf(6005, 6, "Create"),
-    RunCompleted: Ocsf(6002, 4, "Stop"),
-    RunFailed: Ocsf(6002, 4, "Stop", _MEDIUM, _FAILURE),
-    RunCancelled: Ocsf(6002, 4, "Stop"),
-    RunReplayed: Ocsf(2003, 1, "Create"),
-}
-
-TYPES: dict[str, EventType] = {
-    str(data.__struct_config__.tag): EventType(data, shape) for data, shape in _SHAPES.items()
+TYPES: dict[str, type[EventData]] = {
+    str(kind.__struct_config__.tag): kind for kind in get_args(EventData)
 }

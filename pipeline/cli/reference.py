@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 import strongroom.policies
-from strongroom.audit.events.entries import reference as events_reference
+from strongroom.audit.events.reference import events_reference
 from strongroom.errors import ErrorList
 from strongroom.errors.registry import all_codes
 from strongroom.pipeline.cli.spec_reference import owner_markdown, reference_markdown
