@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import torch
 
 from strongroom.enclave.channel import frames
+from strongroom.enclave.channel.progress import Progress
 from strongroom.enclave.channel.words import DETAILS
 from strongroom.enclave.errors import EvaluatorError
 from strongroom.enclave.evaluator.process import EvaluatorProcess
@@ -48,12 +49,11 @@ def trial(
     The last one is the summary. A hanging or crashing evaluator ends the trial early.
     """
     found = _Findings()
+    progress = Progress("trial", len(indices))
     for chunk in _completions(policy, rows, indices, samples, evaluator, config):
         for group in chunk:
             yield from found.score(evaluator, group)
-        done = found.done // samples
-        if len(indices) // config.prompts_per_step <= frames.PROGRESS_LIMIT:
-            yield frames.Progress(activity="trial", done=done, total=len(indices))
+        yield from progress.after(found.done // samples)
         if not evaluator.alive:
             break
     yield found.summary(len(indices))

@@ -7,7 +7,6 @@ everything goes out sealed, or as a record of ``enclave.channel.frames``.
 from __future__ import annotations
 
 import base64
-from collections import Counter
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -30,6 +29,7 @@ from strongroom.enclave.attest import Attested
 from strongroom.enclave.channel import frames
 from strongroom.enclave.channel.errors import ChannelViolation, PlanMismatch, RecordsRejected
 from strongroom.enclave.channel.framing import Channel
+from strongroom.enclave.channel.progress import Progress
 from strongroom.enclave.checkpoints import checkpoint_manifest
 from strongroom.enclave.evaluator.process import EvaluatorProcess
 from strongroom.enclave.evaluator.source import evaluator_source
@@ -124,7 +124,6 @@ class Tasks:
             "held_out": range(self._manifests["held_out"].records),
         }
         self._bad_reported = 0
-        self._progress_sent: Counter[str] = Counter()
         self._rows: SparseRows | None = None
         self._state: TrainingState | None = None
 
@@ -161,11 +160,15 @@ class Tasks:
         rows = self._load("held_out")
         batch = 50
         done = 0
+        # The gate counts the reports of all evaluations together.
+        evaluations = 2 + self._orders.limits.evaluations
+        progress = Progress("evaluate", len(rows), frames.PROGRESS_LIMIT // evaluations)
 
         def on_rollouts(scored: Sequence[ScoredRollout]) -> None:
             nonlocal done
             done += len(scored)
-            self._progress("evaluate", done, len(rows))
+            for report in progress.after(done):
+                self._channel.send_record(report)
 
         if command.phase == "before":
             with self._policy.reference():
@@ -372,9 +375,3 @@ class Tasks:
             plaintext_sha256=sha256(plaintext),
             header=encode_header(bytes(sealed[:HEADER_BYTES])),
         )
-
-    def _progress(self, activity: frames.Activity, done: int, total: int) -> None:
-        """As far as the gate lets it pass."""
-        self._progress_sent[activity] += 1
-        if self._progress_sent[activity] <= frames.PROGRESS_LIMIT:
-            self._channel.send_record(frames.Progress(activity=activity, done=done, total=total))

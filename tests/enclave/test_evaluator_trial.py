@@ -7,6 +7,7 @@ import math
 import statistics
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from strongroom.enclave.channel import frames
@@ -47,15 +48,21 @@ def policy():
     return tiny.tiny_policy()
 
 
-def tried(policy, source: str, rows: int = 4, samples: int = 3, **loading):
-    """Faults and summary of a trial; every record has to pass the broker's gate."""
-    gate = Gate(LIMITS, DETAILS)
-    indices = trial_rows(CONFIG, rows, 10)
+def records_of(policy, source: str, rows: int, samples: int, n_rows=10, config=CONFIG, **loading):
+    """What a trial says; every record has to pass the broker's gate."""
+    gate = Gate(msgspec.structs.replace(LIMITS, records=n_rows), DETAILS)
+    indices = trial_rows(config, rows, n_rows)
     with EvaluatorProcess.start() as process:
         process.load(source.encode(), ["size"], **loading)
-        records = list(trial(policy, tiny.tiny_rows(10), indices, samples, process, CONFIG))
+        records = list(trial(policy, tiny.tiny_rows(n_rows), indices, samples, process, config))
     for record in records:
         gate.admit(record)
+    return records
+
+
+def tried(policy, source: str, rows: int = 4, samples: int = 3, **loading):
+    """Faults and summary of a trial."""
+    records = records_of(policy, source, rows, samples, **loading)
     faults = [record for record in records if isinstance(record, frames.EvaluatorFault)]
     return faults, records[-1]
 
@@ -71,6 +78,17 @@ def test_the_numbers_are_those_of_the_scores(policy):
     assert 0 < values["seconds_mean"] <= values["seconds_max"] < 5
     assert 1 <= values["evaluator_size"] <= 8
     assert values["zero_variance_share"] < 1
+
+
+def test_a_trial_of_more_steps_than_reports_of_progress_passes_the_gate(policy):
+    """One step more than the gate lets reports pass: the last step has a single row."""
+    rows = 2 * frames.PROGRESS_LIMIT + 1
+    config = tiny.tiny_config(steps=rows, prompts_per_step=2)
+    constant = "def evaluate(messages, ground_truth, **row): return 0"
+    records = records_of(policy, constant, rows, 1, n_rows=rows, config=config)
+    told = [record.done for record in records if isinstance(record, frames.Progress)]
+    assert len(told) > frames.PROGRESS_LIMIT / 2
+    assert told[-1] == rows
 
 
 def test_a_trial_repeats_and_asks_the_base_model(policy):
