@@ -9,6 +9,7 @@ from typing import ClassVar, Literal, get_args
 
 import msgspec
 
+from strongroom.audit.events.alarms import Alarm
 from strongroom.audit.events.fields import (
     Bucket,
     Bytes,
@@ -201,13 +202,13 @@ class TrainingStep(_Data, frozen=True, tag="training.step"):
 
 
 class TrainingAlarm(_Data, frozen=True, tag="training.alarm"):
-    """The reported numbers look wrong since this step; ``trainer.course`` says how each alarm is
-    judged."""
+    """The reported numbers look wrong since this step; ``trainer.monitoring`` says how each alarm
+    is judged."""
 
     ocsf = Ocsf(LIFECYCLE, 8, "Update", MEDIUM)
 
     step: Count
-    alarm: Literal["no_signal", "reward_fell", "cut_off"]
+    alarm: Alarm
 
 
 class TrainingFinished(_Data, frozen=True, tag="training.finished"):

@@ -13,6 +13,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
+from strongroom.audit.events.alarms import ALARMS
 from strongroom.audit.report.charts import Series, bars, curve, number, spans
 from strongroom.audit.report.model import ReportData
 from strongroom.audit.report.remembered import CHANCE_BITS
@@ -33,12 +34,6 @@ CHECK_NAMES = {
     "pending": "Appends that no checkpoint covers yet",
     "stray": "Objects that no log writes",
     "log": "The log can be read",
-}
-
-ALARMS = {
-    "no_signal": "almost every group of completions scored all the same",
-    "reward_fell": "the reward fell far below its best",
-    "cut_off": "almost every completion was cut off at its greatest length",
 }
 
 ENDINGS = {
@@ -71,7 +66,7 @@ def render(report: ReportData) -> str:
         evaluation=bars(f"{report.evaluation_metric} on held-out records", report.evaluations),
         assurance=ASSURANCE.get(report.assurance, report.assurance),
         check_names=CHECK_NAMES,
-        alarm_names=ALARMS,
+        alarms=ALARMS,
         endings=ENDINGS,
         probe_counts=_count_probes(report),
         no_network=_no_network(report),
@@ -85,8 +80,8 @@ def picture(report: ReportData) -> str:
     values = " → ".join(f"{value:.2f}" for _, value in report.evaluations)
     lines = [f"{metric} on {report.held_out_records} held-out records: {values}"]
     for alarm in report.alarms:
-        told = ALARMS.get(alarm.data.alarm, alarm.data.alarm)
-        lines.append(f"Alarm at step {alarm.data.step}: {told}")
+        meaning = ALARMS[alarm.data.alarm].meaning
+        lines.append(f"Alarm at step {alarm.data.step}: {meaning}")
     shown = [each for name in IN_PICTURE for each in report.curves if each.name == name]
     panels = [(_title(each), _chart(report, each)) for each in shown]
     return _template("picture.svg.j2").render(lines=lines, panels=panels)

@@ -22,7 +22,7 @@ from strongroom.pipeline.run.history import Course
 from strongroom.pipeline.run.journal import log_origin
 from strongroom.pipeline.runfile.spec import RunSpec
 from strongroom.policies.errors import AdmissionDenied
-from strongroom.trainer.course import seconds_left
+from strongroom.trainer.monitoring import seconds_left
 
 
 def log_vkey(spec: RunSpec) -> str:

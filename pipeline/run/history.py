@@ -11,7 +11,7 @@ from typing import Literal
 
 from strongroom.audit.events import types as events
 from strongroom.trainer.config import TrainingConfig
-from strongroom.trainer.course import alarms, best_step, reason_to_stop, step_seconds
+from strongroom.trainer.monitoring import Trend, best_step, reason_to_stop, step_seconds
 
 
 @dataclass
@@ -36,13 +36,17 @@ class Course:
     """Of each step that was ever done, repeated ones too."""
     alarms: set[str] = field(default_factory=set)
     finished: events.TrainingFinished | None = None
+    _trends: list[Trend] = field(default_factory=list)
+    """After each of ``steps``, so that a repeated step goes on from the one before it."""
 
     def hear(self, event: events.EventData) -> None:
         """Take one event in."""
         match event:
             case events.TrainingStep(step=step, values=values):
                 del self.steps[step - 1 :]
+                del self._trends[step - 1 :]
                 self.steps.append(values)
+                self._trends.append(self._trend.after(values))
                 self.seconds.append(step_seconds(values))
             case events.TrainingAlarm(alarm=alarm):
                 self.alarms.add(alarm)
@@ -67,6 +71,10 @@ class Course:
                 self.state, self.last = "completed", event
 
     @property
+    def _trend(self) -> Trend:
+        return self._trends[-1] if self._trends else Trend()
+
+    @property
     def numbered_steps(self) -> list[dict[str, float]]:
         """What each step reported, with its number as ``step``."""
         return [{"step": at, **values} for at, values in enumerate(self.steps, start=1)]
@@ -83,7 +91,7 @@ class Course:
 
     def new_alarms(self) -> list[events.TrainingAlarm]:
         """Alarms of the last step that there were not before."""
-        found = [alarm for alarm in alarms(self.steps) if alarm not in self.alarms]
+        found = [alarm for alarm in self._trend.alarms() if alarm not in self.alarms]
         return [events.TrainingAlarm(step=len(self.steps), alarm=alarm) for alarm in found]
 
     def ending(

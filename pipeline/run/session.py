@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from strongroom.audit.events import types as events
+from strongroom.audit.events.alarms import ALARMS
 from strongroom.audit.events.entries import Actor
 from strongroom.crypto.digests import canonical, digest_of, sha256
 from strongroom.crypto.manifest import DatasetManifest, WrappedKeyset
@@ -34,7 +35,6 @@ from strongroom.pipeline.run.failures import log_failure
 from strongroom.pipeline.run.history import Course
 from strongroom.pipeline.run.result import result_of
 from strongroom.trainer.config import TrainingConfig
-from strongroom.trainer.course import ALARMS
 
 MAX_LISTED = 100
 EVALUATOR = "evaluator"
@@ -335,7 +335,10 @@ class RunSession:
                 self._log("enclave", events.TrainingStep(step=data["step"], values=data["values"]))
                 for alarm in self.course.new_alarms():
                     self._log("controller", alarm)
-                    self._watcher.alarm(f"step {alarm.step}: {ALARMS[alarm.alarm]}")
+                    explained = ALARMS[alarm.alarm]
+                    self._watcher.alarm(
+                        f"step {alarm.step}: {explained.meaning}: {explained.advice}"
+                    )
             case "checkpoint_done":
                 self._heard_checkpoint(data)
             case "evaluated":

@@ -7,7 +7,7 @@ import pytest
 from strongroom.audit.events import types as events
 from strongroom.pipeline.run.history import Course
 from strongroom.trainer.config import TrainingConfig
-from strongroom.trainer.course import WINDOW
+from strongroom.trainer.monitoring import WINDOW
 
 DIGEST = "sha256:" + "a" * 64
 
@@ -93,6 +93,33 @@ def test_an_alarm_is_told_once():
     assert found.new_alarms() == []
     found.hear(step(WINDOW + 1, zero_variance_share=1.0))
     assert found.new_alarms() == []
+
+
+def test_a_repeated_step_counts_once_in_an_alarm():
+    """A run that was killed at step 9 and went on from step 8 has no window of ten steps yet."""
+    found = course(*(step(at, truncated_share=1.0) for at in range(1, WINDOW)))
+    found.hear(step(WINDOW - 1, truncated_share=1.0))
+    assert found.new_alarms() == []
+    found.hear(step(WINDOW, truncated_share=1.0))
+    assert [alarm.alarm for alarm in found.new_alarms()] == ["cut_off"]
+
+
+def test_an_alarm_looks_at_as_many_numbers_late_as_early():
+    class Counted(dict):
+        reads = 0
+
+        def get(self, *arguments):
+            Counted.reads += 1
+            return super().get(*arguments)
+
+    def reads(steps: int) -> int:
+        Counted.reads, found = 0, course()
+        for at in range(1, steps + 1):
+            found.hear(events.TrainingStep(step=at, values=Counted(reward_mean=0.5)))
+            found.new_alarms()
+        return Counted.reads
+
+    assert reads(WINDOW + 200) - reads(WINDOW) == 2 * (reads(WINDOW + 100) - reads(WINDOW))
 
 
 def test_training_does_not_end_before_its_first_checkpoint():

@@ -1,12 +1,17 @@
 """Alarms, endings and choices, from numbers alone."""
 
+from functools import reduce
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from strongroom.trainer.config import EarlyStopping, TrainingConfig
-from strongroom.trainer.course import (
+from strongroom.trainer.monitoring import (
+    ALMOST_ALL,
     WINDOW,
-    alarms,
+    Trend,
     best_step,
     reason_to_stop,
     seconds_left,
@@ -33,6 +38,11 @@ def step(reward=0.5, std=0.2, same=0.0, cut=0.0):
         "zero_variance_share": same,
         "truncated_share": cut,
     }
+
+
+def alarms(steps):
+    """What is wrong after the last of ``steps``."""
+    return reduce(Trend.after, steps, Trend()).alarms()
 
 
 def test_a_healthy_course_has_no_alarm_at_any_step():
@@ -75,6 +85,63 @@ def test_a_reward_that_wavers_within_its_spread_is_no_fall():
 def test_without_any_difference_in_scores_a_fall_cannot_be_judged():
     flat = step(reward=0.9, std=0.0), step(reward=0.0, std=0.0)
     assert "reward_fell" not in alarms([*[flat[0]] * WINDOW, *[flat[1]] * WINDOW])
+
+
+def from_all_windows(steps):
+    """The same verdict, each time from all steps."""
+
+    def mean(end, name):
+        return sum(values[name] for values in steps[end - WINDOW : end]) / WINDOW
+
+    if len(steps) < WINDOW:
+        return []
+    ends = range(WINDOW, len(steps) + 1)
+    now, first = mean(len(steps), "reward_mean"), mean(WINDOW, "reward_mean")
+    best = max(mean(end, "reward_mean") for end in ends)
+    enough = mean(WINDOW, "reward_std") / 2
+    learned = now - first > enough >= best - now
+    spread = max(mean(end, "reward_std") for end in ends)
+    found = {
+        "no_signal": mean(len(steps), "zero_variance_share") >= ALMOST_ALL and not learned,
+        "reward_fell": best - now > spread > 0,
+        "cut_off": mean(len(steps), "truncated_share") >= ALMOST_ALL,
+    }
+    return [alarm for alarm, raised in found.items() if raised]
+
+
+TENTHS = st.integers(0, 10).map(lambda tenths: tenths / 10)
+
+
+@given(st.lists(st.builds(step, TENTHS, TENTHS, TENTHS, TENTHS), max_size=50), st.booleans())
+def test_one_step_after_another_comes_to_the_verdict_of_all_together(steps, extreme):
+    if extreme:
+        steps = [{**values, "zero_variance_share": 1.0} for values in steps]
+    assert alarms(steps) == from_all_windows(steps)
+
+
+class Counted(dict):
+    """A step's numbers, which count how often they are looked at."""
+
+    reads = 0
+
+    def get(self, *arguments):
+        Counted.reads += 1
+        return super().get(*arguments)
+
+
+def reads_for(count):
+    Counted.reads = 0
+    trend = Trend()
+    for _ in range(count):
+        trend = trend.after(Counted(step(same=1.0)))
+        trend.alarms()
+    return Counted.reads
+
+
+def test_a_step_costs_the_same_however_many_there_were():
+    """The work for twice as many steps is twice the work, but for the first window."""
+    hundred, two_hundred = reads_for(WINDOW + 100), reads_for(WINDOW + 200)
+    assert two_hundred - reads_for(WINDOW) == 2 * (hundred - reads_for(WINDOW))
 
 
 def test_the_best_is_the_highest_and_of_equals_the_earliest():
