@@ -21,6 +21,8 @@ from strongroom.audit.events.types import (
     RunPublished,
     ShardOpened,
 )
+from strongroom.audit.report.charts import number
+from strongroom.audit.report.remembered import Remembered
 
 Status = Literal["pass", "fail", "customer", "not tested"]
 LEASE_SECONDS_MAX = 3600
@@ -36,8 +38,10 @@ class Control:
     evidence: str
 
 
-def control_matrix(events: Sequence[Event], *, verified: bool) -> tuple[Control, ...]:
-    """The rows for one run, from its events and from whether everything verified."""
+def control_matrix(
+    events: Sequence[Event], *, verified: bool, remembered: Remembered | None
+) -> tuple[Control, ...]:
+    """The rows for one run: from its events, whether everything verified, and its memory."""
     leases = [event.data for event in events if isinstance(event.data, LeaseIssued)]
     starts = [event.data for event in events if isinstance(event.data, EnclaveStarted)]
     releases = [event.data for event in events if isinstance(event.data, KeyReleased)]
@@ -119,13 +123,23 @@ def control_matrix(events: Sequence[Event], *, verified: bool) -> tuple[Control,
             "not tested",
             "software isolation only; no hardware quote was part of the evidence",
         ),
-        Control(
-            "What the trained model remembers",
-            "NIST AI RMF Measure 2.10",
-            "not tested",
-            "a model may reproduce what it was trained on",
-        ),
+        _memory(remembered),
     )
+
+
+def _memory(remembered: Remembered | None) -> Control:
+    """Passes where planted secrets are no better known than luck explains."""
+    status: Status = "not tested"
+    evidence = "a model may reproduce what it was trained on"
+    if remembered is not None and remembered.trained:
+        last = remembered.measured[-1]
+        status = _status(True, remembered.by_luck)
+        evidence = (
+            f"exposure of {remembered.secrets} planted secrets: mean {number(last.mean)} bits, "
+            f"largest {number(last.maximum)}; by luck below {number(remembered.likely_mean)} and "
+            f"{number(remembered.likely_maximum)}"
+        )
+    return Control("What the trained model remembers", "NIST AI RMF Measure 2.10", status, evidence)
 
 
 def _status(tested: bool, passed: bool) -> Status:

@@ -1,22 +1,30 @@
 """What a report says, gathered from a run's events.
 
-Pure: the log's events, the checks that were made and the plan go in; ``ReportData`` comes out.
-Nothing here formats. What the log does not show is left empty and is reported as not shown.
+Pure: the log's events, the checks that were made and what was planned go in, ``ReportData`` comes
+out. Nothing here formats. What the log does not show is left empty and is reported as not shown.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 from strongroom.audit.events import types
 from strongroom.audit.events.entries import Event
 from strongroom.audit.log.verify import Check, LogView
 from strongroom.audit.report.charts import Series
 from strongroom.audit.report.controls import control_matrix
-from strongroom.audit.report.model import CheckGroup, Dataset, LogHead, ReportData, Timed, Waiver
-from strongroom.audit.report.remembered import MAX, MEAN, remembered
+from strongroom.audit.report.model import (
+    CheckGroup,
+    Dataset,
+    HeldOut,
+    LogHead,
+    Planned,
+    ReportData,
+    Timed,
+)
+from strongroom.audit.report.remembered import remembered
 
 SHOWN_FIRST = (
     "reward_mean",
@@ -33,7 +41,8 @@ MAX_CURVES = 4
 LOOKED = ("rollouts.opened", "adapter.exported")
 """What a key holder may do with a run when it has long ended."""
 
-__all__ = ["ReportData", "from_log"]
+SCORE = "score_mean"
+"""The held-out result of a run whose evaluator declares no metric."""
 
 _T = TypeVar("_T", bound=types.EventData)
 
@@ -42,14 +51,14 @@ def from_log(
     entries: Sequence[Event],
     run: str,
     checks: Sequence[Check],
-    plan: Mapping[str, Any],
+    planned: Planned,
     *,
     log: LogView | None = None,
 ) -> ReportData:
     """Gather one run's report.
 
-    ``entries`` are the log's events, of this and other runs, in log order; ``plan`` is the
-    mapping in the run's plan.json (what it lacks is left out); ``log`` the verified log.
+    ``entries`` are the log's events, of this and other runs, in log order; ``log`` is the verified
+    log.
     """
     events = [event for event in entries if event.run == run]
     admitted = _last(events, types.RunAdmitted)
@@ -59,10 +68,9 @@ def from_log(
     checkpoints = _timed(events, types.CheckpointWritten)
     grouped = _group(checks)
     verified = bool(grouped) and not any(group.failed for group in grouped)
-    metric, evaluations, held_out = _evaluations(events)
     steps = [event.data for event in events if isinstance(event.data, types.TrainingStep)]
     outcome, error = _outcome(events)
-    spec = _mapping(plan, "spec")
+    memory = remembered(events, planned.planted)
     return ReportData(
         run=run,
         outcome=outcome,
@@ -75,15 +83,15 @@ def from_log(
         ended=max((event.time for event in events if event.type not in LOOKED), default=""),
         seconds=completed.seconds if completed else None,
         steps=completed.steps if completed else max((step.step for step in steps), default=0),
-        method=_text(_mapping(_mapping(spec, "training"), "method"), "type"),
+        method=planned.method,
         events=tuple(sorted(Counter(event.type for event in events).items())),
         admitted=admitted,
         denied=_timed(events, types.RunDenied),
         resumed=_timed(events, types.RunResumed),
-        plan_digest=admitted.plan if admitted else _text(plan, "digest"),
-        outputs=admitted.outputs if admitted else _text(plan, "outputs"),
-        model_uri=_text(_mapping(plan, "model"), "uri"),
-        kms=tuple((name, str(ref)) for name, ref in sorted(_mapping(plan, "keys").items())),
+        plan_digest=admitted.plan if admitted else planned.digest,
+        outputs=admitted.outputs if admitted else planned.outputs,
+        model_uri=planned.model_uri,
+        kms=planned.keys,
         datasets=_datasets(events, admitted),
         rejected=tuple(
             event.data for event in events if isinstance(event.data, types.RecordRejected)
@@ -104,17 +112,15 @@ def from_log(
             item for item in _timed(entries, types.RunReplayed) if item.data.original == run
         ),
         exports=_timed(events, types.AdapterExported),
-        evaluations=evaluations,
-        evaluation_metric=metric,
-        held_out_records=held_out,
-        remembered=remembered(events, _mapping(spec, "training")),
-        capacity_bits=_capacity(plan),
-        controls=control_matrix(events, verified=verified),
-        waivers=_waivers(spec),
+        held_out=_held_out(events, planned.metrics),
+        remembered=memory,
+        capacity_bits=planned.capacity_bits,
+        controls=control_matrix(events, verified=verified, remembered=memory),
+        waivers=planned.waivers,
     )
 
 
-def _timed(events: Iterable[Event], kind: type[types.EventData]) -> tuple[Timed, ...]:
+def _timed(events: Iterable[Event], kind: type[_T]) -> tuple[Timed[_T], ...]:
     return tuple(
         Timed(event.time, event.actor, event.data)
         for event in events
@@ -181,18 +187,20 @@ def _datasets(events: Sequence[Event], admitted: types.RunAdmitted | None) -> tu
     )
 
 
-def _evaluations(events: Sequence[Event]) -> tuple[str, tuple[tuple[str, float], ...], int]:
-    """The held-out metric, its values in order, and how many records they are over."""
+def _held_out(events: Sequence[Event], metrics: Sequence[str]) -> HeldOut | None:
+    """The first of the run file's metrics that the evaluations report, or the score."""
     found = [event.data for event in events if isinstance(event.data, types.EvaluationFinished)]
-    names = [name for data in found for name in data.values if name not in (MAX, MEAN)]
-    metric = "accuracy" if "accuracy" in names else next(iter(names), "")
-    labels = {"before": "before", "after": "after"}
-    values = {
-        labels.get(data.phase, f"step {data.step}"): data.values[metric]
-        for data in found
-        if metric in data.values
-    }
-    return metric, tuple(values.items()), max((data.records for data in found), default=0)
+    names = {f"evaluator_{metric}": metric for metric in metrics} | {SCORE: "score"}
+    reported = {name for data in found for name in data.values}
+    for name, shown in names.items():
+        if name in reported:
+            values = {_phase(data): data.values[name] for data in found if name in data.values}
+            return HeldOut(shown, tuple(values.items()), max(data.records for data in found))
+    return None
+
+
+def _phase(data: types.EvaluationFinished) -> str:
+    return f"step {data.step}" if data.phase == "during" else data.phase
 
 
 def _curves(steps: Sequence[types.TrainingStep]) -> tuple[Series, ...]:
@@ -210,37 +218,10 @@ def _curves(steps: Sequence[types.TrainingStep]) -> tuple[Series, ...]:
 def _adapter(
     completed: types.RunCompleted | None,
     published: types.RunPublished | None,
-    checkpoints: Sequence[Timed],
+    checkpoints: Sequence[Timed[types.CheckpointWritten]],
 ) -> str:
     if completed:
         return completed.adapter
     if published:
         return published.adapter
-    return str(checkpoints[-1].data.adapter) if checkpoints else ""
-
-
-def _capacity(plan: Mapping[str, Any]) -> int | None:
-    for source in (plan, _mapping(plan, "limits")):
-        value = source.get("capacity_bits")
-        if isinstance(value, int):
-            return value
-    return None
-
-
-def _waivers(spec: Mapping[str, Any]) -> tuple[Waiver, ...]:
-    found = _mapping(spec, "policy").get("waivers") or ()
-    return tuple(
-        Waiver(*(_text(item, name) for name in ("rule", "owner", "reason", "expires")))
-        for item in found
-        if isinstance(item, Mapping)
-    )
-
-
-def _mapping(data: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    value = data.get(name)
-    return value if isinstance(value, Mapping) else {}
-
-
-def _text(data: Mapping[str, Any], name: str) -> str:
-    value = data.get(name)
-    return "" if value is None else str(value)
+    return checkpoints[-1].data.adapter if checkpoints else ""

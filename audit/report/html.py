@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from strongroom.audit.events.alarms import ALARMS
 from strongroom.audit.report.charts import Series, bars, curve, number, spans
-from strongroom.audit.report.model import ReportData
+from strongroom.audit.report.model import HeldOut, ReportData
 from strongroom.audit.report.remembered import CHANCE_BITS
 
 ASSURANCE = {
@@ -63,7 +63,7 @@ def render(report: ReportData) -> str:
         charts=[(_title(each), each.points, _chart(report, each)) for each in report.curves],
         memory=_memory(report),
         chance_bits=CHANCE_BITS,
-        evaluation=bars(f"{report.evaluation_metric} on held-out records", report.evaluations),
+        evaluation=_evaluation(report),
         assurance=ASSURANCE.get(report.assurance, report.assurance),
         check_names=CHECK_NAMES,
         alarms=ALARMS,
@@ -76,9 +76,10 @@ def render(report: ReportData) -> str:
 
 def picture(report: ReportData) -> str:
     """How training went as one SVG that stands alone: held-out values, alarms, two curves."""
-    metric = report.evaluation_metric.removeprefix("evaluator_").capitalize()
-    values = " → ".join(f"{value:.2f}" for _, value in report.evaluations)
-    lines = [f"{metric} on {report.held_out_records} held-out records: {values}"]
+    lines = []
+    if report.held_out is not None:
+        values = " → ".join(f"{value:.2f}" for _, value in report.held_out.values)
+        lines = [f"{_on_held_out(report.held_out).capitalize()}: {values}"]
     for alarm in report.alarms:
         meaning = ALARMS[alarm.data.alarm].meaning
         lines.append(f"Alarm at step {alarm.data.step}: {meaning}")
@@ -121,6 +122,17 @@ def _chart(report: ReportData, series: Series) -> Markup:
     points = series.points
     steps = (float(item.data.step) for item in report.checkpoints)
     return curve(series, marks=[at for at in steps if points and points[0][0] < at < points[-1][0]])
+
+
+def _on_held_out(held_out: HeldOut) -> str:
+    return f"{held_out.metric} on {held_out.records} held-out records"
+
+
+def _evaluation(report: ReportData) -> Markup:
+    """The held-out result at each evaluation."""
+    if report.held_out is None:
+        return Markup("")
+    return bars(_on_held_out(report.held_out), report.held_out.values)
 
 
 def _memory(report: ReportData) -> Markup:

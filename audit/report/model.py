@@ -1,4 +1,4 @@
-"""The shape of a report: plain frozen data that formatting needs to know nothing else than.
+"""The shape of a report: plain frozen data, which is all that a format needs to know.
 
 Digests are ``sha256:…``, times ISO 8601 UTC; what a log does not show is empty.
 """
@@ -6,13 +6,15 @@ Digests are ``sha256:…``, times ISO 8601 UTC; what a log does not show is empt
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Generic, TypeVar
 
 from strongroom.audit.events import types
 from strongroom.audit.log.verify import COMPLETE, Check
 from strongroom.audit.report.charts import Series
 from strongroom.audit.report.controls import Control
-from strongroom.audit.report.remembered import Remembered
+from strongroom.audit.report.remembered import Planted, Remembered
+
+D = TypeVar("D", bound=types.EventData, covariant=True)
 
 
 @dataclass(frozen=True)
@@ -36,12 +38,12 @@ class CheckGroup:
 
 
 @dataclass(frozen=True)
-class Timed:
+class Timed(Generic[D]):
     """An event's data with its time and the role that saw it."""
 
     time: str
     actor: str
-    data: Any
+    data: D
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,33 @@ class Waiver:
     expires: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """What a report takes from a run's plan; all of it is empty where no plan can be trusted."""
+
+    digest: str = ""
+    outputs: str = ""
+    model_uri: str = ""
+    keys: tuple[tuple[str, str], ...] = ()
+    """References of the keys, by what they are for."""
+    method: str = ""
+    metrics: tuple[str, ...] = ()
+    """Names of the evaluator's metrics, in the order in which the run file declares them."""
+    planted: Planted | None = None
+    capacity_bits: int | None = None
+    """What one start of an enclave could let out."""
+    waivers: tuple[Waiver, ...] = ()
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """The held-out result: one metric, its value at each evaluation, and over how many records."""
+
+    metric: str
+    values: tuple[tuple[str, float], ...]
+    records: int
+
+
 @dataclass(frozen=True)
 class ReportData:
     """Everything that the report shows."""
@@ -83,32 +112,30 @@ class ReportData:
     method: str
     events: tuple[tuple[str, int], ...]
     admitted: types.RunAdmitted | None
-    denied: tuple[Timed, ...]
-    resumed: tuple[Timed, ...]
+    denied: tuple[Timed[types.RunDenied], ...]
+    resumed: tuple[Timed[types.RunResumed], ...]
     plan_digest: str
     outputs: str
     model_uri: str
     kms: tuple[tuple[str, str], ...]
     datasets: tuple[Dataset, ...]
     rejected: tuple[types.RecordRejected, ...]
-    enclaves: tuple[Timed, ...]
+    enclaves: tuple[Timed[types.EnclaveStarted], ...]
     assurance: str
-    leases: tuple[Timed, ...]
-    releases: tuple[Timed, ...]
-    refusals: tuple[Timed, ...]
-    checkpoints: tuple[Timed, ...]
+    leases: tuple[Timed[types.LeaseIssued], ...]
+    releases: tuple[Timed[types.KeyReleased], ...]
+    refusals: tuple[Timed[types.KeyDenied], ...]
+    checkpoints: tuple[Timed[types.CheckpointWritten], ...]
     published: types.RunPublished | None
     adapter: str
     rollouts_opened: int
     curves: tuple[Series, ...]
-    alarms: tuple[Timed, ...]
+    alarms: tuple[Timed[types.TrainingAlarm], ...]
     finished: types.TrainingFinished | None
-    replays: tuple[Timed, ...]
+    replays: tuple[Timed[types.RunReplayed], ...]
     """Repetitions of this run, each logged under an id of its own."""
-    exports: tuple[Timed, ...]
-    evaluations: tuple[tuple[str, float], ...]
-    evaluation_metric: str
-    held_out_records: int
+    exports: tuple[Timed[types.AdapterExported], ...]
+    held_out: HeldOut | None
     remembered: Remembered | None
     capacity_bits: int | None
     """Of one start of an enclave."""

@@ -9,17 +9,26 @@ luck. A secret that a model never saw has an exposure of more than ``x`` bits wi
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from strongroom.audit.events import types
 from strongroom.audit.events.entries import Event
 
 MEAN, MAX = "exposure_mean", "exposure_max"
+BASE = "base model"
 CONFIDENCE = 0.95
 CHANCE_BITS = 1 / math.log(2)
 """Mean exposure of a secret that was never seen: 1.44 bits."""
+
+
+@dataclass(frozen=True)
+class Planted:
+    """How many secrets a run plants, in how many rows each, of two words out of how many."""
+
+    secrets: int
+    repetitions: int
+    words: int
 
 
 @dataclass(frozen=True)
@@ -52,6 +61,11 @@ class Remembered:
         return min(self.bits, -math.log2(1 - CONFIDENCE ** (1 / self.secrets)))
 
     @property
+    def trained(self) -> bool:
+        """Whether an adapter was measured, and not the base model alone."""
+        return self.measured[-1].label != BASE
+
+    @property
     def by_luck(self) -> bool:
         """Whether the last evaluation is what a model shows that remembers nothing.
 
@@ -64,27 +78,26 @@ class Remembered:
         return not (mean or maximum)
 
 
-def remembered(events: Iterable[Event], training: Mapping[str, Any]) -> Remembered | None:
-    """What a run with these settings measured; None where it planted nothing or tells nothing."""
-    settings = training.get("memorisation")
+def remembered(events: Iterable[Event], planted: Planted | None) -> Remembered | None:
+    """How exposed a run's planted secrets were; None where none was planted, or none measured."""
     measured = tuple(
         Measured(_label(event.data), event.data.values[MEAN], event.data.values[MAX])
         for event in events
         if isinstance(event.data, types.EvaluationFinished)
         and event.data.values.keys() >= {MEAN, MAX}
     )
-    if not isinstance(settings, Mapping) or not measured:
+    if planted is None or not measured:
         return None
     return Remembered(
-        secrets=int(settings["canaries"]),
-        repetitions=int(settings["repetitions"]),
-        bits=2 * math.log2(settings["words"]),
+        secrets=planted.secrets,
+        repetitions=planted.repetitions,
+        bits=2 * math.log2(planted.words),
         measured=measured,
     )
 
 
 def _label(data: types.EvaluationFinished) -> str:
-    return {"before": "base model", "after": "trained"}.get(data.phase, f"step {data.step}")
+    return {"before": BASE, "after": "trained"}.get(data.phase, f"step {data.step}")
 
 
 def _erlang(count: int, x: float) -> float:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+
+import msgspec
 
 from strongroom.audit.log.verify import Check
 from strongroom.audit.report.gather import from_log
 from strongroom.audit.report.html import picture, render
+from strongroom.audit.report.model import Planned, Waiver
+from strongroom.audit.report.remembered import Planted
 from strongroom.connectors.host.folders import private_folder
 from strongroom.pipeline.broker.reading import ReadAccess
 from strongroom.pipeline.inspection.status import log_vkey
 from strongroom.pipeline.inspection.verify import Verification
+from strongroom.pipeline.planning.plan import Plan
+from strongroom.pipeline.runfile import spec as runfile
 from strongroom.pipeline.runfile.spec import RunSpec
+from strongroom.trainer.config import TrainingConfig
 
 
 def write_report(
@@ -24,14 +30,31 @@ def write_report(
     """
     verification = Verification(ReadAccess(spec, run), run, vkey or log_vkey(spec))
     checks = verification.verify()
-    plan: dict[str, Any] = {}
-    if verification.plan is not None:
-        plan = verification.plan.to_dict()
-        plan["spec"] = plan["spec"]["spec"]
-        plan["digest"] = verification.plan.digest
-    data = from_log(verification.entries, run, checks, plan, log=verification.log)
+    planned = Planned() if verification.plan is None else planned_in(verification.plan)
+    data = from_log(verification.entries, run, checks, planned, log=verification.log)
     target = to or private_folder(state / "reports") / f"{run}.html"
     target.write_text(render(data), encoding="utf-8")
     if to is None:
         target.with_suffix(".svg").write_text(picture(data), encoding="utf-8")
     return target, checks
+
+
+def planned_in(plan: Plan) -> Planned:
+    """What a report takes from a plan."""
+    run = plan.spec["spec"]
+    training = TrainingConfig.model_validate(run["training"])
+    planted = None
+    if (secrets := training.memorisation) is not None:
+        planted = Planted(secrets.canaries, secrets.repetitions, secrets.words)
+    waivers = (runfile.Waiver.model_validate(each) for each in run["policy"]["waivers"])
+    return Planned(
+        digest=plan.digest,
+        outputs=plan.outputs,
+        model_uri=plan.model.uri,
+        keys=tuple(sorted(msgspec.structs.asdict(plan.keys).items())),
+        method=training.method.type,
+        metrics=plan.evaluator.metrics,
+        planted=planted,
+        capacity_bits=plan.capacity_bits,
+        waivers=tuple(Waiver(w.rule, w.owner, w.reason, w.expires) for w in waivers),
+    )

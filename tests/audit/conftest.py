@@ -8,7 +8,6 @@ import random
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -17,6 +16,7 @@ from strongroom.audit.events import types
 from strongroom.audit.events.entries import Event, new_event
 from strongroom.audit.log.store import LogStore
 from strongroom.audit.log.writer import AuditLog
+from strongroom.audit.report.model import Planned
 
 ORIGIN = "acme-audit/strongroom"
 
@@ -125,6 +125,12 @@ def failing() -> type[FailingStore]:
 
 def digest(name: str) -> str:
     return "sha256:" + hashlib.sha256(name.encode()).hexdigest()
+
+
+def held_out(phase, step: int, accuracy: float) -> types.EvaluationFinished:
+    """What the enclave says of the held-out rows; the evaluator declares two metrics."""
+    values = {"evaluator_accuracy": accuracy, "evaluator_brevity": 0.8, "score_mean": 0.9}
+    return types.EvaluationFinished(phase=phase, step=step, records=100, values=values)
 
 
 def invented_run(run: str = "feedback-json-7f3a") -> list[Event]:
@@ -239,7 +245,7 @@ def invented_run(run: str = "feedback-json-7f3a") -> list[Event]:
             )
     say(
         "enclave",
-        types.EvaluationFinished(phase="before", step=0, records=100, values={"accuracy": 0.54}),
+        held_out("before", 0, 0.54),
     )
     lease("write-run", create=(f"runs/{run}/",))
     for step in range(1, 61):
@@ -275,7 +281,7 @@ def invented_run(run: str = "feedback-json-7f3a") -> list[Event]:
     say("controller", types.TrainingFinished(step=60, reason="steps", chosen=60))
     say(
         "enclave",
-        types.EvaluationFinished(phase="after", step=60, records=100, values={"accuracy": 0.91}),
+        held_out("after", 60, 0.91),
     )
     say(
         "broker",
@@ -301,20 +307,20 @@ def run_events() -> list[Event]:
 
 
 @pytest.fixture
-def plan() -> dict[str, Any]:
-    """What the report reads of a plan.json."""
-    return {
-        "run": "feedback-json-7f3a",
-        "outputs": "s3://acme-data/runs/",
-        "model": {"uri": "s3://acme-data/models/smollm2-135m-instruct/"},
-        "keys": {
-            "data": "vault://transit/feedback",
-            "outputs": "vault://transit/feedback-outputs",
-            "audit": "vault://transit/audit-log",
-        },
-        "spec": {"training": {"method": {"type": "grpo"}}, "policy": {"waivers": []}},
-        "capacity_bits": 23_811,
-    }
+def plan() -> Planned:
+    """What the report takes from the run's plan."""
+    return Planned(
+        outputs="s3://acme-data/runs/",
+        model_uri="s3://acme-data/models/smollm2-135m-instruct/",
+        keys=(
+            ("audit", "vault://transit/audit-log"),
+            ("data", "vault://transit/feedback"),
+            ("outputs", "vault://transit/feedback-outputs"),
+        ),
+        method="grpo",
+        metrics=("accuracy", "brevity"),
+        capacity_bits=23_811,
+    )
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import replace
 
 import msgspec
 import pytest
@@ -13,10 +14,16 @@ from strongroom.audit.log.verify import Check
 from strongroom.audit.report.charts import spans
 from strongroom.audit.report.gather import from_log
 from strongroom.audit.report.html import render
-from strongroom.audit.report.remembered import CONFIDENCE, Measured, Remembered, remembered
+from strongroom.audit.report.remembered import (
+    CONFIDENCE,
+    Measured,
+    Planted,
+    Remembered,
+    remembered,
+)
 
 RUN = "feedback-json-7f3a"
-SETTINGS = {"canaries": 8, "repetitions": 4, "words": 128}
+PLANTED = Planted(secrets=8, repetitions=4, words=128)
 
 
 def measuring(run_events, before, after):
@@ -36,10 +43,13 @@ def measuring(run_events, before, after):
     return [told(event) for event in run_events]
 
 
-def page(events, plan, settings=SETTINGS):
-    plan["spec"]["training"]["memorisation"] = settings
+def report(events, plan, planted=PLANTED):
     checks = [Check("checkpoint", True, "checkpoint")]
-    return " ".join(render(from_log(events, RUN, checks, plan)).split())
+    return from_log(events, RUN, checks, replace(plan, planted=planted))
+
+
+def page(events, plan, planted=PLANTED):
+    return " ".join(render(report(events, plan, planted)).split())
 
 
 def test_luck_s_bounds_are_those_of_models_that_remember_nothing():
@@ -83,19 +93,47 @@ def test_the_report_shows_both_models_and_the_settings(run_events, plan):
 
 
 def test_the_held_out_metric_stays_the_task_s(run_events, plan):
-    for event in run_events:
-        if isinstance(event.data, types.EvaluationFinished):
-            event.data.values["score_mean"] = event.data.values.pop("accuracy")
     events = measuring(run_events, (1.3, 3.1), (1.5, 4.2))
-    data = from_log(events, RUN, [], plan)
-    assert data.evaluation_metric == "score_mean"
+    assert report(events, replace(plan, metrics=())).held_out.metric == "score"
+
+
+CONTROL = "What the trained model remembers"
+
+
+@pytest.mark.parametrize(
+    ("after", "status"), [((1.5, 4.2), "pass"), ((2.5, 4.2), "fail"), ((1.5, 7.5), "fail")]
+)
+def test_the_control_on_memory_says_what_was_measured(run_events, plan, after, status):
+    (control,) = (
+        each
+        for each in report(measuring(run_events, (1.3, 3.1), after), plan).controls
+        if each.theme == CONTROL
+    )
+    assert control.status == status
+    assert f"exposure of 8 planted secrets: mean {after[0]} bits, largest {after[1]};" in (
+        control.evidence
+    )
+
+
+def test_the_control_on_memory_is_not_tested_by_the_base_model_alone(run_events, plan):
+    events = measuring(run_events, (1.3, 3.1), (1.5, 4.2))
+    after = [event for event in events if getattr(event.data, "phase", "") == "after"]
+    for told, planted in (
+        ([event for event in events if event not in after], PLANTED),
+        (run_events, PLANTED),
+        (events, None),
+    ):
+        found = report(told, plan, planted)
+        statuses = {control.theme: control.status for control in found.controls}
+        assert statuses[CONTROL] == "not tested"
+        assert "this report measures none of it" in page(told, plan, planted)
 
 
 def test_without_secrets_the_report_says_so(run_events, plan):
     text = page(run_events, plan, None)
     assert "Not measured: no secrets were planted" in text
     assert "this report measures none of it" in text
-    assert remembered(run_events, {}) is None
+    assert remembered(run_events, None) is None
 
 
 def test_a_row_of_the_picture_says_its_numbers():

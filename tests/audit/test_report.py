@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
@@ -15,6 +16,7 @@ from strongroom.audit.report.charts import Series, bars, curve
 from strongroom.audit.report.controls import control_matrix
 from strongroom.audit.report.gather import from_log
 from strongroom.audit.report.html import clock, duration, picture, render, size
+from strongroom.audit.report.model import HeldOut, Planned, Waiver
 
 RUN = "feedback-json-7f3a"
 HOSTILE = "\"'><script>alert(1)</script><img src=x onerror=alert(1)>{{ 7*7 }}&lt;"
@@ -54,6 +56,11 @@ def page(run_events, plan, maker, memory) -> Page:
     view = read_log(memory, maker.vkey, maker.origin)
     checks = check_log(memory, maker.vkey, maker.origin)
     return Page(render(from_log(run_events, RUN, checks, plan, log=view)))
+
+
+def statuses(events, *, verified=True):
+    found = control_matrix(events, verified=verified, remembered=None)
+    return {control.theme: control.status for control in found}
 
 
 def words(page: Page) -> str:
@@ -123,9 +130,10 @@ def test_the_curves_stand_alone_as_a_picture(run_events, plan):
     assert ".paper { fill: #fff; }" in drawn
     assert len(drawn) < 30_000
     hostile = ElementTree.fromstring(
-        picture(from_log(hostile_events(run_events), HOSTILE, GOOD, plan))
+        picture(from_log(hostile_events(run_events), HOSTILE, GOOD, Planned(metrics=(HOSTILE,))))
     )
     assert "script" not in {part.tag.rpartition("}")[2] for part in hostile.iter()}
+    assert HOSTILE.capitalize() in "".join(hostile.itertext())
 
 
 def test_the_page_needs_nothing_and_runs_nothing(page):
@@ -149,21 +157,24 @@ def hostile_events(run_events):
             return {HOSTILE + name: poison(item) for name, item in value.items()}
         return HOSTILE if isinstance(value, str) else value
 
+    scored = types.EvaluationFinished("after", 60, 100, {f"evaluator_{HOSTILE}": 0.5})
     return [
-        Event(HOSTILE, event.time, HOSTILE, HOSTILE, poison(event.data)) for event in run_events
+        *(Event(HOSTILE, each.time, HOSTILE, HOSTILE, poison(each.data)) for each in run_events),
+        Event(HOSTILE, run_events[-1].time, HOSTILE, HOSTILE, scored),
     ]
 
 
-def test_hostile_strings_stay_text(run_events, plan, page):
+def test_hostile_strings_stay_text(run_events, page):
     events = hostile_events(run_events)
     events.append(
         Event(HOSTILE, events[-1].time, HOSTILE, HOSTILE, types.RunFailed(HOSTILE, HOSTILE, 1))
     )
-    plan["keys"] = {HOSTILE: HOSTILE}
-    plan["spec"]["training"]["method"]["type"] = HOSTILE
-    plan["spec"]["policy"]["waivers"] = [
-        {"rule": HOSTILE, "owner": HOSTILE, "reason": HOSTILE, "expires": HOSTILE}
-    ]
+    plan = Planned(
+        keys=((HOSTILE, HOSTILE),),
+        method=HOSTILE,
+        metrics=(HOSTILE,),
+        waivers=(Waiver(HOSTILE, HOSTILE, HOSTILE, HOSTILE),),
+    )
     checks = [Check(HOSTILE, False, HOSTILE, HOSTILE), Check(HOSTILE, True, HOSTILE)]
     poisoned = Page(render(from_log(events, HOSTILE, checks, plan)))
     assert poisoned.tags <= page.tags
@@ -177,7 +188,8 @@ def test_a_failed_check_is_the_first_thing_said(run_events, plan):
     assert "Not verified 1 of 2 checks failed" in text
     assert "tile/0/000.p/6" in text
     statuses = {
-        control.theme: control.status for control in control_matrix(run_events, verified=False)
+        control.theme: control.status
+        for control in control_matrix(run_events, verified=False, remembered=None)
     }
     assert statuses["The log shows tampering"] == "fail"
 
@@ -189,7 +201,7 @@ def test_without_checks_nothing_is_called_verified(run_events, plan):
 
 
 def test_a_log_without_the_run_still_gives_a_page():
-    report = from_log([], "nothing", GOOD, {})
+    report = from_log([], "nothing", GOOD, Planned())
     text = words(Page(render(report)))
     assert report.outcome == "unfinished"
     assert "No dataset was admitted" in text
@@ -223,9 +235,31 @@ def test_a_denied_run_is_told_with_its_rules(digest_of):
         policy=digest_of("policy"),
         denials=(types.Denial("lease-lifetime", "CC6.1"),),
     )
-    report = from_log([new_event("r", "controller", denial)], "r", GOOD, {})
+    report = from_log([new_event("r", "controller", denial)], "r", GOOD, Planned())
     assert report.outcome == "denied"
     assert "lease-lifetime (CC6.1)" in words(Page(render(report)))
+
+
+@pytest.mark.parametrize(
+    ("declared", "shown", "values"),
+    [
+        (("accuracy", "brevity"), "accuracy", (0.54, 0.91)),
+        (("brevity", "accuracy"), "brevity", (0.8, 0.8)),
+        (("never_reported", "accuracy"), "accuracy", (0.54, 0.91)),
+        ((), "score", (0.9, 0.9)),
+    ],
+)
+def test_the_held_out_result_is_the_first_metric_that_the_run_file_declares(
+    run_events, plan, declared, shown, values
+):
+    report = from_log(run_events, RUN, GOOD, replace(plan, metrics=declared))
+    before, after = values
+    assert report.held_out == HeldOut(shown, (("before", before), ("after", after)), 100)
+    text = words(Page(render(report)))
+    assert f"{before:g} → {after:g} {shown}, 100 held-out records" in text
+    assert f"{shown.capitalize()} on 100 held-out records" in text
+    drawn = "".join(ElementTree.fromstring(picture(report)).itertext())
+    assert f"{shown.capitalize()} on 100 held-out records: {before:.2f} → {after:.2f}" in drawn
 
 
 def test_a_repeated_step_counts_once(run_events, plan):
@@ -261,7 +295,10 @@ def test_an_open_socket_and_a_missing_sandbox_are_not_glossed_over(run_events, p
     text = words(Page(render(from_log(events, RUN, GOOD, plan))))
     assert "Enclave not shown" in text
     assert "A0: no isolation" in text
-    statuses = {control.theme: control.status for control in control_matrix(events, verified=True)}
+    statuses = {
+        control.theme: control.status
+        for control in control_matrix(events, verified=True, remembered=None)
+    }
     assert statuses["Plaintext is processed in isolation"] == "fail"
 
 
@@ -273,13 +310,17 @@ def test_a_broad_or_long_lease_fails_its_control(run_events):
             else event
             for event in run_events
         ]
-        statuses = {row.theme: row.status for row in control_matrix(events, verified=True)}
+        statuses = {
+            row.theme: row.status for row in control_matrix(events, verified=True, remembered=None)
+        }
         assert statuses["Access is scoped and short-lived"] == "fail", changes
 
 
 def test_a_release_to_an_unknown_enclave_fails_its_control(run_events, digest_of):
     events = replace_start(run_events, evidence=digest_of("another"))
-    statuses = {row.theme: row.status for row in control_matrix(events, verified=True)}
+    statuses = {
+        row.theme: row.status for row in control_matrix(events, verified=True, remembered=None)
+    }
     assert statuses["Keys reach only attested workloads"] == "fail"
 
 
