@@ -7,22 +7,20 @@ them, and are renewed before they end.
 
 from __future__ import annotations
 
-import os
 import re
 import secrets
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn
 
-import boto3
-import botocore.session
 from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
+from strongroom.connectors.access.boto import Client, client
 from strongroom.connectors.access.credentials import S3Credentials
 from strongroom.connectors.access.errors import (
     AccessError,
@@ -31,23 +29,13 @@ from strongroom.connectors.access.errors import (
     LifetimeOutOfRange,
     TokenServiceUnreachable,
 )
-from strongroom.connectors.access.scopes import Scope as Scope
-from strongroom.connectors.access.scopes import session_policy as session_policy
-from strongroom.connectors.buckets.aws import Client
+from strongroom.connectors.access.scopes import Scope, session_policy
 
 SHORTEST_TTL_S = 900
 LONGEST_TTL_S = 3600
 
-EXPIRED_CODES = frozenset({"ExpiredToken", "ExpiredTokenException", "InvalidAccessKeyId"})
-"""Error codes that mean "these credentials are over". SeaweedFS says ``InvalidAccessKeyId``."""
-
 _CODE = re.compile(r"[A-Za-z]{1,64}")
 _SESSION_NAME = re.compile(r"[\w+=,.@-]{2,64}", re.ASCII)
-
-
-def means_expired(code: str) -> bool:
-    """Whether an S3 error code says that the credentials are over, not that they lack a right."""
-    return code in EXPIRED_CODES
 
 
 @dataclass(eq=False)
@@ -97,12 +85,6 @@ class Lease:
                         raise
             return self._held
 
-    def renew(self) -> S3Credentials:
-        """Replace the credentials now, for when a server says that they are over."""
-        with self._lock:
-            self._renew()
-            return self._held
-
     def _renew(self) -> None:
         self._held = self._issue()
         self.issued_at = datetime.now(UTC)
@@ -116,18 +98,8 @@ class Lease:
 
 
 def _token_service(endpoint: str | None, region: str) -> Client:
-    """An unsigned STS client that takes nothing from the environment or from AWS's own files.
-
-    Else a stray setting could send identity tokens elsewhere.
-    """
-    session = botocore.session.Session(
-        session_vars={
-            "profile": (None, None, None, None),
-            "config_file": (None, None, os.devnull, None),
-            "credentials_file": (None, None, os.devnull, None),
-        }
-    )
-    made = boto3.session.Session(botocore_session=session).client(
+    """An unsigned STS client."""
+    return client(
         "sts",
         # Named, since boto3 has STS at one address for all older regions, or asks the environment.
         endpoint_url=endpoint or f"https://sts.{region}.amazonaws.com",
@@ -143,7 +115,6 @@ def _token_service(endpoint: str | None, region: str) -> Client:
             parameter_validation=False,
         ),
     )
-    return cast(Client, made)
 
 
 class WebIdentityLeaser:

@@ -1,17 +1,14 @@
-"""``boto3`` clients that take nothing from the environment, and the credentials for ``obstore``."""
+"""What ``boto3`` and ``obstore`` need for S3: endpoint and region, and credentials valid now."""
 
 from __future__ import annotations
 
-import os
 import re
 import threading
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING
 
-import boto3
-import botocore.session
 from botocore.config import Config
 
+from strongroom.connectors.access import boto
 from strongroom.connectors.access.credentials import CredentialSource, S3Credentials
 from strongroom.connectors.buckets.errors import CredentialsExpired, CredentialsMissing
 from strongroom.errors import StrongroomError
@@ -37,26 +34,13 @@ def endpoint_and_region(endpoint: str | None) -> tuple[str | None, str]:
     return (None, aws_itself[1]) if aws_itself else (endpoint, DEFAULT_REGION)
 
 
-class Client(Protocol):
-    """A ``boto3`` client: one method for each operation of the service."""
-
-    def __getattr__(self, operation: str) -> Callable[..., Any]: ...
-
-
-def client(service: str, credentials: S3Credentials, endpoint: str | None, region: str) -> Client:
-    """A client with these credentials only: no profile, no config file, no endpoint from outside.
+def s3_client(credentials: S3Credentials, endpoint: str | None, region: str) -> boto.Client:
+    """A client of S3 with these credentials only.
 
     Path-style where there is an endpoint of our own, since such stores rarely own a wildcard name.
     """
-    session = botocore.session.Session(
-        session_vars={
-            "profile": (None, None, None, None),
-            "config_file": (None, None, os.devnull, None),
-            "credentials_file": (None, None, os.devnull, None),
-        }
-    )
-    made = boto3.Session(botocore_session=session).client(
-        service,
+    return boto.client(
+        "s3",
         endpoint_url=endpoint,
         region_name=region,
         aws_access_key_id=credentials.access_key,
@@ -70,7 +54,6 @@ def client(service: str, credentials: S3Credentials, endpoint: str | None, regio
             s3={"addressing_style": "path" if endpoint else "auto"},
         ),
     )
-    return cast(Client, made)
 
 
 class CurrentCredentials:

@@ -8,13 +8,9 @@ Keys are whole keys in the bucket (``Location.key``), whatever prefix a bucket w
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
-from urllib.parse import urlsplit
-
-from strongroom.connectors.buckets.errors import EndpointRefused
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -71,25 +67,3 @@ class Bucket(Protocol):
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """All objects below ``prefix``, which is empty or ends in ``/``. Raises ``UriInvalid``."""
-
-
-def check_endpoint(endpoint: str) -> None:
-    """Raise ``EndpointRefused`` unless this is a bare https URL, or http on loopback."""
-    url = urlsplit(endpoint)
-    bare = url.hostname and not (url.username or url.password or url.query or url.fragment)
-    if not bare or url.path not in {"", "/"} or url.scheme not in {"http", "https"}:
-        shown = f"{url.scheme}://{url.hostname or ''}"
-        raise EndpointRefused(expected="https://host[:port]", actual=shown)
-    if url.scheme == "http" and not is_loopback(endpoint):
-        raise EndpointRefused(place=endpoint, expected="https", actual="http")
-
-
-def is_loopback(endpoint: str) -> bool:
-    """Whether the host of ``endpoint`` is this machine by its very name."""
-    host = urlsplit(endpoint).hostname or ""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from strongroom.connectors.access.credentials import CredentialSource
 from strongroom.connectors.buckets import aws
 from strongroom.connectors.buckets.answers import from_boto
-from strongroom.connectors.buckets.bucket import check_endpoint
+from strongroom.connectors.buckets.endpoint import check_endpoint
 from strongroom.connectors.buckets.errors import (
     AccessDenied,
     BucketMissing,
@@ -90,7 +90,7 @@ class _Questions:
         self._place = f"s3://{location.bucket}/"
         self._endpoint = endpoint or f"https://s3.{region}.amazonaws.com"
         current = aws.CurrentCredentials(credentials, self._place).current()
-        self._client = aws.client("s3", current, endpoint, region)
+        self._client = aws.s3_client(current, endpoint, region)
         self._unknown: dict[str, str] = {}
 
     def ask(self) -> BucketFacts:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from strongroom.connectors.access.leases import LONGEST_TTL_S, Lease, Scope, WebIdentityLeaser
+from strongroom.connectors.access.leases import LONGEST_TTL_S, Lease, WebIdentityLeaser
+from strongroom.connectors.access.scopes import Scope
 from strongroom.connectors.buckets.aws import endpoint_and_region
 from strongroom.connectors.buckets.bucket import Bucket
 from strongroom.connectors.buckets.open import open_bucket

@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 import obstore
 from obstore.store import S3Store
 
+from strongroom.connectors.access.boto import Client
 from strongroom.connectors.access.credentials import CredentialSource
 from strongroom.connectors.buckets import aws
 from strongroom.connectors.buckets.answers import from_boto, from_obstore
@@ -73,7 +74,7 @@ class S3Bucket(ObjectStoreReader):
         self._credentials = aws.CurrentCredentials(credentials, str(location))
         self._own_endpoint = endpoint
         self._region = region
-        self._clients: dict[str, aws.Client] = {}
+        self._clients: dict[str, Client] = {}
         self._lock = threading.Lock()
         store = S3Store(
             location.bucket,
@@ -231,12 +232,12 @@ class S3Bucket(ObjectStoreReader):
     def _boto(self, key: str, operation: str, **arguments: object) -> dict[str, Any]:
         return self._guarded(key, lambda: getattr(self._client(), operation)(**arguments))
 
-    def _client(self) -> aws.Client:
+    def _client(self) -> Client:
         """A client with credentials that are valid now; upload ids outlive credentials."""
         current = self._credentials.current()
         with self._lock:
             if current.access_key not in self._clients:
-                made = aws.client("s3", current, self._own_endpoint, self._region)
+                made = aws.s3_client(current, self._own_endpoint, self._region)
                 self._clients = {current.access_key: made}
             return self._clients[current.access_key]
 

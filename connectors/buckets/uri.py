@@ -1,5 +1,9 @@
 """Addresses of objects: ``s3://bucket/key``, ``gs://bucket/key``, ``local:///absolute/path``.
 
+The one grammar of them: ``parse`` reads an address of any object, and ``parse_prefix`` a prefix as
+run files, owner files and commands name it, so that what can be sealed can be named by a run and
+leased by it.
+
 An address has one spelling. What a store, a session policy or a file system could read in a
 second way is refused, not repaired: ``.`` and ``..``, empty segments, control and formatting
 characters, IAM and shell wildcards, escapes, queries and fragments. A prefix ends in ``/``.
@@ -20,13 +24,22 @@ Scheme = Literal["s3", "gs", "local"]
 
 MAX_KEY_BYTES = 1024
 """The limit of S3 and of Google Cloud Storage, in UTF-8."""
+MAX_PREFIX_BYTES = 896
+"""Of a named prefix, so that the names of a run's objects fit below it."""
 
 _SCHEMES: dict[str, Scheme] = {"s3": "s3", "gs": "gs", "local": "local"}
-_BUCKET = {
+_BUCKET: dict[Scheme, re.Pattern[str]] = {
     "s3": re.compile(r"[a-z0-9](?:[a-z0-9.-]{1,61})[a-z0-9]"),
     "gs": re.compile(r"[a-z0-9](?:[a-z0-9._-]{1,220})[a-z0-9]"),
     "local": re.compile(r""),
 }
+_BUCKET_FORM: dict[Scheme, str] = {
+    "s3": "a bucket name of 3 to 63 lower-case letters, digits, '-' and '.'",
+    "gs": "a bucket name of 3 to 222 lower-case letters, digits, '-', '_' and '.'",
+    "local": "local:///absolute/path",
+}
+# The policy rule ``scopes_are_folders`` admits leases for no others.
+_PLAIN_SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=+@-]*")
 _IP_ADDRESS = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}")
 _FORBIDDEN = frozenset("*?[]{}$%#\\\"'<>|^~`")
 
@@ -49,9 +62,10 @@ class Location:
             # What is written before the first slash may hold a password.
             plain = re.fullmatch(r"[\w.*-]{0,80}", self.bucket)
             actual = repr(self.bucket) if plain else "characters that no bucket name has"
-            raise UriInvalid(place=place, expected="a bucket name", actual=actual)
+            raise UriInvalid(place=place, expected=_BUCKET_FORM[self.scheme], actual=actual)
         if _IP_ADDRESS.fullmatch(self.bucket):
-            raise UriInvalid(place=place, expected="a bucket name", actual="an IP address")
+            expected = _BUCKET_FORM[self.scheme]
+            raise UriInvalid(place=place, expected=expected, actual="an IP address")
         check_key(self.key, place=f"{place}{self.bucket}/", prefix=True)
 
     def __str__(self) -> str:
@@ -84,6 +98,28 @@ def parse(uri: str) -> Location:
     if scheme == "local" and not (slash and key):
         raise UriInvalid(expected="local:///absolute/path", actual="no path")
     return Location(_SCHEMES[scheme], bucket, key)
+
+
+def parse_prefix(uri: str) -> Location:
+    """The prefix that ``uri`` names: a bucket's root or a folder in it, with its last ``/``.
+
+    Narrower than ``parse``: segments are plain words, and objects still fit below. Raises
+    ``UriInvalid``.
+    """
+    location = parse(uri)
+    if not uri.endswith("/"):
+        raise UriInvalid(place=uri, expected="a prefix that ends with '/'", actual="a key")
+    segments = location.key.split("/")[:-1]
+    if not all(_PLAIN_SEGMENT.fullmatch(segment) for segment in segments):
+        expected = "segments of letters, digits and . _ = + @ -, starting with a letter or digit"
+        raise UriInvalid(place=uri, expected=expected, actual="another segment")
+    if len(location.key) > MAX_PREFIX_BYTES:
+        raise UriInvalid(
+            place=f"{location.scheme}://{location.bucket}/",
+            expected=f"a prefix of at most {MAX_PREFIX_BYTES} bytes",
+            actual=f"{len(location.key)} bytes",
+        )
+    return location
 
 
 def check_key(key: str, *, place: str, prefix: bool = False) -> None:

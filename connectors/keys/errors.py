@@ -17,7 +17,7 @@ class KmsReferenceInvalid(KmsError):
     title = "the key reference cannot be read"
     fault = Fault.INPUT
     exit_code = Exit.BAD_INPUT
-    remedy = "Write vault://<mount>/<key> or local://<keyring file>#<name>"
+    remedy = "Write vault://<mount>/<key> or local:///<keyring file>#<name>"
 
 
 class KmsUnreachable(KmsError):

@@ -1,8 +1,7 @@
-"""Key services behind one small interface: OpenBao/Vault transit, and a local keyring file.
+"""What Strongroom needs of a key service: one small interface to one key.
 
-A reference names a key: ``vault://<mount>/<key>`` or ``local://<keyring file>#<name>``. Wrapping
-binds a *context* (a mapping of names, such as the dataset's): the same context must be given to
-unwrap, or the service refuses. Signing is Ed25519.
+Wrapping binds a *context* (a mapping of names, such as the dataset's): the same context must be
+given to unwrap, or the service refuses. Signing is Ed25519.
 
 Keys stay in the service; what is unwrapped is returned and not kept. Servers' messages are never
 repeated in errors, each cause has an error of its own, and nothing here logs.
@@ -11,9 +10,7 @@ repeated in errors, each cause has an error of its own, and nothing here logs.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol, TypeVar
-
-T = TypeVar("T")
+from typing import Protocol
 
 
 class Kms(Protocol):

@@ -1,21 +1,13 @@
-"""Open a key service by a key's reference."""
+"""Open a key by its reference: the one place that knows every kind of key service."""
 
 from __future__ import annotations
 
-import re
+from collections.abc import Callable
 from pathlib import Path
 
-from strongroom.connectors.access.errors import IdentityFileUnusable
-from strongroom.connectors.access.identity import VaultSession
-from strongroom.connectors.keys.errors import KmsIdentityUnusable, KmsReferenceInvalid
-from strongroom.connectors.keys.keyring import KeyringKms
+from strongroom.connectors.keys.errors import KmsIdentityUnusable
 from strongroom.connectors.keys.kms import Kms
-from strongroom.connectors.keys.vault import VaultTransit
-
-_VAULT_REFERENCE = re.compile(r"vault://([A-Za-z0-9_-]+(?:/[A-Za-z0-9_-]+)*)/([A-Za-z0-9_.-]+)")
-
-
-_LOCAL_REFERENCE = re.compile(r"local://(/[^#?*\x00-\x1f]+)#([A-Za-z0-9_.-]+)")
+from strongroom.connectors.keys.reference import KeyReference, Scheme, parse
 
 
 def open_kms(
@@ -23,18 +15,35 @@ def open_kms(
 ) -> Kms:
     """The key that ``ref`` names. Does not contact the service yet.
 
-    ``vault_addr`` defaults to the address in ``credentials_file``. Raises ``KmsReferenceInvalid``,
-    ``KmsIdentityUnusable`` (vault without a usable credentials file), ``KeyringUnusable`` and, for
-    a name that the keyring lacks, ``KmsKeyMissing``.
+    ``vault_addr`` defaults to the address in ``credentials_file``; both are for ``vault`` only.
+    Raises ``KmsReferenceInvalid``, ``KmsIdentityUnusable`` (vault without a usable credentials
+    file), ``KeyringUnusable`` and, for a name that the keyring lacks, ``KmsKeyMissing``.
     """
-    if match := _LOCAL_REFERENCE.fullmatch(ref):
-        return KeyringKms(Path(match[1]), match[2], place=ref)
-    if match := _VAULT_REFERENCE.fullmatch(ref):
-        if credentials_file is None:
-            raise KmsIdentityUnusable(place=ref, actual="no credentials file")
-        try:
-            session = VaultSession(credentials_file, vault_addr)
-        except IdentityFileUnusable as error:
-            raise KmsIdentityUnusable(place=error.place, actual=error.actual) from None
-        return VaultTransit(session, match[1], match[2])
-    raise KmsReferenceInvalid(place=ref[:200])
+    reference = parse(ref)
+    return _OPENERS[reference.scheme](reference, vault_addr, credentials_file)
+
+
+def _vault(reference: KeyReference, addr: str | None, credentials_file: Path | None) -> Kms:
+    from strongroom.connectors.access.errors import IdentityFileUnusable
+    from strongroom.connectors.access.identity import VaultSession
+    from strongroom.connectors.keys.vault import VaultTransit
+
+    if credentials_file is None:
+        raise KmsIdentityUnusable(place=str(reference), actual="no credentials file")
+    try:
+        session = VaultSession(credentials_file, addr)
+    except IdentityFileUnusable as error:
+        raise KmsIdentityUnusable(place=error.place, actual=error.actual) from None
+    return VaultTransit(session, reference)
+
+
+def _local(reference: KeyReference, _addr: str | None, _credentials_file: Path | None) -> Kms:
+    from strongroom.connectors.keys.keyring import KeyringKms
+
+    return KeyringKms(Path(reference.holder), reference.name, place=str(reference))
+
+
+_OPENERS: dict[Scheme, Callable[[KeyReference, str | None, Path | None], Kms]] = {
+    "vault": _vault,
+    "local": _local,
+}

@@ -29,17 +29,18 @@ from strongroom.connectors.keys.errors import (
     KmsUnreachable,
     KmsWrappedInvalid,
 )
+from strongroom.connectors.keys.reference import KeyReference
 from strongroom.crypto.digests import canonical
 
 
 class VaultTransit:
     """One key of a transit engine. A refusal by the service is final; only a 500 is asked again."""
 
-    def __init__(self, session: VaultSession, mount: str, key: str) -> None:
+    def __init__(self, session: VaultSession, reference: KeyReference) -> None:
         self._session = session
-        self._mount = mount
-        self._key = key
-        self._place = f"vault://{mount}/{key}"
+        self._mount = reference.holder
+        self._key = reference.name
+        self._place = str(reference)
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a key service does not leave the process that opened it")

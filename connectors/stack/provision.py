@@ -28,8 +28,8 @@ import msgspec
 from botocore.exceptions import ClientError
 from hvac import exceptions as vault
 
+from strongroom.connectors.access.boto import Client
 from strongroom.connectors.access.identity import AppRoleFile
-from strongroom.connectors.buckets.aws import Client
 from strongroom.connectors.host.folders import private_folder, write_private
 
 DATA_BUCKET = "acme-data"

@@ -25,6 +25,7 @@ import requests
 from botocore.exceptions import BotoCoreError, ClientError
 from hvac.exceptions import VaultError
 
+from strongroom.connectors.access.boto import Client
 from strongroom.connectors.access.credentials import S3Credentials
 from strongroom.connectors.buckets import aws
 from strongroom.connectors.host import processes
@@ -96,10 +97,10 @@ def admin_credentials(state: Path) -> S3Credentials:
     return S3Credentials(access_key, secret_key, None, _FAR_FUTURE)
 
 
-def admin_client(state: Path) -> aws.Client:
+def admin_client(state: Path) -> Client:
     """A boto3 S3 client with the administrator's key. For set-up and tests only."""
     info = StackInfo.load(state)
-    return aws.client("s3", admin_credentials(state), info.s3_endpoint, info.region)
+    return aws.s3_client(admin_credentials(state), info.s3_endpoint, info.region)
 
 
 def _known(state: Path) -> StackInfo | None:

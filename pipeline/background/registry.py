@@ -16,6 +16,7 @@ from strongroom.pipeline.background.errors import RunFileOutdated
 from strongroom.pipeline.planning.errors import RunUnknown
 from strongroom.pipeline.planning.intent import intent
 from strongroom.pipeline.planning.objects import check_run_id
+from strongroom.pipeline.runfile.fields import written_socket
 from strongroom.pipeline.runfile.load import LoadedRun
 from strongroom.pipeline.runfile.spec import RunSpec
 from strongroom.pipeline.runfile.yaml_reader import read
@@ -27,6 +28,7 @@ def remember(state: Path, run: str, spec: RunSpec, run_file: Path) -> bytes | No
     folder = private_folder(private_folder(state) / "runs")
     path = folder / f"{check_run_id(run)}.json"
     before = path.read_bytes() if path.exists() else None
+    socket = spec.spec.keys.releaser
     data = {
         "run_file": str(run_file.absolute()),
         "intent": intent(spec),
@@ -35,7 +37,7 @@ def remember(state: Path, run: str, spec: RunSpec, run_file: Path) -> bytes | No
             "evaluator": str(spec.spec.evaluator.source or ""),
             "policy": str(spec.spec.policy.bundle),
             "credentials": str(spec.spec.identity.credentials) if spec.spec.identity else "",
-            "releaser": spec.spec.keys.releaser or "",
+            "releaser": written_socket(socket) if socket else "",
         },
     }
     write_private(path, json.dumps(data, indent=2).encode())

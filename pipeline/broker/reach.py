@@ -8,7 +8,8 @@ from pathlib import Path
 import msgspec
 
 from strongroom.connectors.access.identity import OpenBaoIdentity
-from strongroom.connectors.access.leases import Lease, Scope
+from strongroom.connectors.access.leases import Lease
+from strongroom.connectors.access.scopes import Scope
 from strongroom.connectors.buckets.aws import endpoint_and_region
 from strongroom.connectors.buckets.bucket import Bucket
 from strongroom.connectors.buckets.errors import ObjectExists

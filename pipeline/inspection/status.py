@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from pathlib import Path
 from typing import Any
 
 from strongroom.audit.errors import LogNotFound
@@ -15,6 +14,7 @@ from strongroom.crypto.dsse import KeyRef, public_key
 from strongroom.pipeline.broker.reading import ReadAccess, ReadOnlyLog
 from strongroom.pipeline.inspection.verify import Verification
 from strongroom.pipeline.keyholder.errors import CheckpointUnknown
+from strongroom.pipeline.planning.errors import ReleaserMissing
 from strongroom.pipeline.planning.objects import RunLayout, complete_checkpoints
 from strongroom.pipeline.releaser.client import ReleaserClient
 from strongroom.pipeline.run.errors import RunCancelled
@@ -27,7 +27,9 @@ from strongroom.trainer.monitoring import seconds_left
 
 def log_vkey(spec: RunSpec) -> str:
     """The log's verifier key, asked of the key's owner; an auditor brings their own instead."""
-    releaser = ReleaserClient(Path((spec.spec.keys.releaser or "").removeprefix("unix://")))
+    if spec.spec.keys.releaser is None:
+        raise ReleaserMissing(place="spec.keys.releaser")
+    releaser = ReleaserClient(spec.spec.keys.releaser)
     audit = KeyRef(releaser.public_keys(spec.spec.keys.audit).audit)
     return LogKey(log_origin(spec.spec.audit), public_key(audit)).vkey()
 

@@ -105,7 +105,7 @@ def export(
             events.AdapterExported(step=written.step, adapter=written.adapter, form=form),
         )
         connections.journal.record("broker")  # the lease that writing it took
-    releaser = ReleaserClient(Path(spec.spec.keys.releaser.removeprefix("unix://")))
+    releaser = ReleaserClient(spec.spec.keys.releaser)
     with new_folder(target) as folder:
         write_file(folder / CARD, model_card(source.plan, written, source.history, form).encode())
         if form == "merged":

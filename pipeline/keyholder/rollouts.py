@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 import stat
-from pathlib import Path
 
 from strongroom.audit.events import types as events
 from strongroom.crypto.digests import sha256
@@ -49,7 +48,7 @@ def show_rollouts(spec: RunSpec, run: str, step: int, out_fd: int) -> None:
     keyset = output_keyset(access, RolloutsMissing)
     sealed, place = _sealed_rollouts(access, step)
     _log(spec, run, events.RolloutsOpened(uri=place, sha256=sha256(sealed)))
-    releaser = ReleaserClient(Path(spec.spec.keys.releaser.removeprefix("unix://")))
+    releaser = ReleaserClient(spec.spec.keys.releaser)
     viewer = KeyHolderEnclave(
         "strongroom.enclave.roles.view", [releaser.challenge(), run], [out_fd]
     )

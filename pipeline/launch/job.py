@@ -20,7 +20,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from strongroom.connectors.buckets.bucket import is_loopback
+from strongroom.connectors.buckets.endpoint import is_loopback
 from strongroom.errors import ErrorList, StrongroomError
 from strongroom.pipeline.launch.errors import LaunchTooLarge, LoopbackEndpoint, NotText
 from strongroom.pipeline.planning.errors import IdentityMissing, ReleaserMissing

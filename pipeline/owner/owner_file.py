@@ -14,11 +14,11 @@ from typing import Literal
 from pydantic import Field, ValidationError
 
 from strongroom.connectors.access.identity import OpenBaoIdentity as TokenIssuer
-from strongroom.connectors.access.leases import Scope
+from strongroom.connectors.access.scopes import Scope
 from strongroom.connectors.buckets.bucket import Bucket
 from strongroom.connectors.buckets.errors import UriInvalid
 from strongroom.connectors.buckets.leased import open_leased
-from strongroom.connectors.buckets.uri import Location, parse
+from strongroom.connectors.buckets.uri import Location, parse, parse_prefix
 from strongroom.crypto.dsse import KeyRef
 from strongroom.errors import ErrorList, StrongroomError
 from strongroom.pipeline.owner.errors import OwnerHasNoAccess
@@ -79,7 +79,7 @@ class Owner:
     @property
     def releaser(self) -> ReleaserClient:
         """The owner's releaser."""
-        return ReleaserClient(Path(self.file.releaser.removeprefix("unix://")))
+        return ReleaserClient(self.file.releaser)
 
     @property
     def signers(self) -> list[KeyRef]:
@@ -88,8 +88,8 @@ class Owner:
 
     def locate(self, uri: str) -> Location:
         """A new input's prefix. Raises ``OwnerHasNoAccess`` and ``UriInvalid``."""
-        location = parse(uri)
-        if location.scheme != "s3" or not location.key or not location.is_prefix:
+        location = parse_prefix(uri)
+        if location.scheme != "s3" or not location.key:
             raise UriInvalid(place=uri, expected="s3://bucket/folder/, which ends with '/'")
         if access_for(self.file.access, uri) is None:
             places = " or ".join(f"{entry.uri}…" for entry in self.file.access)

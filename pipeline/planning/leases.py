@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
+from strongroom.connectors.buckets.uri import parse
 from strongroom.pipeline.planning.objects import RunLayout
 from strongroom.pipeline.planning.parts import LeaseRef, Purpose
 from strongroom.pipeline.runfile.spec import Access, TrainingRun
@@ -36,13 +37,6 @@ def access_for(access: Sequence[Access], uri: str) -> Access | None:
     return max(entries, key=lambda entry: len(entry.uri), default=None)
 
 
-def split_bucket(uri: str) -> tuple[str, str]:
-    """``s3://bucket/folder/`` as ``("s3://bucket", "folder/")``."""
-    scheme, _, rest = uri.partition("://")
-    bucket, _, key = rest.partition("/")
-    return f"{scheme}://{bucket}", key
-
-
 def _leases(
     run: TrainingRun, purpose: Purpose, read: tuple[str, ...] = (), create: tuple[str, ...] = ()
 ) -> list[LeaseRef]:
@@ -53,8 +47,9 @@ def _leases(
         for uri in uris:
             entry = access_for(run.access, uri)
             if entry is not None:
-                bucket, prefix = split_bucket(uri)
-                scopes[bucket, entry][index].add(prefix)
+                location = parse(uri)
+                bucket = f"{location.scheme}://{location.bucket}"
+                scopes[bucket, entry][index].add(location.key)
     return [
         LeaseRef(
             purpose=purpose,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import msgspec
 
@@ -102,7 +101,7 @@ def connected(
             ),
             leases=tuple(ref for ref in plan_leases(run, layout) if ref.purpose not in without),
         ),
-        releaser=ReleaserClient(Path(run.keys.releaser.removeprefix("unix://"))),
+        releaser=ReleaserClient(run.keys.releaser),
         watcher=watcher,
         run_folder=layout.folder,
     )

@@ -7,7 +7,6 @@ file is itself a run file. Messages never repeat the value; the reader adds it w
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,23 +20,20 @@ from pydantic import (
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
     PlainSerializer,
+    PlainValidator,
     ValidationInfo,
     WithJsonSchema,
 )
 from pydantic_core import PydanticCustomError, core_schema
 
+from strongroom.connectors.buckets.endpoint import is_loopback
+from strongroom.connectors.buckets.errors import UriInvalid
+from strongroom.connectors.buckets.uri import parse_prefix
+from strongroom.connectors.keys.errors import KmsReferenceInvalid
+from strongroom.connectors.keys.reference import parse as parse_key_reference
+
 NAME_PATTERN = r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?"
 _LABEL_VALUE = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
-_BUCKET = re.compile(r"[a-z0-9]([-a-z0-9.]{1,61}[a-z0-9])")
-# Object keys: no wildcard or quote of a policy language, no control character, no percent escape.
-_SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=+@-]*")
-_KEY_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
-_KEYS = {
-    "vault": re.compile(rf"{_KEY_NAME}(/{_KEY_NAME})+"),
-    "local": re.compile(r"/?[A-Za-z0-9][A-Za-z0-9._/-]*"),
-    "awskms": re.compile(r"arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:(key|alias)/[A-Za-z0-9/_-]+"),
-    "gcpkms": re.compile(r"projects/[^/\s]+/locations/[^/\s]+/keyRings/[^/\s]+/cryptoKeys/[^/\s]+"),
-}
 
 
 def refuse(message: str) -> PydanticCustomError:
@@ -63,46 +59,23 @@ def _label(value: str) -> str:
 
 
 def _prefix(value: str) -> str:
-    scheme, separator, rest = value.partition("://")
-    if not separator or scheme not in ("s3", "gs", "local"):
-        raise refuse("a URI that starts with s3://, gs:// or local://")
-    if not value.endswith("/"):
-        raise refuse("a prefix that ends with '/'")
-    bucket, *segments = rest[:-1].split("/")
-    if scheme == "local":
-        if bucket or not segments:
-            raise refuse("local:///absolute/folder/")
-    elif not _BUCKET.fullmatch(bucket):
-        raise refuse(
-            "a bucket name of 3 to 63 lower-case letters, digits, '-' and '.' after ://, then '/'"
-        )
-    if not all(_SEGMENT.fullmatch(segment) for segment in segments):
-        raise refuse(
-            "path segments of letters, digits and . _ = + @ -, none empty, each starting with a "
-            "letter or digit"
-        )
-    return value
+    try:
+        return str(parse_prefix(value))
+    except UriInvalid as error:
+        raise refuse(error.expected) from None
 
 
 def _inside_a_bucket(value: str) -> str:
-    if not value.startswith("local://") and value.count("/") < 4:
+    if not parse_prefix(value).key:
         raise refuse("a prefix inside the bucket, such as s3://bucket/folder/")
     return value
 
 
 def _key_reference(value: str) -> str:
-    scheme, separator, rest = value.partition("://")
-    if not separator or scheme not in _KEYS:
-        raise refuse("a key reference that starts with vault://, local://, awskms:// or gcpkms://")
-    if not _KEYS[scheme].fullmatch(rest) or ".." in rest:
-        forms = {
-            "vault": "vault://<mount>/<key>",
-            "local": "local://<keyring>/<key>",
-            "awskms": "awskms://arn:aws:kms:<region>:<account>:key/<id>",
-            "gcpkms": "gcpkms://projects/…/locations/…/keyRings/…/cryptoKeys/…",
-        }
-        raise refuse(forms[scheme])
-    return value
+    try:
+        return str(parse_key_reference(value))
+    except KmsReferenceInvalid as error:
+        raise refuse(error.expected) from None
 
 
 def _url(value: str) -> str:
@@ -115,18 +88,9 @@ def _url(value: str) -> str:
         raise refuse("a URL such as https://s3.example.com")
     if parts.username or parts.password or parts.query or parts.fragment:
         raise refuse("a URL without user, password, query or fragment")
-    if parts.scheme == "http" and not _is_loopback(host):
+    if parts.scheme == "http" and not is_loopback(value):
         raise refuse("https://, as http:// is accepted on loopback only")
     return value.rstrip("/")
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 @dataclass(frozen=True)
@@ -194,16 +158,16 @@ def _local_path(value: Path, info: ValidationInfo) -> Path:
     return value if folder is None else Path(folder, value)
 
 
-def _socket(value: str, info: ValidationInfo) -> str:
-    scheme, separator, path = value.partition("://")
-    if scheme != "unix" or not separator or not path:
+def _socket(value: object, info: ValidationInfo) -> Path:
+    path = value.removeprefix("unix://") if isinstance(value, str) else ""
+    if not path or path == value:
         raise refuse("unix:///path/of/the/socket")
-    folder = (info.context or {}).get("folder")
-    return value if folder is None else f"unix://{Path(folder, path)}"
+    return Path((info.context or {}).get("folder", ""), path)
 
 
-def _socket_name(value: str) -> str:
-    return "unix://" + Path(value.partition("://")[2]).name
+def written_socket(path: Path) -> str:
+    """The address of a socket as a run file spells it."""
+    return f"unix://{path}"
 
 
 Name = Annotated[
@@ -269,7 +233,13 @@ LocalPath = Annotated[
     PlainSerializer(lambda path: path.name, return_type=str),
 ]
 """A path on the machine of whoever runs; serialises to the file's name only."""
-UnixSocket = Annotated[str, AfterValidator(_socket), PlainSerializer(_socket_name, return_type=str)]
+UnixSocket = Annotated[
+    Path,
+    PlainValidator(_socket),
+    PlainSerializer(lambda path: written_socket(Path(path.name)), return_type=str),
+    WithJsonSchema({"type": "string"}),
+]
+"""A socket on the machine of whoever runs, written ``unix://path``; serialises to its name only."""
 Timeout = Annotated[int, _duration(1, 600)]
 """Seconds, 1s to 10m."""
 LeaseLifetime = Annotated[int, _duration(900, 12 * 3600)]

@@ -39,7 +39,6 @@ from strongroom.pipeline.runfile.fields import (
 from strongroom.trainer.config import LoraConfig, TrainingConfig
 
 API_VERSION = "strongroom/v1"
-KIND = "TrainingRun"
 
 
 class Part(BaseModel):
@@ -193,8 +192,8 @@ class Keys(Part):
     """References to keys in the customer's key service, and where their releaser listens."""
 
     data: KeyReference = Field(
-        description="Key that wraps the datasets' keysets: vault://, awskms://, gcpkms:// or "
-        "local://. Required."
+        description="Key that wraps the datasets' keysets: vault://<mount>/<key>, or "
+        "local:///<keyring file>#<name>. Required."
     )
     outputs: KeyReference = Field(
         description="Key that wraps the keyset of what this run writes. Required."

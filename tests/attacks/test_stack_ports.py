@@ -143,7 +143,7 @@ def careless(tmp_path_factory):
     try:
         processes.wait_ready("seaweedfs", process, lambda: answers(ports["s3"]), log)
         keys = S3Credentials(access_key, secret_key, None, datetime(9999, 1, 1, tzinfo=UTC))
-        s3 = aws.client("s3", keys, f"http://127.0.0.1:{ports['s3']}", "us-east-1")
+        s3 = aws.s3_client(keys, f"http://127.0.0.1:{ports['s3']}", "us-east-1")
         s3.create_bucket(Bucket=BUCKET)
         path = put_canary(s3)
         yield Target(ports, path, find_file_id(path, ports))

@@ -21,7 +21,8 @@ from strongroom.connectors.access.errors import (
     TokenServiceUnreachable,
 )
 from strongroom.connectors.access.identity import AppRoleFile, OpenBaoIdentity, VaultSession
-from strongroom.connectors.access.leases import Lease, Scope, WebIdentityLeaser, means_expired
+from strongroom.connectors.access.leases import Lease, WebIdentityLeaser
+from strongroom.connectors.access.scopes import Scope
 from strongroom.connectors.buckets.open import open_bucket
 from strongroom.connectors.buckets.uri import parse
 from strongroom.connectors.host import processes
@@ -157,7 +158,7 @@ def test_each_renewal_is_told_with_its_new_end():
     lease.on_renewal = lambda renewed: told.append(renewed.expires_at)
     lease.credentials()
     assert told == []
-    lease.renew()
+    lease._renew()
     assert told == [lease.expires_at]
 
 
@@ -177,16 +178,6 @@ def test_many_threads_share_one_renewal():
     assert issuer.issued == 2
     assert {held.access_key for held in got} == {"AK2"}
     assert told == [lease]
-
-
-def test_a_server_that_says_expired_can_have_new_ones():
-    issuer = Issuer(900)
-    lease = lease_of(issuer)
-    assert lease.renew() is lease.credentials()
-    assert issuer.issued == 2
-    assert means_expired("ExpiredToken")
-    assert means_expired("InvalidAccessKeyId")
-    assert not means_expired("AccessDenied")
 
 
 def test_leases_and_credentials_stay_in_their_process_and_out_of_text(leaser, broker, info):

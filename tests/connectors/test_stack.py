@@ -17,7 +17,8 @@ from botocore.exceptions import ClientError
 from hvac.exceptions import Forbidden
 
 from strongroom.connectors.access.identity import OpenBaoIdentity, new_client
-from strongroom.connectors.access.leases import Scope, WebIdentityLeaser
+from strongroom.connectors.access.leases import WebIdentityLeaser
+from strongroom.connectors.access.scopes import Scope
 from strongroom.connectors.host import processes
 from strongroom.connectors.host.errors import (
     StackBinaryMissing,

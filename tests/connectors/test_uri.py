@@ -7,7 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from strongroom.connectors.buckets.errors import UriInvalid
-from strongroom.connectors.buckets.uri import MAX_KEY_BYTES, Location, parse
+from strongroom.connectors.buckets.uri import (
+    MAX_KEY_BYTES,
+    MAX_PREFIX_BYTES,
+    Location,
+    parse,
+    parse_prefix,
+)
 
 
 @pytest.mark.parametrize(
@@ -117,3 +123,37 @@ def test_whatever_is_read_is_spelled_the_same(text):
     assert not {".", ".."} & set(segments)
     assert "" not in segments[:-1]
     assert not set("*?$%\\\x00") & set(text)
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "s3://acme-data/",
+        "s3://acme-data/datasets/feedback.train/",
+        "gs://acme_data/a=1/b+c@d/",
+        "local:///srv/bucket/",
+        "s3://acme-data/" + "a" * (MAX_PREFIX_BYTES - 1) + "/",
+    ],
+)
+def test_prefixes_that_can_be_named(uri):
+    assert parse_prefix(uri) == parse(uri)
+    assert str(parse_prefix(uri)) == uri
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "s3://acme-data",
+        "s3://acme-data/a",
+        "s3://acme-data/a b/",
+        "s3://acme-data/données/",
+        "s3://acme-data/.hidden/",
+        "s3://acme-data/-a/",
+        "s3://acme-data/a:b/",
+        "local:///",
+        "s3://acme-data/" + "a" * MAX_PREFIX_BYTES + "/",
+    ],
+)
+def test_prefixes_that_cannot_be_named(uri):
+    with pytest.raises(UriInvalid):
+        parse_prefix(uri)

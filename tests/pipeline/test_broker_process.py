@@ -18,7 +18,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from strongroom.connectors.access.credentials import S3Credentials
-from strongroom.connectors.access.leases import Lease, Scope
+from strongroom.connectors.access.leases import Lease
+from strongroom.connectors.access.scopes import Scope
 from strongroom.connectors.buckets import leased
 from strongroom.connectors.buckets.bucket import Bucket
 from strongroom.connectors.buckets.errors import BucketError
@@ -563,7 +564,7 @@ def test_a_real_lease_is_told_when_it_is_taken_and_when_it_is_renewed(small_job)
     reach.bucket("run-read", run.plan)
     reach.bucket("run-read", run.plan)
     [held] = told
-    held.renew()
+    held._renew()
     assert told == [held, held]
 
 

@@ -5,11 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
 
+from strongroom.connectors.access.scopes import Scope
 from strongroom.connectors.buckets.errors import UriInvalid
 from strongroom.errors import ErrorList
 from strongroom.pipeline.owner.errors import OwnerHasNoAccess
 from strongroom.pipeline.owner.owner_file import Owner, OwnerFile
+from strongroom.pipeline.runfile.fields import ObjectPrefix
 
 SIGNER = "ed25519:" + "A" * 43 + "="
 FILE = f"""apiVersion: strongroom/v1
@@ -48,7 +53,7 @@ def owner(tmp_path: Path) -> Owner:
 
 def test_paths_start_at_the_file_s_folder(owner: Owner, tmp_path: Path) -> None:
     assert owner.file.identity.credentials == tmp_path / "owner.json"
-    assert owner.file.releaser == f"unix://{tmp_path / 'releaser.sock'}"
+    assert owner.file.releaser == tmp_path / "releaser.sock"
     assert owner.signers == [SIGNER]
 
 
@@ -90,6 +95,7 @@ def test_a_file_that_is_not_there_is_an_error(tmp_path: Path) -> None:
         ("s3://acme-data/", UriInvalid),
         ("s3://acme-data/datasets/a", UriInvalid),
         ("s3://acme-data/datasets/*/", UriInvalid),
+        ("s3://acme-data/my datasets/a/", UriInvalid),
         ("gs://acme-data/datasets/a/", UriInvalid),
         ("local:///datasets/a/", UriInvalid),
     ],
@@ -100,3 +106,34 @@ def test_inputs_go_where_the_owner_has_access(
     with pytest.raises(error):
         owner.locate(uri)
     assert str(owner.locate("s3://acme-data/datasets/a/")) == "s3://acme-data/datasets/a/"
+
+
+def named_by_a_run(uri: str) -> bool:
+    try:
+        return TypeAdapter(ObjectPrefix).validate_python(uri) == uri
+    except ValidationError:
+        return False
+
+
+def sealed_by(owner: Owner, uri: str) -> bool:
+    try:
+        return str(owner.locate(uri)) == uri
+    except UriInvalid:
+        return False
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
+@given(st.text("aZ9._=+@-/ *%é\n", max_size=12))
+@example("datasets/feedback/train/")
+@example("my datasets/a/")
+@example("données/")
+@example(".hidden/")
+@example("a" * 895 + "/")
+@example("a" * 896 + "/")
+def test_what_can_be_sealed_can_be_named_by_a_run_and_the_reverse(owner: Owner, key: str) -> None:
+    """And leased: a scope takes every prefix that either does."""
+    uri = f"s3://acme-data/{key}"
+    assert sealed_by(owner, uri) == named_by_a_run(uri)
+    if named_by_a_run(uri):
+        run = key + "r" * 63 + "/"
+        assert Scope(bucket="acme-data", read=(key,), create=(run,)).read == (key,)

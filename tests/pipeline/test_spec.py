@@ -8,8 +8,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from strongroom.connectors.keys.errors import KmsError, KmsReferenceInvalid
+from strongroom.connectors.keys.open import open_kms
 from strongroom.pipeline.cli.spec_reference import json_schema, reference_markdown
 from strongroom.pipeline.runfile.fields import Quantity
 from strongroom.pipeline.runfile.load import LoadedRun
@@ -117,22 +121,50 @@ def test_uris_that_are_refused(document: dict[str, Any], uri: str) -> None:
         RunSpec.parse(json.dumps(document))
 
 
-KEYS = ["vault://transit", "vault://transit/../x", "awskms://alias/x", "gcpkms://x", "vault:///a/b"]
+KEYS = [
+    "vault://transit/feedback",
+    "vault://my.mount/key",
+    "vault://team/transit/feedback_2",
+    "local:///home/ada/keyring#feedback",
+    "local://ring/name",
+    "local:///keyring",
+    "vault://transit",
+    "vault://transit/../x",
+    "vault:///a/b",
+    "vault://transit/a.",
+    "awskms://arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab",
+    "gcpkms://projects/p/locations/eu/keyRings/r/cryptoKeys/k",
+]
+
+
+def is_named(document: dict[str, Any], key: str) -> bool:
+    document["spec"]["keys"]["data"] = key
+    try:
+        return RunSpec.parse(json.dumps(document)).spec.keys.data == key
+    except ValidationError:
+        return False
+
+
+def is_opened(key: str) -> bool:
+    """Whether a key service looks for this key, be it there or not."""
+    try:
+        open_kms(key)
+    except KmsReferenceInvalid:
+        return False
+    except KmsError:
+        return True
+    return True
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_keys_that_are_refused(document: dict[str, Any], key: str) -> None:
-    document["spec"]["keys"]["data"] = key
-    with pytest.raises(ValidationError):
-        RunSpec.parse(json.dumps(document))
+def test_a_run_may_name_what_a_key_service_opens(document: dict[str, Any], key: str) -> None:
+    assert is_named(document, key) == is_opened(key) == (key in KEYS[:4])
 
 
-def test_keys_of_every_service_are_read(document: dict[str, Any]) -> None:
-    for key in (
-        "vault://transit/feedback",
-        "local://keyring/feedback",
-        "awskms://arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab",
-        "gcpkms://projects/p/locations/eu/keyRings/r/cryptoKeys/k",
-    ):
-        document["spec"]["keys"]["data"] = key
-        assert RunSpec.parse(json.dumps(document)).spec.keys.data == key
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.sampled_from(["vault://", "local:///", "local://"]),
+    st.text("aZ9._-/#? ", max_size=12),
+)
+def test_a_run_may_name_nothing_else(document: dict[str, Any], scheme: str, rest: str) -> None:
+    assert is_named(document, scheme + rest) == is_opened(scheme + rest)
