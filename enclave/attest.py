@@ -33,19 +33,19 @@ class Attested:
     signer: str
 
 
-def seal_order(dataset: str, kms: str) -> Sha256:
+def seal_subject(dataset: str, kms: str) -> Sha256:
     """What a sealer attests to in place of a plan: which dataset, under which key."""
-    return digest_of({"order": "seal", "dataset": dataset, "kms": kms})
+    return digest_of({"subject": "seal", "dataset": dataset, "kms": kms})
 
 
-def view_order(run: str) -> Sha256:
+def view_subject(run: str) -> Sha256:
     """What a viewer attests to in place of a plan: whose outputs it will show."""
-    return digest_of({"order": "view", "run": run})
+    return digest_of({"subject": "view", "run": run})
 
 
-def export_order(run: str) -> Sha256:
+def export_subject(run: str) -> Sha256:
     """What an exporter attests to in place of a plan: whose adapter it will write in plain."""
-    return digest_of({"order": "export", "run": run})
+    return digest_of({"subject": "export", "run": run})
 
 
 def warm_up_primitives() -> None:

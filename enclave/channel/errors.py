@@ -111,3 +111,16 @@ class NotParquet(ChannelError):
         "Write the file again, without encryption. Columns may be text, numbers, booleans, nulls, "
         "and lists and structs of those."
     )
+
+
+class SourceChanged(ChannelError):
+    """The second reading of a source of rows gave other rows than the first, which checked them."""
+
+    code = "SR-DATA-006"
+    title = "a file changed while it was being sealed"
+    fault = Fault.INPUT
+    exit_code = Exit.BAD_INPUT
+    remedy = (
+        "Nothing was published. Seal a copy that no program writes to, into another folder of the "
+        "bucket."
+    )

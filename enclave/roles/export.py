@@ -18,15 +18,12 @@ from collections.abc import Sequence
 from strongroom.crypto.digests import sha256
 from strongroom.crypto.errors import CommitmentMismatch, ObjectDigestMismatch
 from strongroom.crypto.manifest import object_ad
-from strongroom.enclave.attest import COMMANDS, Attested, attest, export_order, warm_up_primitives
+from strongroom.enclave.attest import COMMANDS, Attested, export_subject
 from strongroom.enclave.channel import frames
 from strongroom.enclave.channel.errors import ChannelViolation
 from strongroom.enclave.channel.framing import Channel
-from strongroom.enclave.measurement import measure
+from strongroom.enclave.roles.lifecycle import Lifecycle
 from strongroom.enclave.sandbox.launch import Assurance
-from strongroom.enclave.sandbox.lockdown import lock_files_and_network, lock_system_calls
-from strongroom.enclave.sandbox.probes import probe
-from strongroom.enclave.sandbox.secret_memory import SecretMemory
 from strongroom.errors import StrongroomError
 
 OUTPUTS = "outputs"
@@ -42,28 +39,12 @@ def main(fd: int, assurance: Assurance, arguments: Sequence[str]) -> None:
     sock = socket.socket(fileno=fd)
     _byte, outputs, _flags, _address = socket.recv_fds(sock, 1, MAX_FILES)
     channel = Channel(sock, "exporter's parent")
-    measurement = measure()
-    window = SecretMemory(1)
-    warm_up_primitives()
-    if assurance != "A0":
-        lock_files_and_network()
+    life = Lifecycle.begin(channel, assurance)
     if form == MERGED:
-        import strongroom.trainer.steps.merging  # starts threads, so after stage A
+        from strongroom.trainer.steps import merging  # starts threads, so after stage A
 
-        strongroom.trainer.steps.merging.warm_up()
-    if assurance != "A0":
-        lock_system_calls()
-    seen = probe(expected_fds=(fd, *outputs), secret_memory=window.kind)
-    attested = attest(
-        channel,
-        role="export",
-        assurance=assurance,
-        measurement=measurement,
-        plan_digest=export_order(run),
-        nonce=nonce,
-        probes=seen.probes,
-        warnings=seen.warnings,
-    )
+        merging.warm_up()
+    attested = life.attest("export", export_subject(run), nonce, fds=outputs)
     try:
         _export(channel, attested, run, form, outputs)
     except StrongroomError as error:

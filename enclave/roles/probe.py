@@ -1,6 +1,7 @@
-"""``strongroom probe``: lock a process down as an enclave would be, and say what each layer did.
+"""The ``probe`` enclave: locked down as one that trains would be, to report what each layer did.
 
-No key, no data, no evidence: for whoever wants to know whether this machine can run an enclave.
+``strongroom probe`` starts it to find out whether this machine can run enclaves. It has no key and
+no data, and sends its probe results in place of evidence.
 """
 
 from __future__ import annotations
@@ -14,18 +15,13 @@ from strongroom.crypto.segments import SEGMENT_BYTES
 from strongroom.enclave.channel import frames
 from strongroom.enclave.channel.framing import Channel
 from strongroom.enclave.evaluator.process import EvaluatorProcess
+from strongroom.enclave.roles.lifecycle import Lifecycle
 from strongroom.enclave.sandbox.launch import Assurance
-from strongroom.enclave.sandbox.lockdown import lock_files_and_network, lock_system_calls
-from strongroom.enclave.sandbox.probes import probe
-from strongroom.enclave.sandbox.secret_memory import SecretMemory
 
 
 def main(fd: int, _assurance: Assurance, _arguments: Sequence[str]) -> None:
-    """Send the probe results over the socket ``fd`` in place of evidence."""
+    """Send the probe results over the socket ``fd``."""
     channel = Channel(socket.socket(fileno=fd), "prober's parent")
-    window = SecretMemory(SEGMENT_BYTES)
-    lock_files_and_network()
-    evaluator = EvaluatorProcess.start()
-    lock_system_calls()
-    seen = probe(evaluator, expected_fds=(fd,), secret_memory=window.kind)
+    life = Lifecycle.begin(channel, "A1", window_bytes=SEGMENT_BYTES)
+    seen = life.close(evaluator=EvaluatorProcess.start())
     channel.send_record(frames.EvidenceFrame(evidence=msgspec.json.encode(seen.probes)))

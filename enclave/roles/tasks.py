@@ -35,7 +35,8 @@ from strongroom.enclave.evaluator.process import EvaluatorProcess
 from strongroom.enclave.evaluator.source import evaluator_source
 from strongroom.enclave.evaluator.trial import trial, trial_rows
 from strongroom.enclave.orders import Orders
-from strongroom.enclave.roles.shards import Position, open_shard
+from strongroom.enclave.rows.lines import Position
+from strongroom.enclave.rows.shards import open_shard
 from strongroom.trainer.config import TrainingConfig
 from strongroom.trainer.data.chat import FaultCode, RecordFault
 from strongroom.trainer.data.rows import Row, SparseRows, decode_row

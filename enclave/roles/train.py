@@ -16,24 +16,18 @@ import socket
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from strongroom.crypto.digests import Sha256
 from strongroom.crypto.segments import SEGMENT_BYTES
-from strongroom.enclave.attest import COMMANDS, attest, warm_up_primitives
+from strongroom.enclave.attest import COMMANDS
 from strongroom.enclave.channel import frames
 from strongroom.enclave.channel.errors import ChannelBroken, ChannelViolation, EnclaveFailed
 from strongroom.enclave.channel.framing import Channel
 from strongroom.enclave.channel.words import DETAILS
 from strongroom.enclave.evaluator.process import EvaluatorProcess
-from strongroom.enclave.measurement import measure
 from strongroom.enclave.orders import Orders, read_orders
+from strongroom.enclave.roles.lifecycle import Lifecycle
 from strongroom.enclave.sandbox.launch import Assurance
-from strongroom.enclave.sandbox.lockdown import (
-    lock_files_and_network,
-    lock_system_calls,
-    mount_unlocked,
-)
-from strongroom.enclave.sandbox.probes import probe
 from strongroom.enclave.sandbox.scratch import Scratch
-from strongroom.enclave.sandbox.secret_memory import SecretMemory
 from strongroom.errors import StrongroomError
 from strongroom.trainer.scratch import most_bytes
 
@@ -48,21 +42,13 @@ def main(fd: int, assurance: Assurance, _arguments: Sequence[str]) -> None:
     if not isinstance(start, frames.Start):
         raise ChannelViolation(place="broker", expected="start", actual=type(start).__name__)
     orders = read_orders(start.plan)
-    locked = assurance != "A0"
-    measurement = measure()
-    window = SecretMemory(SEGMENT_BYTES)
     scratch = None
     if orders.engine == "vllm":
         scratch = Scratch(most_bytes({file.name: file.size_bytes for file in orders.model.files}))
     try:
-        if locked:
-            lock_files_and_network(scratch=scratch)
-        elif scratch:
-            mount_unlocked(scratch)
-        evaluator = EvaluatorProcess.start(locked=locked)
-        tasks = _prepare(
-            channel, orders, start.nonce, assurance, measurement, evaluator, window, scratch
-        )
+        life = Lifecycle.begin(channel, assurance, window_bytes=SEGMENT_BYTES, scratch=scratch)
+        evaluator = EvaluatorProcess.start(locked=life.locked)
+        tasks = _prepare(life, orders, start.nonce, evaluator, scratch)
     except StrongroomError as error:
         _report(channel, error, None)
         return
@@ -85,13 +71,10 @@ def main(fd: int, assurance: Assurance, _arguments: Sequence[str]) -> None:
 
 
 def _prepare(
-    channel: Channel,
+    life: Lifecycle,
     orders: Orders,
     nonce: str,
-    assurance: Assurance,
-    measurement: str,
     evaluator: EvaluatorProcess,
-    window: SecretMemory,
     scratch: Scratch | None,
 ) -> Tasks:
     """From a process without torch to one that holds keys. The order is the point: see above."""
@@ -107,7 +90,7 @@ def _prepare(
     run = orders.spec.spec
     config = TrainingConfig.model_validate(run.training)
     files = {}
-    fetcher = Fetcher(channel)
+    fetcher = Fetcher(life.channel)
     for index, file in enumerate(orders.model.files):
         files[file.name] = fetcher.whole(frames.Fetch(kind="model", index=index), file.sha256)
     base = load_base(files, getattr(torch, orders.model.precision), run.enclave.threads)
@@ -119,23 +102,10 @@ def _prepare(
     warm_up(policy, config)
     if scratch:
         scratch.close()
-    warm_up_primitives()
     limit = orders.limits.memory_bytes
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
-    if assurance != "A0":
-        lock_system_calls()
-    seen = probe(evaluator, expected_fds=(channel.fileno(),), secret_memory=window.kind)
-    attested = attest(
-        channel,
-        role="train",
-        assurance=assurance,
-        measurement=measurement,
-        plan_digest=orders.digest,
-        nonce=nonce,
-        probes=seen.probes,
-        warnings=seen.warnings,
-    )
-    return Tasks(channel, orders, config, policy, evaluator, attested, window.buffer)
+    attested = life.attest("train", Sha256(orders.digest), nonce, evaluator=evaluator)
+    return Tasks(life.channel, orders, config, policy, evaluator, attested, life.window.buffer)
 
 
 def _obey(tasks: Tasks, command: frames.Command) -> None:

@@ -16,15 +16,12 @@ import msgspec
 
 from strongroom.crypto.errors import CommitmentMismatch
 from strongroom.crypto.manifest import object_ad
-from strongroom.enclave.attest import COMMANDS, attest, view_order, warm_up_primitives
+from strongroom.enclave.attest import COMMANDS, view_subject
 from strongroom.enclave.channel import frames
 from strongroom.enclave.channel.errors import ChannelViolation, EnclaveFailed
 from strongroom.enclave.channel.framing import Channel
-from strongroom.enclave.measurement import measure
+from strongroom.enclave.roles.lifecycle import Lifecycle
 from strongroom.enclave.sandbox.launch import Assurance
-from strongroom.enclave.sandbox.lockdown import lock_files_and_network, lock_system_calls
-from strongroom.enclave.sandbox.probes import probe
-from strongroom.enclave.sandbox.secret_memory import SecretMemory
 from strongroom.errors import StrongroomError
 from strongroom.trainer.data.chat import Message
 
@@ -54,23 +51,8 @@ def main(fd: int, assurance: Assurance, arguments: Sequence[str]) -> None:
     sock = socket.socket(fileno=fd)
     _byte, (output,), _flags, _address = socket.recv_fds(sock, 1, 1)
     channel = Channel(sock, "viewer's parent")
-    measurement = measure()
-    window = SecretMemory(1)
-    warm_up_primitives()
-    if assurance != "A0":
-        lock_files_and_network()
-        lock_system_calls()
-    seen = probe(expected_fds=(fd, output), secret_memory=window.kind)
-    attested = attest(
-        channel,
-        role="view",
-        assurance=assurance,
-        measurement=measurement,
-        plan_digest=view_order(run),
-        nonce=nonce,
-        probes=seen.probes,
-        warnings=seen.warnings,
-    )
+    life = Lifecycle.begin(channel, assurance)
+    attested = life.attest("view", view_subject(run), nonce, fds=[output])
     command = channel.recv_record(COMMANDS)
     if not isinstance(command, frames.View) or command.run != run:
         raise ChannelViolation(place="parent", expected=f"view of {run}", actual="another command")

@@ -66,14 +66,14 @@ def states(expected_fds: Collection[int]) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Probed:
-    """What an enclave's probes saw, and the weaknesses among it that it must own up to."""
+    """What an enclave's probes saw, and the weaknesses among it that its evidence must name."""
 
     probes: dict[str, str]
     warnings: tuple[str, ...]
 
 
-class _Probed(Protocol):
-    """What of :class:`enclave.evaluator.process.EvaluatorProcess` is of use here."""
+class ProbedProcess(Protocol):
+    """A process of the same enclave that has tried its own walls: the evaluator's."""
 
     @property
     def probes(self) -> Mapping[str, str]: ...
@@ -82,7 +82,7 @@ class _Probed(Protocol):
 
 
 def probe(
-    evaluator: _Probed | None = None,
+    evaluator: ProbedProcess | None = None,
     *,
     expected_fds: Collection[int],
     secret_memory: Kind = "plain",  # noqa: S107 - a kind, no password

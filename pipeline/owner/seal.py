@@ -42,7 +42,7 @@ from strongroom.enclave.channel.errors import (
 from strongroom.enclave.channel.framing import Channel
 from strongroom.enclave.channel.gate import check_sealed
 from strongroom.enclave.channel.words import DETAILS
-from strongroom.enclave.roles.seal import source_files
+from strongroom.enclave.rows.sources import source_files
 from strongroom.enclave.sandbox import launch
 from strongroom.errors import ErrorList, StrongroomError
 from strongroom.errors.registry import all_codes
@@ -204,7 +204,8 @@ def _receive(
                     more = " or more" if len(bad) == frames.BAD_RECORD_LIMIT else ""
                     raise ErrorList([*bad, RecordsRejected(actual=f"{len(bad)}{more}")])
                 numbers = [str(n) for n in (record.line, record.column) if n > 0]
-                raise failure(place=":".join([str(files[0]), *numbers]))
+                file = files[record.shard] if record.shard in range(len(files)) else files[0]
+                raise failure(place=":".join([str(file), *numbers]))
             case frames.Done():
                 return shards
             case _:

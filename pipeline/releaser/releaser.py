@@ -38,7 +38,7 @@ from strongroom.crypto.manifest import (
 )
 from strongroom.crypto.pinned import check_keyset
 from strongroom.crypto.release import seal_keys
-from strongroom.enclave.attest import export_order, seal_order, view_order
+from strongroom.enclave.attest import export_subject, seal_subject, view_subject
 from strongroom.enclave.evidence import (
     Assurance,
     Evidence,
@@ -111,9 +111,9 @@ class Releaser:
                 case rpc.ReleaseSeal():
                     return self._release_seal(request)
                 case rpc.ReleaseView():
-                    return self._release_outputs(request, "view", view_order(request.run))
+                    return self._release_outputs(request, "view", view_subject(request.run))
                 case rpc.ReleaseExport():
-                    return self._release_outputs(request, "export", export_order(request.run))
+                    return self._release_outputs(request, "export", export_subject(request.run))
                 case rpc.SignNote():
                     return self._sign_note(request)
                 case rpc.SignManifest():
@@ -176,17 +176,17 @@ class Releaser:
         return self._released(evidence, keysets, outputs)
 
     def _release_seal(self, request: rpc.ReleaseSeal) -> rpc.Released:
-        order = seal_order(request.dataset, request.kms)
-        evidence = self._trusted(request.evidence, "seal", order)
+        subject = seal_subject(request.dataset, request.kms)
+        evidence = self._trusted(request.evidence, "seal", subject)
         wrapped = self._new_keyset(request.kms, {DATASET: request.dataset})
         keyset = self._unwrap(wrapped, request.kms)
         return self._released(evidence, {"dataset": keyset}, wrapped)
 
     def _release_outputs(
-        self, request: rpc.ReleaseView | rpc.ReleaseExport, role: Role, order: Sha256
+        self, request: rpc.ReleaseView | rpc.ReleaseExport, role: Role, subject: Sha256
     ) -> rpc.Released:
         """A run's output keyset, for an enclave that serves the key's holder."""
-        evidence = self._trusted(request.evidence, role, order)
+        evidence = self._trusted(request.evidence, role, subject)
         if request.outputs.context != {"run": request.run}:
             raise ReleaseDenied(place=KEYS, expected=f"the output keyset of {request.run}")
         keyset = self._unwrap(request.outputs, KEYS)
@@ -229,7 +229,9 @@ class Releaser:
             ]
             raise ErrorList(denied)
 
-    def _trusted(self, data: bytes, role: Role, order: Sha256, assurance: Level = "A0") -> Evidence:
+    def _trusted(
+        self, data: bytes, role: Role, subject: Sha256, assurance: Level = "A0"
+    ) -> Evidence:
         evidence = decode_evidence(data)
         with self._lock:
             end = self._nonces.pop(evidence.nonce, None)
@@ -239,7 +241,7 @@ class Releaser:
             role=role,
             min_assurance=max(self._config.min_assurance, assurance),
             measurements=frozenset(self._config.measurements),
-            plan_digest=order,
+            plan_digest=subject,
             nonce=evidence.nonce,
         )
         check_evidence(evidence, expectation)

@@ -40,7 +40,7 @@ from strongroom.crypto.keyset import Keyset
 from strongroom.crypto.manifest import DATASET_TYPE, DatasetManifest, WrappedKeyset, encode
 from strongroom.crypto.release import new_private_key, open_keys, public_bytes
 from strongroom.enclave import errors
-from strongroom.enclave.attest import export_order, seal_order, view_order
+from strongroom.enclave.attest import export_subject, seal_subject, view_subject
 from strongroom.enclave.channel import framing
 from strongroom.enclave.evidence import Evidence, evidence_digest
 from strongroom.enclave.sandbox import probe_names
@@ -443,8 +443,8 @@ def test_a_key_that_is_not_the_one_committed_to(applicant):
 
 
 OPENERS = {
-    "view": (rpc.ReleaseView, view_order),
-    "export": (rpc.ReleaseExport, export_order),
+    "view": (rpc.ReleaseView, view_subject),
+    "export": (rpc.ReleaseExport, export_subject),
 }
 
 
@@ -480,7 +480,7 @@ def test_a_viewer_is_no_exporter_and_the_other_way_round(role, applicant):
 
 def test_a_sealer_gets_only_the_key_of_the_dataset_that_it_attested_to(applicant):
     def seal(dataset: str, attested: str) -> rpc.Answer:
-        order = seal_order(attested, DATA_KEY)
+        order = seal_subject(attested, DATA_KEY)
         evidence = applicant.evidence(b"", role="seal", plan_digest=order)
         request = rpc.ReleaseSeal(evidence=evidence, dataset=dataset, kms=DATA_KEY)
         return applicant.releaser.answer(request)

@@ -11,8 +11,8 @@ import pytest
 
 from strongroom.enclave.channel.words import DETAILS
 from strongroom.enclave.evaluator.process import EvaluatorProcess
-from strongroom.enclave.roles import parquet
-from strongroom.enclave.roles.shards import Position
+from strongroom.enclave.rows import parquet
+from strongroom.enclave.rows.lines import Position
 from strongroom.trainer.data.chat import FaultCode, Message
 from strongroom.trainer.data.rows import decode_row
 from strongroom.trainer.rollouts.evaluators import Job, Reply, Score, Turn

@@ -15,9 +15,9 @@ from strongroom.crypto.keyset import Keyset
 from strongroom.crypto.release import new_private_key, public_bytes, seal_keys
 from strongroom.enclave.attest import (
     attest,
-    export_order,
-    seal_order,
-    view_order,
+    export_subject,
+    seal_subject,
+    view_subject,
     warm_up_primitives,
 )
 from strongroom.enclave.broker import RECORDS
@@ -117,18 +117,18 @@ def test_no_keys_come():
     assert isinstance(outcome, ChannelBroken)
 
 
-def test_orders_differ_in_everything_they_name():
+def test_subjects_differ_in_everything_they_name():
     found = {
-        seal_order("a", "vault://k"),
-        seal_order("b", "vault://k"),
-        seal_order("a", "vault://l"),
-        view_order("a"),
-        view_order("b"),
-        export_order("a"),
+        seal_subject("a", "vault://k"),
+        seal_subject("b", "vault://k"),
+        seal_subject("a", "vault://l"),
+        view_subject("a"),
+        view_subject("b"),
+        export_subject("a"),
         digest_of({"dataset": "a", "kms": "vault://k"}),
     }
     assert len(found) == 7
-    assert seal_order("a", "vault://k") == seal_order("a", "vault://k")
+    assert seal_subject("a", "vault://k") == seal_subject("a", "vault://k")
 
 
 def test_primitives_warm_up():

@@ -16,7 +16,7 @@ from strongroom.crypto.errors import CommitmentMismatch, ObjectDigestMismatch
 from strongroom.crypto.keyset import Keyset
 from strongroom.crypto.manifest import object_ad
 from strongroom.crypto.release import seal_keys
-from strongroom.enclave.attest import export_order
+from strongroom.enclave.attest import export_subject
 from strongroom.enclave.channel import frames
 from strongroom.enclave.evidence import (
     Expectation,
@@ -79,7 +79,7 @@ class Exporting:
                 role="export",
                 min_assurance="A1",
                 measurements=frozenset({measure()}),
-                plan_digest=export_order(RUN),
+                plan_digest=export_subject(RUN),
                 nonce=NONCE,
             ),
         )

@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from strongroom.enclave.channel.errors import NotParquet
-from strongroom.enclave.roles import parquet
-from strongroom.enclave.roles.shards import Position
+from strongroom.enclave.rows import parquet
+from strongroom.enclave.rows.lines import Position
 from strongroom.trainer.data.chat import FaultCode
 from strongroom.trainer.data.rows import decode_row
 

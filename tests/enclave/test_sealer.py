@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +18,7 @@ import zstandard
 from strongroom.crypto.keyset import Keyset
 from strongroom.crypto.manifest import shard_identity
 from strongroom.crypto.release import seal_keys
-from strongroom.enclave.attest import seal_order
+from strongroom.enclave.attest import seal_subject
 from strongroom.enclave.broker import RECORDS
 from strongroom.enclave.channel import frames
 from strongroom.enclave.channel.errors import ChannelBroken
@@ -29,7 +31,7 @@ from strongroom.enclave.evidence import (
     evidence_digest,
 )
 from strongroom.enclave.measurement import measure
-from strongroom.enclave.roles.seal import source_files
+from strongroom.enclave.rows.sources import source_files
 from strongroom.enclave.sandbox import launch
 
 NONCE = "n" * 22
@@ -48,6 +50,8 @@ class Sealing:
     failure: str = ""
     place: tuple[int, int] = (-1, -1)
     """Line and column of the failure."""
+    source: int = -1
+    """Index of the source file that the failure is about."""
     done: bool = False
     status: int | None = None
 
@@ -70,6 +74,7 @@ def drive(
     assurance: launch.Assurance = "A1",
     per_shard: int = 100,
     command: frames.Command | None = None,
+    at_first_shard: Callable[[], object] = lambda: None,
 ) -> Sealing:
     """One sealer from start to end, with this test as its broker and releaser."""
     ours, theirs = Channel.pair()
@@ -89,7 +94,7 @@ def drive(
         channel.send_record(frames.Keys(sealed=sealed))
         order = frames.SealShards(dataset="feedback.train", records_per_shard=per_shard)
         channel.send_record(command or order)
-        _listen(channel, found)
+        _listen(channel, found, at_first_shard)
     finally:
         channel.close()
         try:
@@ -101,7 +106,7 @@ def drive(
     return found
 
 
-def _listen(channel: Channel, found: Sealing) -> None:
+def _listen(channel: Channel, found: Sealing, at_first_shard: Callable[[], object]) -> None:
     sealed = b""
     while True:
         try:
@@ -110,6 +115,8 @@ def _listen(channel: Channel, found: Sealing) -> None:
             return
         match record:
             case frames.Put():
+                if record.index == 0:
+                    at_first_shard()
                 sealed = b"".join(bytes(piece) for piece in channel.recv_object(bytearray()))
             case frames.ShardSealed():
                 found.shards.append((record, sealed))
@@ -117,6 +124,7 @@ def _listen(channel: Channel, found: Sealing) -> None:
                 found.bad.append((record.shard, record.line, record.fault))
             case frames.Failure():
                 found.failure, found.place = record.code, (record.line, record.column)
+                found.source = record.shard
                 return
             case frames.Done():
                 found.done = True
@@ -149,7 +157,7 @@ def test_its_evidence_is_good(tmp_path):
         role="seal",
         min_assurance="A1",
         measurements=frozenset({measure()}),
-        plan_digest=seal_order("feedback.train", KMS),
+        plan_digest=seal_subject("feedback.train", KMS),
         nonce=NONCE,
     )
     check_evidence(found.evidence, expectation)
@@ -205,6 +213,47 @@ def test_a_cut_archive_is_told(tmp_path):
     assert drive([cut]).failure == "SR-DATA-003"
     cut.write_bytes(first + rest)
     assert drive([cut]).done
+
+
+MORE = json.dumps({"messages": [{"role": "user", "content": "unseen"}]}).encode() + b"\n"
+
+
+def append(path: Path) -> None:
+    """A program that goes on writing to the file."""
+    with path.open("ab") as file:
+        file.write(MORE)
+
+
+def change(path: Path) -> None:
+    """As many rows as before, and the last of them no row at all."""
+    with path.open("r+b") as file:
+        file.seek(-10, os.SEEK_END)
+        file.write(b"#" * 9)
+
+
+def cut(path: Path) -> None:
+    os.truncate(path, path.stat().st_size - 1000)
+
+
+@pytest.mark.parametrize("alter", [append, change, cut])
+def test_a_source_that_changes_after_it_was_checked_is_refused(tmp_path, alter):
+    """The rows that are sealed are the rows that were checked, or nothing is.
+
+    The sealer waits for this test to take the first shard, which is far more than fits into the
+    channel, so the second file's end is read after it was altered.
+    """
+    noise = [base64.b64encode(os.urandom(12_000)).decode() for _ in range(1000)]
+    large = rows(tmp_path / "a.jsonl", [GOOD.replace("hi", each) for each in noise])
+    other = rows(tmp_path / "b.jsonl", [GOOD.replace("hi", f"{n:05}") for n in range(50)])
+    found = drive([large, other], per_shard=500, at_first_shard=lambda: alter(other))
+    assert (found.failure, found.source, found.done) == ("SR-DATA-006", 1, False)
+
+
+def test_control_files_that_stay_as_they_were_checked_are_sealed(tmp_path):
+    noise = [base64.b64encode(os.urandom(12_000)).decode() for _ in range(1000)]
+    large = rows(tmp_path / "a.jsonl", [GOOD.replace("hi", each) for each in noise])
+    touched = drive([large], per_shard=500, at_first_shard=large.touch)
+    assert (touched.done, [said.records for said, _ in touched.shards]) == (True, [500, 500])
 
 
 def test_parquet_and_lines_are_sealed_alike(tmp_path):

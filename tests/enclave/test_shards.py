@@ -27,7 +27,8 @@ from strongroom.crypto.manifest import (
 )
 from strongroom.crypto.segments import HEADER_BYTES, SEGMENT_BYTES
 from strongroom.enclave.channel.errors import NotCompressed, PlanMismatch, RecordCountWrong
-from strongroom.enclave.roles.shards import Position, open_shard, records
+from strongroom.enclave.rows.lines import Position, records
+from strongroom.enclave.rows.shards import open_shard
 from strongroom.trainer.data.rows import MAX_RECORD_BYTES
 
 KEYSET = Keyset.generate()

@@ -33,7 +33,7 @@ from strongroom.crypto.manifest import (
     encode,
 )
 from strongroom.crypto.release import new_private_key, open_keys, public_bytes
-from strongroom.enclave.attest import export_order, seal_order, view_order
+from strongroom.enclave.attest import export_subject, seal_subject, view_subject
 from strongroom.enclave.evidence import Evidence, evidence_digest
 from strongroom.enclave.sandbox import probe_names
 from strongroom.errors.listing import errors_of
@@ -362,7 +362,7 @@ def test_a_key_that_is_not_the_one_that_sealed(owner, job):
 
 
 def test_a_key_to_seal_with(owner):
-    order = seal_order("feedback.train", DATA)
+    order = seal_subject("feedback.train", DATA)
     evidence, private = owner.evidence("seal", order)
     request = rpc.ReleaseSeal(evidence=evidence, dataset="feedback.train", kms=DATA)
     answer = owner.ask(request)
@@ -375,28 +375,28 @@ def test_a_key_to_seal_with(owner):
 
 def test_a_key_to_view_with(owner):
     keyset, wrapped = owner.wrapped(OUTPUTS, {"run": "feedback-1"})
-    evidence, private = owner.evidence("view", view_order("feedback-1"))
+    evidence, private = owner.evidence("view", view_subject("feedback-1"))
     request = rpc.ReleaseView(evidence=evidence, run="feedback-1", outputs=wrapped)
     assert opened(owner.ask(request), evidence, private)["outputs"].key == keyset.key
 
 
 def test_a_key_to_export_with(owner):
     keyset, wrapped = owner.wrapped(OUTPUTS, {"run": "feedback-1"})
-    evidence, private = owner.evidence("export", export_order("feedback-1"))
+    evidence, private = owner.evidence("export", export_subject("feedback-1"))
     request = rpc.ReleaseExport(evidence=evidence, run="feedback-1", outputs=wrapped)
     assert opened(owner.ask(request), evidence, private)["outputs"].key == keyset.key
 
 
 def test_a_viewer_sees_its_own_run_only(owner):
     _, wrapped = owner.wrapped(OUTPUTS, {"run": "another"})
-    evidence, _ = owner.evidence("view", view_order("feedback-1"))
+    evidence, _ = owner.evidence("view", view_subject("feedback-1"))
     request = rpc.ReleaseView(evidence=evidence, run="feedback-1", outputs=wrapped)
     assert owner.refuse(request) == ["SR-RELEASE-002"]
 
 
 def seal_request(owner: Owner, **changes: Any) -> rpc.ReleaseSeal:
     role = changes.pop("role", "seal")
-    evidence, _ = owner.evidence(role, seal_order("d", DATA), **changes)
+    evidence, _ = owner.evidence(role, seal_subject("d", DATA), **changes)
     return rpc.ReleaseSeal(evidence=evidence, dataset="d", kms=DATA)
 
 

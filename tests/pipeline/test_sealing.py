@@ -30,6 +30,7 @@ from strongroom.enclave.channel.errors import (
     NotCompressed,
     RecordRejected,
     RecordsRejected,
+    SourceChanged,
 )
 from strongroom.enclave.channel.frames import BAD_RECORD_LIMIT
 from strongroom.enclave.channel.framing import Channel, Kind
@@ -224,6 +225,29 @@ def test_a_damaged_archive(world):
         world.seal(path)
     assert caught.value.place == str(path)
     assert world.written == []
+
+
+def test_of_several_files_the_damaged_one_is_named(world):
+    world.file("source/a.jsonl", [row("a")])
+    damaged = world.file("source/b.jsonl.zst", [row("b")] * 1000)
+    damaged.write_bytes(damaged.read_bytes()[:-10])
+    with pytest.raises(NotCompressed) as caught:
+        world.seal(world.folder / "source")
+    assert caught.value.place == str(damaged)
+
+
+def test_a_file_that_changes_while_it_is_sealed_is_named(world):
+    world.file("source/a.jsonl", large_rows(40))
+    growing = world.file("source/b.jsonl", [row("b")])
+
+    def append(records: int) -> None:
+        if records == 10:
+            growing.write_text(growing.read_text() + row("unchecked") + "\n")
+
+    with pytest.raises(SourceChanged) as caught:
+        world.seal(world.folder / "source", progress=append)
+    assert caught.value.place == str(growing)
+    assert not [name for name in world.written if name.endswith("manifest.json")]
 
 
 @pytest.mark.parametrize("existing", ["manifest.json", "shard-00000.sealed", "deeper/file"])

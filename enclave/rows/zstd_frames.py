@@ -1,8 +1,8 @@
-"""Whether a zstd file is whole: its last frame is there to the end.
+"""Check that a zstd file is whole, up to the end of its last frame.
 
-The streaming decompressor takes a cut file for a shorter one and says nothing, so rows could get
-lost unseen. Frames say how long each of their blocks is (RFC 8878, 3.1.1), so their end is found
-without decompressing anything.
+The streaming decompressor takes a file that was cut for a shorter one and raises nothing, so rows
+could get lost. A frame states the length of each of its blocks (RFC 8878, section 3.1.1), so its
+end is found without decompressing anything.
 """
 
 from __future__ import annotations

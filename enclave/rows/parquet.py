@@ -1,9 +1,9 @@
-"""Rows of a Parquet file, each as the line of JSON that it would be.
+"""Rows of a Parquet file, each as one line of JSON.
 
-For the sealer alone, and imported there after stage A, since Arrow starts threads. Columns hold
+For the sealer alone, which imports it after stage A, since Arrow starts threads. Columns may hold
 what JSON has: text, whole and floating numbers, booleans, nulls, and lists and structs of those.
-Other types (times, decimals, bytes, maps) have no one form in JSON, so whoever owns the data says
-which text is meant. Row groups are read in pieces, in order, by one thread.
+Other types (times, decimals, bytes, maps) have no single form in JSON, so the data's owner has to
+choose one and write it as text. Row groups are read in pieces, in order, by one thread.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import pyarrow
 from pyarrow import parquet, types
 
 from strongroom.enclave.channel.errors import NotParquet
-from strongroom.enclave.roles.shards import Position
+from strongroom.enclave.rows.lines import Position
 from strongroom.trainer.data.chat import FaultCode
 
 _BATCH_ROWS = 64
@@ -43,7 +43,7 @@ _LISTS = (
 
 
 def unfit_columns(source: int) -> Iterator[tuple[int, FaultCode]]:
-    """Columns that no row could be made of, by number from 1. Raises ``NotParquet``."""
+    """Columns that cannot become JSON, by number from 1. Raises ``NotParquet``."""
     schema = _opened(source).schema_arrow
     for number, field in enumerate(schema, 1):
         if schema.names.index(field.name) < number - 1:
@@ -72,7 +72,7 @@ def rows(source: int, position: Position) -> Iterator[bytes | FaultCode]:
 
 
 def warm_up() -> None:
-    """Read a file once, so that every library is there before the enclave closes."""
+    """Read a file once, so that every library is loaded before the lock-down is complete."""
     file = io.BytesIO()
     parquet.write_table(pyarrow.table({"a": [["b"]]}), file, compression="zstd")
     for batch in parquet.ParquetFile(file).iter_batches(_BATCH_ROWS, use_threads=False):

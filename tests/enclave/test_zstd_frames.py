@@ -10,7 +10,7 @@ import pytest
 import zstandard
 
 from strongroom.enclave.channel.errors import NotCompressed
-from strongroom.enclave.roles.archives import check_whole
+from strongroom.enclave.rows.zstd_frames import check_whole
 
 TEXT = os.urandom(300_000) + b"x" * 500_000 + b"line\n" * 1000
 

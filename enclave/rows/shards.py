@@ -1,4 +1,4 @@
-"""Reading sealed shards inside the enclave: authenticate, decompress, split into records.
+"""Reading a sealed shard inside the enclave: authenticate, decompress, split into records.
 
 Invariants: memory is constant whatever the shard's size (one segment, one decompression window,
 one record); no byte is looked at before its segment is authenticated; the header and the length
@@ -8,27 +8,12 @@ are those that the signed manifest pins, so that a shard cannot be exchanged, cu
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, Protocol
-
-import zstandard
 
 from strongroom.crypto.keyset import Keyset
 from strongroom.crypto.manifest import DatasetManifest, Shard, shard_ad
 from strongroom.crypto.streaming import HEADER_BYTES, SEGMENT_BYTES, Opener
-from strongroom.enclave.channel.errors import NotCompressed, PlanMismatch, RecordCountWrong
-from strongroom.trainer.data.rows import MAX_RECORD_BYTES
-
-_READ_BYTES = 1 << 20
-_WINDOW_BYTES = 8 << 20
-
-
-@dataclass
-class Position:
-    """Where the reader is, for an error that must say where it happened."""
-
-    segment: int = -1
-    line: int = -1
+from strongroom.enclave.channel.errors import PlanMismatch, RecordCountWrong
+from strongroom.enclave.rows.lines import Position, records
 
 
 class SegmentReader:
@@ -88,58 +73,6 @@ class SegmentReader:
             self._piece = self._piece[count:]
             got += count
         return memoryview(self._buffer)[:wanted]
-
-
-class Source(Protocol):
-    """Whatever gives bytes piece by piece, empty at the end."""
-
-    def read(self, size: int = -1, /) -> bytes | memoryview:
-        """The next piece."""
-        ...
-
-
-def records(
-    source: Source, position: Position, *, compressed: bool = True
-) -> Iterator[bytes | None]:
-    """Each line of a (zstd) source, without its newline; ``None`` for one that is too long.
-
-    ``position.line`` counts from 1. A too long line is skipped to its end in constant memory.
-    """
-    reader: Any = source
-    if compressed:
-        decompressor: Any = zstandard.ZstdDecompressor(max_window_size=_WINDOW_BYTES)
-        reader = decompressor.stream_reader(source, read_across_frames=True)
-    carry = bytearray()
-    skipping = False
-    position.line = 0
-    while True:
-        try:
-            block = reader.read(_READ_BYTES)
-        except zstandard.ZstdError:
-            raise NotCompressed() from None
-        if not block:
-            break
-        lines = block.split(b"\n")
-        last = lines.pop()
-        for line in lines:
-            position.line += 1
-            if skipping:
-                skipping = False
-                yield None
-            elif carry:
-                carry += line
-                yield bytes(carry)
-                carry.clear()
-            else:
-                yield line
-        if skipping or len(carry) + len(last) > MAX_RECORD_BYTES:
-            skipping = True
-            carry.clear()
-        else:
-            carry += last
-    if skipping or carry:
-        position.line += 1
-        yield None if skipping else bytes(carry)
 
 
 def open_shard(
