@@ -438,7 +438,7 @@ def test_a_lease_that_another_thread_renews_is_told_with_the_next_reply(reach):
     held = Lease("data-read", Scope(bucket="acme-data", read=("a/",)), 3600, "role", Issuer())
     first = held.expires_at
     held.on_renewal = broker._lease_issued
-    prefetch = threading.Thread(target=held.renew)
+    prefetch = threading.Thread(target=held._renew)
     prefetch.start()
     prefetch.join(10)
     readable, _, _ = select.select([ours], [], [], 0.2)

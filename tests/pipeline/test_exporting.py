@@ -239,7 +239,7 @@ def test_without_a_log_nothing_is_exported(finished: Finished, tmp_path: Path) -
 
 
 def test_without_the_releaser_nothing_is_exported(finished: Finished, tmp_path: Path) -> None:
-    keys = finished.spec.spec.keys.model_copy(update={"releaser": "unix:///nowhere/socket"})
+    keys = finished.spec.spec.keys.model_copy(update={"releaser": Path("/nowhere/socket")})
     inner = finished.spec.spec.model_copy(update={"keys": keys})
     with pytest.raises(ReleaserUnreachable) as caught:
         export(finished.spec.model_copy(update={"spec": inner}), RUN, tmp_path / "out")

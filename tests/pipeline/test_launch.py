@@ -170,7 +170,7 @@ def test_the_pods_files_are_the_run(job, remote, load_example, tmp_path):
     assert again.spec.evaluator.source.read_bytes() == first.spec.evaluator.source.read_bytes()
     assert again.spec.policy.bundle == folder / "policy"
     assert str(again.spec.identity.credentials) == "/identity/broker.json"
-    assert again.spec.keys.releaser == "unix:///releaser/socket"
+    assert again.spec.keys.releaser == Path("/releaser/socket")
     assert made(load(folder / "run.yaml")) == job, "rendered again it is the same"
 
 

@@ -200,7 +200,7 @@ def test_without_a_log_nothing_is_shown(viewed: Viewed) -> None:
 
 
 def test_without_the_releaser_nothing_is_shown(viewed: Viewed, tmp_path: Path) -> None:
-    keys = viewed.spec.spec.keys.model_copy(update={"releaser": f"unix://{tmp_path}/nobody"})
+    keys = viewed.spec.spec.keys.model_copy(update={"releaser": tmp_path / "nobody"})
     inner = viewed.spec.spec.model_copy(update={"keys": keys})
     spec = viewed.spec.model_copy(update={"spec": inner})
     with pipe() as (reader, writer):
