@@ -26,7 +26,8 @@ from strongroom.policies.errors import (
 
 MAX_FILE_BYTES = 1 << 20
 MAX_FILES = 256
-_SHIPPED = Path(__file__).parent
+SHIPPED = Path(__file__).parent / "rules"
+"""The rules of this release with their cases, as a bundle with default settings."""
 _JSON = ("manifest.json", "data.json")
 _MODULE = re.compile(r"[a-z][a-z0-9_]{0,63}\.rego")
 
@@ -155,8 +156,8 @@ def _digest(modules: dict[str, str], manifest: _Manifest, settings: Settings) ->
 
 def shipped_digest(settings: Settings) -> Sha256:
     """The digest of a bundle of this version's rules with these settings."""
-    modules = {path.name: _text(path) for path in _SHIPPED.glob("*.rego")}
-    manifest = _decode(_SHIPPED / "manifest.json", _Manifest, BundleMalformed)
+    modules = {path.name: _text(path) for path in SHIPPED.glob("*.rego")}
+    manifest = _decode(SHIPPED / "manifest.json", _Manifest, BundleMalformed)
     return _digest(modules, manifest, settings)
 
 
@@ -184,8 +185,8 @@ def _write(folder: Path, settings: Settings) -> None:
     foreign = [path for path in present if path.suffix != ".rego" and path.name not in _JSON]
     if foreign:
         raise BundleInUse(place=str(folder), actual=foreign[0].name)
-    shipped = {path.name: path.read_bytes() for path in _SHIPPED.glob("*.rego")}
-    shipped["manifest.json"] = (_SHIPPED / "manifest.json").read_bytes()
+    shipped = {path.name: path.read_bytes() for path in SHIPPED.glob("*.rego")}
+    shipped["manifest.json"] = (SHIPPED / "manifest.json").read_bytes()
     shipped["data.json"] = canonical({"settings": msgspec.to_builtins(settings)}) + b"\n"
     for path in present:
         if path.name not in shipped:

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import msgspec
 
-import strongroom.policies
 from strongroom.audit.events.reference import events_reference
 from strongroom.errors import ErrorList
 from strongroom.errors.registry import all_codes
 from strongroom.pipeline.cli.spec_reference import owner_markdown, reference_markdown
+from strongroom.policies.bundle import SHIPPED
 from strongroom.policies.gate import Settings, read_bundle
 
 
@@ -27,7 +27,7 @@ def write_references(folder: Path) -> None:
 
 def policy_reference() -> str:
     """The shipped rules and the settings that a customer's bundle may hold."""
-    bundle = read_bundle(Path(strongroom.policies.__file__).parent)
+    bundle = read_bundle(SHIPPED)
     lines = [
         "# Admission policy",
         "",

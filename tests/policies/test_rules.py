@@ -1,8 +1,8 @@
 """Every rule passes what it should and denies what it should, with the place and the reason.
 
-The cases stand beside the rules (``policies/<rule>_test.json``): changes to a plan that passes,
-and what one rule makes of it. The mutation test breaks each rule in turn and shows that a case
-notices.
+The cases stand beside the rules (``policies/rules/<rule>_test.json``): changes to a plan that
+passes, and what one rule makes of it. The mutation test breaks each rule in turn and shows that a
+case notices.
 """
 
 from __future__ import annotations
@@ -11,18 +11,16 @@ import copy
 import json
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-import strongroom.policies
-from strongroom.policies.bundle import Bundle, Settings
+from strongroom.policies.bundle import SHIPPED, Bundle, Settings
 from strongroom.policies.gate import Decision, decide
 from strongroom.policies.interpreter import ask_here
 
-FOLDER = Path(strongroom.policies.__file__).parent
+FOLDER = SHIPPED
 RULES = [rule["id"] for rule in json.loads((FOLDER / "manifest.json").read_text())["rules"]]
 Case = dict[str, Any]
 
