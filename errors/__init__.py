@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any, ClassVar
 
+import msgspec
+
 
 class Fault(StrEnum):
     """Whose move it is to fix the error."""
@@ -34,6 +36,18 @@ class Exit:
     DENIED = 3
     KEY_REFUSED = 4
     INTEGRITY = 5
+
+
+class ErrorDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """An error as plain data: what ``--json`` prints and what crosses between processes."""
+
+    code: str
+    title: str = ""
+    fault: Fault = Fault.PLATFORM
+    place: str = ""
+    expected: str = ""
+    actual: str = ""
+    remedy: str = ""
 
 
 class StrongroomError(Exception):
@@ -77,17 +91,17 @@ class StrongroomError(Exception):
     def __reduce__(self) -> tuple[Any, ...]:
         return (_rebuild, (type(self), self.place, self.expected, self.actual, self.fix))
 
-    def to_dict(self) -> dict[str, str]:
-        """The error as plain data, for ``--json`` and for the channel between processes."""
-        return {
-            "code": self.code,
-            "title": self.title,
-            "fault": str(self.fault),
-            "place": self.place,
-            "expected": self.expected,
-            "actual": self.actual,
-            "remedy": self.fix,
-        }
+    def document(self) -> ErrorDocument:
+        """The error as plain data."""
+        return ErrorDocument(
+            code=self.code,
+            title=self.title,
+            fault=self.fault,
+            place=self.place,
+            expected=self.expected,
+            actual=self.actual,
+            remedy=self.fix,
+        )
 
 
 def _rebuild(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from strongroom.errors import ErrorList, StrongroomError
+from strongroom.errors import ErrorDocument, ErrorList, StrongroomError
 
 
 def errors_of(error: StrongroomError) -> tuple[StrongroomError, ...]:
@@ -10,9 +10,9 @@ def errors_of(error: StrongroomError) -> tuple[StrongroomError, ...]:
     return error.errors if isinstance(error, ErrorList) else (error,)
 
 
-def documents_of(error: StrongroomError) -> tuple[dict[str, str], ...]:
+def documents_of(error: StrongroomError) -> tuple[ErrorDocument, ...]:
     """Each error as plain data; ``registry.from_documents`` is the way back."""
-    return tuple(each.to_dict() for each in errors_of(error))
+    return tuple(each.document() for each in errors_of(error))
 
 
 def exit_code(error: StrongroomError) -> int:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import functools
 import importlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 import strongroom
-from strongroom.errors import ErrorList, StrongroomError
+from strongroom.errors import ErrorDocument, ErrorList, StrongroomError
 from strongroom.errors.defect import CodeUnknown
 
 
@@ -31,7 +31,7 @@ def all_codes() -> dict[str, type[StrongroomError]]:
     return dict(sorted(found.items()))
 
 
-def from_documents(documents: Iterable[Mapping[str, str]]) -> StrongroomError:
+def from_documents(documents: Iterable[ErrorDocument]) -> StrongroomError:
     """The error that crossed a process boundary as plain data; an ``ErrorList`` if there are more.
 
     A code that this version does not know becomes ``CodeUnknown``.
@@ -40,17 +40,16 @@ def from_documents(documents: Iterable[Mapping[str, str]]) -> StrongroomError:
     return found[0] if len(found) == 1 else ErrorList(found)
 
 
-def _from_document(document: Mapping[str, str]) -> StrongroomError:
-    place, actual = document.get("place", ""), document.get("actual", "")
-    cls = all_codes().get(document["code"], ErrorList)
+def _from_document(document: ErrorDocument) -> StrongroomError:
+    cls = all_codes().get(document.code, ErrorList)
     if issubclass(cls, ErrorList):  # which has no document of its own
-        said = " ".join(filter(None, (document["code"], document.get("title", ""), actual)))
-        return CodeUnknown(place=place, actual=said)
+        said = " ".join(filter(None, (document.code, document.title, document.actual)))
+        return CodeUnknown(place=document.place, actual=said)
     return cls(
-        place=place,
-        expected=document.get("expected", ""),
-        actual=actual,
-        remedy=document.get("remedy", ""),
+        place=document.place,
+        expected=document.expected,
+        actual=document.actual,
+        remedy=document.remedy,
     )
 
 

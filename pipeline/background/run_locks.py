@@ -22,7 +22,7 @@ import msgspec
 from strongroom.connectors.host.errors import StackFolderUnusable
 from strongroom.connectors.host.folders import private_folder, write_private
 from strongroom.connectors.host.processes import Process, identify, stop
-from strongroom.errors import Exit, StrongroomError
+from strongroom.errors import ErrorDocument, Exit, StrongroomError
 from strongroom.errors.defect import defect
 from strongroom.errors.listing import documents_of, exit_code
 from strongroom.errors.registry import from_documents
@@ -41,7 +41,7 @@ class Ending(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How a controller ended on its own account: with what exit code, and for which errors."""
 
     exit_code: int
-    errors: tuple[dict[str, str], ...] = ()
+    errors: tuple[ErrorDocument, ...] = ()
 
     def error(self) -> StrongroomError:
         """The errors as they were shown."""

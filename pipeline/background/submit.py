@@ -18,7 +18,7 @@ from strongroom.audit.errors import LogNotFound
 from strongroom.audit.events import types as events
 from strongroom.connectors.host.errors import StackStartFailed
 from strongroom.connectors.host.processes import start
-from strongroom.errors import StrongroomError
+from strongroom.errors import ErrorDocument, StrongroomError
 from strongroom.errors.registry import from_documents
 from strongroom.pipeline.background import registry, run_locks
 from strongroom.pipeline.background.errors import (
@@ -118,8 +118,8 @@ def standing(state: Path, run: str) -> dict[str, Any]:
         # It failed before it could log anything, or could not log any more.
         error = ending.errors[-1]
         known = row["state"] == "interrupted"
-        row |= {"state": "interrupted" if known else "failed", "code": error["code"]}
-        row["reason"] = f"{error['place']}: {error['title']}"
+        row |= {"state": "interrupted" if known else "failed", "code": error.code}
+        row["reason"] = f"{error.place}: {error.title}"
     return row
 
 
@@ -187,7 +187,7 @@ def _what_ended(state: Path, run: str, row: dict[str, Any]) -> StrongroomError:
         return ending.error()
     if row["code"] is None:
         return RunInterrupted(place=run, actual=f"step {row['step']} of {row['steps']}")
-    return from_documents([{"code": row["code"], "place": run, "actual": row["reason"]}])
+    return from_documents([ErrorDocument(code=row["code"], place=run, actual=row["reason"])])
 
 
 def _until(condition: Callable[[], bool], limit_s: float) -> bool:

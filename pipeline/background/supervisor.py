@@ -38,7 +38,7 @@ def worth_another_try(ending: run_locks.Ending | None) -> bool:
     """Whether a controller that ended so was killed, or failed through no fault of the run."""
     if ending is None:
         return True
-    platform = all(error["fault"] == Fault.PLATFORM for error in ending.errors)
+    platform = all(error.fault == Fault.PLATFORM for error in ending.errors)
     return ending.exit_code == Exit.FAILED and platform
 
 

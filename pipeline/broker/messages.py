@@ -12,6 +12,7 @@ import msgspec
 
 from strongroom.enclave.channel import frames
 from strongroom.enclave.evidence import Assurance
+from strongroom.errors import ErrorDocument
 from strongroom.pipeline.planning.parts import LeaseRef
 
 
@@ -139,7 +140,7 @@ class Reply(_Message, frozen=True, tag="reply"):
 class Refused(_Message, frozen=True, tag="refused"):
     """The request failed with these errors."""
 
-    errors: tuple[dict[str, str], ...]
+    errors: tuple[ErrorDocument, ...]
 
 
 Answer = Notice | Reply | Refused

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import msgspec
 from rich.console import Console
 from rich.text import Text
 
@@ -45,7 +46,7 @@ def reporting(as_json: bool) -> Iterator[None]:
 def show_error(error: StrongroomError, as_json: bool) -> None:
     """Print errors: as JSON on standard output, or readable on standard error."""
     if as_json:
-        print_json({"errors": documents_of(error)})
+        print_json({"errors": msgspec.to_builtins(documents_of(error))})
         return
     found = errors_of(error)
     for item in found:

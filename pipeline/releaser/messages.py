@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from strongroom.crypto.manifest import WrappedKeyset
+from strongroom.errors import ErrorDocument
 
 TIMEOUT_S = 60.0
 """How long either side waits for the other."""
@@ -118,7 +119,7 @@ class Public(_Message, frozen=True, tag="public"):
 class Denied(_Message, frozen=True, tag="denied"):
     """Refused, with these errors."""
 
-    errors: tuple[dict[str, str], ...]
+    errors: tuple[ErrorDocument, ...]
 
 
 Answer = Nonce | Released | Signed | Public | Denied

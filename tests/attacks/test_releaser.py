@@ -47,8 +47,7 @@ from strongroom.enclave.sandbox import probe_names
 from strongroom.errors import StrongroomError
 from strongroom.pipeline.planning.plan import Plan, build_plan
 from strongroom.pipeline.releaser import messages as rpc
-from strongroom.pipeline.releaser import server
-from strongroom.pipeline.releaser.client import ReleaserClient
+from strongroom.pipeline.releaser.client import ANSWERS, ReleaserClient
 from strongroom.pipeline.releaser.errors import (
     NonceUnknown,
     ReleaseDenied,
@@ -238,7 +237,7 @@ def applicant(owner) -> Applicant:
 
 def codes(answer: rpc.Answer) -> set[str]:
     assert isinstance(answer, rpc.Denied), "it was granted"
-    return {error["code"] for error in answer.errors}
+    return {error.code for error in answer.errors}
 
 
 def refused(answer: rpc.Answer, kind: type[StrongroomError]) -> bool:
@@ -593,7 +592,7 @@ def test_bytes_that_are_no_request(request_bytes, served):
         peer.connect(str(served))
         peer.sendall(request_bytes)
         talk = framing.Channel(peer, "releaser")
-        answer = talk.recv_record(server.ANSWERS)
+        answer = talk.recv_record(ANSWERS)
     assert refused(answer, RequestMalformed)
     assert ReleaserClient(served).challenge()  # it goes on
 

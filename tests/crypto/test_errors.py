@@ -28,7 +28,7 @@ def test_each_error_is_a_document(cls):
         assert cls.exit_code == Exit.INTEGRITY
     error = cls(place="shard-00003.sealed segment 7", expected="this", actual="that")
     assert str(pickle.loads(pickle.dumps(error))) == str(error)
-    assert str(from_documents([error.to_dict()])) == str(error)
+    assert str(from_documents([error.document()])) == str(error)
 
 
 def test_codes_are_distinct():

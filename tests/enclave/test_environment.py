@@ -144,7 +144,7 @@ def test_what_is_no_turn_is_told_by_row(process, step, error):
         process.step(replies(_1="good", _3=CANARY, _2="good"))
     assert type(caught.value) is error
     assert caught.value.row == 13
-    assert CANARY not in str(caught.value) + str(caught.value.to_dict())
+    assert CANARY not in str(caught.value) + str(caught.value.document())
 
 
 @pytest.mark.parametrize(

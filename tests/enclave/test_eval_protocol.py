@@ -139,7 +139,7 @@ def test_failures_are_told_as_those_of_any_evaluator(process, body, error):
     process.load(text.encode())
     with pytest.raises(getattr(errors, error)) as caught:
         process.score([job("canary-in-a-row")], timeout_s=20)
-    assert "canary" not in str(caught.value.to_dict())
+    assert "canary" not in str(caught.value.document())
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ def failure(process: EvaluatorProcess, body: str, metrics: tuple[str, ...] = ())
     with pytest.raises(errors.EvaluatorError) as caught:
         process.score([job()], timeout_s=20)
     assert CANARY not in str(caught.value)
-    assert CANARY not in str(caught.value.to_dict())
+    assert CANARY not in str(caught.value.document())
     return caught.value
 
 

@@ -6,7 +6,7 @@ import pickle
 
 import pytest
 
-from strongroom.errors import ErrorList, Exit
+from strongroom.errors import ErrorDocument, ErrorList, Exit
 from strongroom.errors.defect import CodeUnknown
 from strongroom.errors.listing import documents_of, errors_of, exit_code
 from strongroom.errors.registry import all_codes, from_documents
@@ -22,7 +22,7 @@ def test_a_list_in_a_list_keeps_each_errors_place_and_exit_code():
     nested = ErrorList([UNKNOWN, ErrorList([MISSING, ErrorList([CHANGED])])])
     assert errors_of(nested) == (UNKNOWN, MISSING, CHANGED)
     assert exit_code(nested) == Exit.INTEGRITY
-    assert [each["place"] for each in documents_of(nested)] == ["r1", "s3://b/x", CHANGED.place]
+    assert [each.place for each in documents_of(nested)] == ["r1", "s3://b/x", CHANGED.place]
 
 
 def test_a_list_of_denials_is_taken_apart_too():
@@ -40,7 +40,7 @@ def test_documents_lead_back_to_the_same_errors(error):
 
 @pytest.mark.parametrize("code", ["SR-MANY", "SR-POLICY-000", "SR-NEXT-001", ""])
 def test_a_code_that_is_no_single_error_here_is_named(code):
-    found = from_documents([{"code": code, "place": "r1", "title": "not foreseen"}])
+    found = from_documents([ErrorDocument(code=code, place="r1", title="not foreseen")])
     assert isinstance(found, CodeUnknown)
     assert found.place == "r1"
     assert found.actual == f"{code} not foreseen".strip()

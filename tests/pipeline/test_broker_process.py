@@ -390,7 +390,7 @@ def test_sealed_objects_are_no_control_objects(reach, asked, request_):
     reach.put(request_.uri, b"sealed bytes")
     answer = asked(request_)
     assert isinstance(answer, messages.Refused)
-    assert answer.errors[0]["code"] == PurposeRefused.code
+    assert answer.errors[0].code == PurposeRefused.code
     assert reach.asked == []
     assert reach.get(request_.uri) == b"sealed bytes"
 
@@ -410,7 +410,7 @@ def test_a_defect_tells_no_text(reach, asked, monkeypatch):
     monkeypatch.setattr(reach, "bucket", fail)
     answer = asked(messages.Read(uri=RUN + "plan.json", purpose="run-read"))
     assert isinstance(answer, messages.Refused)
-    assert answer.errors[0]["code"] == Defect.code
+    assert answer.errors[0].code == Defect.code
     assert "1234" not in str(answer)
 
 
@@ -420,7 +420,7 @@ def test_several_errors_are_refused_together(reach, asked, monkeypatch):
 
     monkeypatch.setattr(reach, "bucket", fail)
     answer = asked(messages.Read(uri=RUN + "plan.json", purpose="run-read"))
-    assert [error["place"] for error in answer.errors] == ["a", "b"]
+    assert [error.place for error in answer.errors] == ["a", "b"]
 
 
 class Issuer:

@@ -6,13 +6,14 @@ import io
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from rich.console import Console
 
 from strongroom.crypto.errors import SegmentRefused
 from strongroom.enclave.channel.errors import RecordRejected, RecordsRejected
 from strongroom.enclave.errors import NonceMismatch
-from strongroom.errors import ErrorList, Exit, StrongroomError
+from strongroom.errors import ErrorDocument, ErrorList, Exit, StrongroomError
 from strongroom.errors.listing import errors_of
 from strongroom.errors.registry import from_documents
 from strongroom.pipeline.broker.errors import BrokerLost, PurposeRefused
@@ -80,7 +81,9 @@ def test_errors_as_json_are_one_document(capsys):
     assert captured.out.count("\n") == 1
     found = json.loads(captured.out)["errors"]
     assert [item["code"] for item in found] == ["SR-DATA-004", "SR-DATA-001"]
-    assert str(from_documents(found)) == str(ErrorList(errors))
+    assert str(from_documents(msgspec.convert(found, list[ErrorDocument]))) == str(
+        ErrorList(errors)
+    )
 
 
 def test_errors_for_people_say_everything(printed, capsys):

@@ -261,7 +261,7 @@ def test_a_sealed_evaluator_is_the_plan_s(owner, sealed_job, instead):
         manifests["evaluator"] = manifests[instead]
     answer, _, _ = release_run(owner, sealed_job, manifests=manifests)
     assert isinstance(answer, rpc.Denied)
-    assert [error["code"] for error in answer.errors] == ["SR-RELEASE-002"]
+    assert [error.code for error in answer.errors] == ["SR-RELEASE-002"]
 
 
 def test_rows_do_not_pass_for_a_sealed_evaluator(owner, sealed_job):
@@ -274,7 +274,7 @@ def test_rows_do_not_pass_for_a_sealed_evaluator(owner, sealed_job):
     manifests = {**sealed_job.manifests, "evaluator": envelope}
     answer, _, _ = release_run(owner, Job(plan, manifests, {}))
     assert isinstance(answer, rpc.Denied)
-    assert [error["code"] for error in answer.errors] == ["SR-CRYPTO-012"]
+    assert [error.code for error in answer.errors] == ["SR-CRYPTO-012"]
 
 
 def release_run(owner: Owner, job: Job, **changes: Any) -> tuple[Any, bytes, X25519PrivateKey]:
@@ -322,7 +322,7 @@ def test_a_denied_plan_gets_no_keys_and_every_reason(owner, job):
     request = rpc.ReleaseRun(plan=plan.to_json(), evidence=evidence, manifests=job.manifests)
     answer = owner.ask(request)
     assert isinstance(answer, rpc.Denied)
-    assert {error["code"] for error in answer.errors} == {"SR-RELEASE-002"}
+    assert {error.code for error in answer.errors} == {"SR-RELEASE-002"}
     assert len(answer.errors) >= 2
     assert owner.opened == []
 
@@ -347,7 +347,7 @@ def test_what_does_not_belong_to_the_plan(owner, job, changes, code):
         changes = {"outputs": msgspec.structs.replace(good, **changes["outputs"])}
     answer, _, _ = release_run(owner, job, **changes)
     assert isinstance(answer, rpc.Denied)
-    assert [error["code"] for error in answer.errors] == [code]
+    assert [error.code for error in answer.errors] == [code]
 
 
 def test_a_key_that_is_not_the_one_that_sealed(owner, job):
@@ -358,7 +358,7 @@ def test_a_key_that_is_not_the_one_that_sealed(owner, job):
     )
     answer, _, _ = release_run(owner, job, outputs=lying)
     assert isinstance(answer, rpc.Denied)
-    assert answer.errors[0]["code"].startswith("SR-CRYPTO-")
+    assert answer.errors[0].code.startswith("SR-CRYPTO-")
 
 
 def test_a_key_to_seal_with(owner):

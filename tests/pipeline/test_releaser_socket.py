@@ -236,7 +236,7 @@ def test_a_malformed_request_is_answered(raw, client, payload):
     raw.send(Kind.RECORD, payload)
     answer = raw.recv_record(ANSWERS)
     assert isinstance(answer, rpc.Denied)
-    assert [error["code"] for error in answer.errors] == [RequestMalformed.code]
+    assert [error.code for error in answer.errors] == [RequestMalformed.code]
     assert client.challenge()
 
 
@@ -261,7 +261,7 @@ def test_a_client_that_says_nothing_holds_nobody_up(raw, client):
 
 
 def test_several_refusals_arrive_as_a_list(path):
-    errors = (ReleaseDenied(place="a").to_dict(), ReleaseDenied(place="b").to_dict())
+    errors = (ReleaseDenied(place="a").document(), ReleaseDenied(place="b").document())
     start(Scripted(lambda _: rpc.Denied(errors=errors)), path)
     with pytest.raises(ErrorList) as caught:
         ReleaserClient(path).release_run(b"", b"", {}, None)
@@ -270,10 +270,10 @@ def test_several_refusals_arrive_as_a_list(path):
 
 @pytest.mark.parametrize("error", [NonceUnknown(place="x"), SignRefused(expected="a", actual="b")])
 def test_an_error_arrives_as_it_left(path, error):
-    start(Scripted(lambda _: rpc.Denied(errors=(error.to_dict(),))), path)
+    start(Scripted(lambda _: rpc.Denied(errors=(error.document(),))), path)
     with pytest.raises(type(error)) as caught:
         ReleaserClient(path).challenge()
-    assert caught.value.to_dict() == error.to_dict()
+    assert caught.value.document() == error.document()
 
 
 def test_a_defect_of_the_releaser_tells_no_text(path):
@@ -298,7 +298,7 @@ def test_requests_arrive_as_they_were_asked(path):
 
     def note(request: rpc.Request) -> rpc.Answer:
         heard.append(request)
-        return rpc.Denied(errors=(NonceUnknown().to_dict(),))
+        return rpc.Denied(errors=(NonceUnknown().document(),))
 
     start(Scripted(note), path)
     client = ReleaserClient(path)
