@@ -43,7 +43,7 @@ def worth_another_try(ending: run_locks.Ending | None) -> bool:
 
 
 def _run_controller(state: Path, run: str) -> None:
-    module = "strongroom.pipeline.cli.detached_controller"
+    module = "strongroom.pipeline.cli.runs.detached_controller"
     command = [sys.executable, "-I", "-m", module, str(state), run, str(os.getpid())]
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL)
     try:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from strongroom.pipeline.cli.console import err, out
-from strongroom.pipeline.embedded import stack
-from strongroom.pipeline.owner.owner_file import Owner, OwnerFile
+from strongroom.pipeline.run.watcher import Silent, Watcher
+
+if TYPE_CHECKING:
+    from strongroom.pipeline.owner.owner_file import Owner
+    from strongroom.pipeline.runfile.load import LoadedRun
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 State = Annotated[
@@ -36,12 +40,13 @@ OwnerPath = Annotated[
         help="Owner file (YAML) of a bucket of your own; default: the embedded stack's owner.",
     ),
 ]
-STATE = stack.DEFAULT_STATE
+STATE = Path("~/.strongroom").expanduser()
 
 
-def read_run_file(run_file: Path, params: list[str] | None, state: Path) -> Any:
-    """A run file with its variables: environment, --set, and the embedded stack if there is one."""
+def read_run_file(run_file: Path, params: list[str] | None, state: Path) -> LoadedRun:
+    """A run file with its variables: environment, --param, and those of an embedded stack."""
     from strongroom.connectors.stack.errors import StackNotFound
+    from strongroom.pipeline.embedded import stack
     from strongroom.pipeline.runfile.load import load
 
     try:
@@ -52,23 +57,23 @@ def read_run_file(run_file: Path, params: list[str] | None, state: Path) -> Any:
     return load(run_file, env=os.environ, params=given, stack=variables)
 
 
-def watching(as_json: bool, steps: int, console: Console = out) -> Any:
+def watching(as_json: bool, steps: int, console: Console = out) -> AbstractContextManager[Watcher]:
     """Bars on a terminal, nothing for ``--json``."""
-    from contextlib import nullcontext
-
     from strongroom.pipeline.cli.progress import Terminal
-    from strongroom.pipeline.run.watcher import Silent
 
     return nullcontext(Silent()) if as_json else Terminal(console, steps)
 
 
-def following(as_json: bool) -> Any:
+def following(as_json: bool) -> AbstractContextManager[Watcher]:
     """The same for commands whose output is their result: beside it, and on a terminal only."""
     return watching(as_json, 0, err) if err.is_terminal else watching(True, 0)
 
 
 def data_owner(file: Path | None, state: Path) -> Owner:
     """Who an owner file says; without one, the embedded stack's owner."""
+    from strongroom.pipeline.embedded import stack
+    from strongroom.pipeline.owner.owner_file import Owner, OwnerFile
+
     return stack.load(state).owner() if file is None else Owner(OwnerFile.load(file))
 
 

@@ -31,9 +31,8 @@ from strongroom.pipeline.releaser.client import ReleaserClient
 from strongroom.pipeline.releaser.errors import ReleaserUnreachable
 from strongroom.pipeline.releaser.releaser import ReleaserConfig
 from strongroom.pipeline.runfile.spec import API_VERSION
-from strongroom.policies.gate import Settings, read_bundle, write_bundle
+from strongroom.policies.bundle import Settings, read_bundle, write_bundle
 
-DEFAULT_STATE = Path("~/.strongroom").expanduser()
 MODEL_URI = "s3://acme-data/models/smollm2-135m-instruct/"
 DATA_KEY = "vault://transit/feedback"
 _READY_S = 20.0

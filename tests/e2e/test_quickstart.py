@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from strongroom.errors import Exit
 from strongroom.examples.catalogue import Example
 from strongroom.examples.rows import Rows
-from strongroom.pipeline.cli import quickstart
+from strongroom.pipeline.cli.machine import main_job
 from strongroom.pipeline.cli.main import app
 
 PROMISED = {
@@ -49,8 +49,8 @@ def reduced(small_job: Any, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -
     class Reduced(Example):
         run_file = path
 
-    monkeypatch.setattr(quickstart, "find", lambda name: Reduced(name, reduced_rows))
-    monkeypatch.setattr(quickstart.inputs, "base_model", lambda cache: tiny_model)
+    monkeypatch.setattr(main_job, "find", lambda name: Reduced(name, reduced_rows))
+    monkeypatch.setattr(main_job.base_model, "base_model", lambda cache: tiny_model)
 
 
 def command(state: Path) -> Any:
@@ -87,7 +87,7 @@ def test_a_run_that_does_not_verify_is_no_success(
 ) -> None:
     """The summary of one takes the place of training; rows and model are there, and are used."""
     summary = {"run": "reduced-wrong", "verified": False}
-    monkeypatch.setattr(quickstart, "_train", lambda *_: summary)
+    monkeypatch.setattr(main_job, "_train", lambda *_: summary)
     before = auditor.objects("datasets/reduced/")
     done = command(small_job.stack.state)
     assert done.exit_code == Exit.INTEGRITY, done.output

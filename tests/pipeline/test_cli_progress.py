@@ -85,8 +85,8 @@ def end(command: str, monkeypatch: pytest.MonkeyPatch, *options: str) -> None:
     monkeypatch.setattr(registry, "recall", Anything())
     monkeypatch.setattr(stack, "up", Anything())
     monkeypatch.setattr("strongroom.examples.base_model.base_model", Anything())
-    monkeypatch.setattr("strongroom.pipeline.cli.runs.read_run_file", Anything())
-    monkeypatch.setattr("strongroom.pipeline.cli.setup.data_owner", Anything())
+    monkeypatch.setattr("strongroom.pipeline.cli.runs.plan.read_run_file", Anything())
+    monkeypatch.setattr("strongroom.pipeline.cli.owner.seal.data_owner", Anything())
     monkeypatch.setattr(module, long_part, refuse)
     with pytest.raises(SystemExit) as caught:
         app([*arguments, "--state", "/nowhere", *options])

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from strongroom.crypto.digests import canonical, sha256
 from strongroom.errors import ErrorList
-from strongroom.pipeline.cli.plan_view import lease_policies, print_plan, size_text
+from strongroom.pipeline.cli.runs.plan_view import lease_policies, print_plan, size_text
 from strongroom.pipeline.planning.facts import ModelFacts, model_digest
 from strongroom.pipeline.planning.leases import FACTS_PURPOSES
 from strongroom.pipeline.planning.plan import Plan, build_plan

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import typer
 
+from strongroom.pipeline.cli.docs.reference import errors_reference, write_references
 from strongroom.pipeline.cli.main import app
-from strongroom.pipeline.cli.reference import errors_reference, write_references
 
 ROOT = Path(__file__).parents[2]
 COMMAND = re.compile(r"`strongroom ([a-z]+)((?: [a-z]+)?)")

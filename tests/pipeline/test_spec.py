@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from strongroom.connectors.keys.errors import KmsError, KmsReferenceInvalid
 from strongroom.connectors.keys.open import open_kms
-from strongroom.pipeline.cli.spec_reference import json_schema, reference_markdown
+from strongroom.pipeline.cli.docs.spec_reference import json_schema, reference_markdown
 from strongroom.pipeline.runfile.fields import Quantity
 from strongroom.pipeline.runfile.load import LoadedRun
 from strongroom.pipeline.runfile.spec import RunSpec

@@ -16,7 +16,7 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from strongroom.pipeline.cli.plan_view import lease_policies  # noqa: E402
+from strongroom.pipeline.cli.runs.plan_view import lease_policies  # noqa: E402
 from strongroom.pipeline.planning.leases import plan_leases  # noqa: E402
 from strongroom.pipeline.planning.objects import RunLayout, run_objects  # noqa: E402
 from strongroom.pipeline.runfile.load import load_text  # noqa: E402

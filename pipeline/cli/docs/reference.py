@@ -10,9 +10,8 @@ import msgspec
 from strongroom.audit.events.reference import events_reference
 from strongroom.errors import ErrorList
 from strongroom.errors.registry import all_codes
-from strongroom.pipeline.cli.spec_reference import owner_markdown, reference_markdown
-from strongroom.policies.bundle import SHIPPED
-from strongroom.policies.gate import Settings, read_bundle
+from strongroom.pipeline.cli.docs.spec_reference import owner_markdown, reference_markdown
+from strongroom.policies.bundle import SHIPPED, Settings, read_bundle
 
 
 def write_references(folder: Path) -> None:

@@ -12,8 +12,6 @@ from strongroom.pipeline.cli.console import print_json, reporting
 from strongroom.pipeline.cli.options import STATE, Json, Params, RunFile, State, read_run_file
 from strongroom.pipeline.launch.job import IMAGE
 
-app = typer.Typer()
-
 
 class Target(StrEnum):
     """Where a run can be written for."""
@@ -23,7 +21,6 @@ class Target(StrEnum):
     DATAFLOW = "dataflow"
 
 
-@app.command()
 def launch(
     run_file: RunFile,
     target: Annotated[Target, typer.Option("--print", help="Whose form to write.")],

@@ -9,7 +9,7 @@ import msgspec
 import typer
 
 from strongroom.pipeline.cli.console import out, print_json, reporting
-from strongroom.policies.gate import (
+from strongroom.policies.bundle import (
     Bundle,
     read_bundle,
     read_settings,
@@ -17,14 +17,11 @@ from strongroom.policies.gate import (
     write_bundle,
 )
 
-app = typer.Typer(no_args_is_help=True, help="The policy bundle that admits runs.")
-
 Folder = Annotated[Path, typer.Argument(help="The bundle's folder.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
-@app.command("write")
-def policy_write(
+def write(
     folder: Folder,
     settings: Annotated[Path, typer.Option(help="JSON file with the owner's settings.")],
     as_json: Json = False,
@@ -34,8 +31,7 @@ def policy_write(
         _show(folder, write_bundle(folder, read_settings(settings)), as_json)
 
 
-@app.command("show")
-def policy_show(folder: Folder, as_json: Json = False) -> None:
+def show(folder: Folder, as_json: Json = False) -> None:
     """Show a bundle: its digest, rules and settings."""
     with reporting(as_json):
         _show(folder, read_bundle(folder), as_json)

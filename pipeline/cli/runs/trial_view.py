@@ -1,100 +1,22 @@
-"""``strongroom evaluator …``: try an evaluator before a run, and seal one."""
+"""A trial of an evaluator, for people and as plain data."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from strongroom.pipeline.cli.console import out, print_json, reporting
-from strongroom.pipeline.cli.options import (
-    STATE,
-    Json,
-    OwnerPath,
-    Params,
-    RunFile,
-    State,
-    data_owner,
-    dataset_name,
-    read_run_file,
-    watching,
-)
+from strongroom.errors.registry import all_codes
 
-app = typer.Typer(no_args_is_help=True, help="Evaluators: try one before a run, and seal one.")
+if TYPE_CHECKING:
+    from strongroom.pipeline.trial import Tested
 
 BAR_WIDTH = 40
 
 
-@app.command("test")
-def try_out(
-    run_file: RunFile,
-    rows: Annotated[int, typer.Option(min=1, help="Rows of the training data.")] = 16,
-    samples: Annotated[
-        int, typer.Option(min=0, help="Completions of each row; default: as in training.")
-    ] = 0,
-    params: Params = None,
-    state: State = STATE,
-    as_json: Json = False,
-) -> None:
-    """Score completions of the base model on sealed rows, in an enclave; writes no output."""
-    from strongroom.pipeline.trial import try_evaluator
-
-    with reporting(as_json):
-        loaded = read_run_file(run_file, params, state)
-        wanted = samples or loaded.spec.spec.training.samples_per_prompt
-        with watching(as_json, 0) as watcher:
-            tested = try_evaluator(loaded, rows, wanted, watcher)
-        if as_json:
-            print_json(document(tested))
-        else:
-            show(tested, out)
-        if tested.failures or tested.untried:
-            raise SystemExit(1)
-
-
-@app.command("seal")
-def seal_evaluator(
-    source: Annotated[Path, typer.Argument(help="The evaluator: one Python file.")],
-    uri: Annotated[str, typer.Argument(help="Prefix of the sealed evaluator; ends with /.")],
-    key: Annotated[str, typer.Option(help="Key that wraps its keyset.")],
-    name: Annotated[str, typer.Option(help="Its name; default: from the URI.")] = "",
-    owner: OwnerPath = None,
-    state: State = STATE,
-    as_json: Json = False,
-) -> None:
-    """Seal an evaluator, so that only enclaves ever see the reward code."""
-    from strongroom.pipeline.owner.seal import describe, seal
-    from strongroom.pipeline.run.errors import EvaluatorFileMissing
-
-    with reporting(as_json):
-        if not source.is_file():
-            raise EvaluatorFileMissing(place=str(source))
-        who = data_owner(owner, state)
-        target = who.locate(uri)
-        sealed = seal(
-            source,
-            target,
-            who.bucket(target),
-            who.releaser,
-            kms=key,
-            name=name or dataset_name(target.key),
-            records_per_shard=1,
-            is_evaluator=True,
-        )
-        if as_json:
-            print_json(describe(sealed))
-        else:
-            out.print(
-                f"sealed {source.name} at {sealed.uri}\nmanifest {sealed.manifest_sha256}\n"
-                f"signed by {sealed.signer}"
-            )
-
-
-def document(tested: Any) -> dict[str, Any]:
+def document(tested: Tested) -> dict[str, Any]:
     """A trial as plain data."""
     return {
         "run": tested.run,
@@ -123,7 +45,7 @@ def document(tested: Any) -> dict[str, Any]:
     }
 
 
-def show(tested: Any, console: Console) -> None:
+def show(tested: Tested, console: Console) -> None:
     """A trial for people."""
     asked = tested.rows * tested.samples
     console.print(
@@ -142,7 +64,7 @@ def show(tested: Any, console: Console) -> None:
         console.print(note)
 
 
-def _facts(tested: Any, asked: int) -> list[tuple[str, str]]:
+def _facts(tested: Tested, asked: int) -> list[tuple[str, str]]:
     values = tested.values
     color = "green" if tested.completions == asked else "red"
     facts = [("scored", f"[{color}]{tested.completions} of {asked}[/]")]
@@ -173,7 +95,7 @@ def _facts(tested: Any, asked: int) -> list[tuple[str, str]]:
     return facts
 
 
-def _histogram(tested: Any) -> Table:
+def _histogram(tested: Tested) -> Table:
     bars = tested.bars()
     most = max(count for _low, _high, count in bars)
     table = Table(
@@ -188,10 +110,8 @@ def _histogram(tested: Any) -> Table:
     return table
 
 
-def _faults(tested: Any) -> Table:
+def _faults(tested: Tested) -> Table:
     """One line for each row and kind of failure; JSON has one for each call."""
-    from strongroom.errors.registry import all_codes
-
     table = Table(box=None, title="Calls that failed", title_justify="left", title_style="bold red")
     for name in ("row", "sealed row", "completions", "code", "line", "what"):
         table.add_column(name, overflow="fold")
@@ -211,7 +131,7 @@ def _faults(tested: Any) -> Table:
     return table
 
 
-def _notes(tested: Any) -> list[str]:
+def _notes(tested: Tested) -> list[str]:
     notes = []
     if tested.failures and len(tested.faults) >= 100:
         notes.append("[red]further failures are counted and not listed[/]")

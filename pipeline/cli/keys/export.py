@@ -10,10 +10,7 @@ import typer
 from strongroom.pipeline.cli.console import out, print_json, reporting
 from strongroom.pipeline.cli.options import STATE, Json, RunId, State, following
 
-app = typer.Typer()
 
-
-@app.command()
 def export(
     run: RunId,
     to: Annotated[Path, typer.Option("--to", help="Folder to write; new or empty.")],

@@ -14,7 +14,7 @@ from strongroom.enclave.sandbox import syscalls
 from strongroom.pipeline import controller
 from strongroom.pipeline.background import registry, run_locks
 from strongroom.pipeline.cli.console import reporting
-from strongroom.pipeline.cli.runs import show_outcome
+from strongroom.pipeline.cli.runs.outcome import show_outcome
 from strongroom.pipeline.run.watcher import Silent
 
 

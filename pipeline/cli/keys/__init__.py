@@ -1,0 +1,1 @@
+"""Commands of the key's owner: what is released, and to whom."""

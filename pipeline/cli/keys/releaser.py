@@ -1,0 +1,34 @@
+"""``strongroom releaser …``: the key owner's process, and the code that it approves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from strongroom.pipeline.cli.console import out, print_json, reporting
+from strongroom.pipeline.cli.options import Json
+
+
+def serve(
+    config: Annotated[Path, typer.Argument(help="The releaser's settings (releaser.json).")],
+) -> None:
+    """Answer on the releaser's socket until stopped."""
+    from strongroom.pipeline.releaser.process import main
+
+    with reporting(False):
+        main(config)
+
+
+def measure(as_json: Json = False) -> None:
+    """Print the measurement of the enclave's code as installed here, for the owner to approve."""
+    from strongroom.enclave import measurement
+
+    with reporting(as_json):
+        if as_json:
+            print_json(
+                {"measurement": measurement.measure(), "components": list(measurement.components())}
+            )
+        else:
+            out.print(measurement.measure())

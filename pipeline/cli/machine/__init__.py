@@ -1,0 +1,1 @@
+"""Commands for this machine: the embedded stack, and first steps."""

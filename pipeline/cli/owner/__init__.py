@@ -1,0 +1,1 @@
+"""Commands of the data's owner: sealed inputs for runs."""

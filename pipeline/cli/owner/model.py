@@ -1,0 +1,32 @@
+"""``strongroom model …``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from strongroom.pipeline.cli.console import out, print_json, reporting
+from strongroom.pipeline.cli.options import STATE, Json, OwnerPath, State, data_owner, following
+
+
+def upload(
+    folder: Annotated[Path, typer.Argument(help="Folder of a transformers model.")],
+    uri: Annotated[str, typer.Argument(help="Prefix of the model in the bucket; ends with /.")],
+    owner: OwnerPath = None,
+    state: State = STATE,
+    as_json: Json = False,
+) -> None:
+    """Put a base model into the bucket, and print the digest that run files pin."""
+    from strongroom.pipeline.owner import model_upload
+
+    with reporting(as_json):
+        who = data_owner(owner, state)
+        with following(as_json) as watcher:
+            watcher.stage("upload")
+            digest = model_upload.upload(who, folder, uri)
+        if as_json:
+            print_json({"uri": uri, "digest": digest})
+        else:
+            out.print(f"base: {uri}\ndigest: {digest}")

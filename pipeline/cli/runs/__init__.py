@@ -1,0 +1,1 @@
+"""Commands that plan, start, follow and end runs: the controller's side."""

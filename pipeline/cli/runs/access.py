@@ -1,0 +1,26 @@
+"""``strongroom explain access``."""
+
+from __future__ import annotations
+
+from strongroom.pipeline.cli.console import out, print_json, reporting
+from strongroom.pipeline.cli.options import STATE, Json, Params, RunFile, State, read_run_file
+
+
+def access(
+    run_file: RunFile, params: Params = None, state: State = STATE, as_json: Json = False
+) -> None:
+    """Print the session policy document of each lease that a run would take."""
+    from strongroom.pipeline.cli.runs.plan_view import lease_policies
+    from strongroom.pipeline.planning.leases import plan_leases
+    from strongroom.pipeline.planning.objects import RunLayout
+
+    with reporting(as_json):
+        loaded = read_run_file(run_file, params, state)
+        run = loaded.spec.spec
+        leases = plan_leases(run, RunLayout(run.outputs, "RUN"))
+        documents = lease_policies(leases)
+        if as_json:
+            print_json(documents)
+        else:
+            for document in documents:
+                out.print_json(data=document)

@@ -1,0 +1,21 @@
+"""``strongroom replay``."""
+
+from __future__ import annotations
+
+from strongroom.pipeline.cli.console import out, reporting
+from strongroom.pipeline.cli.options import STATE, Json, RunId, State, watching
+from strongroom.pipeline.cli.runs.outcome import show_outcome
+
+
+def replay(run: RunId, state: State = STATE, as_json: Json = False) -> None:
+    """Do a finished run again from its plan, and prove that it comes out the same."""
+    from strongroom.pipeline import controller
+    from strongroom.pipeline.background import registry
+
+    with reporting(as_json):
+        spec = registry.recall(state, run)
+        with watching(as_json, spec.spec.training.steps) as watcher:
+            outcome = controller.replay(spec, run, watcher)
+        if not as_json:
+            out.print("[green]the same[/], byte for byte: every checkpoint and the result")
+        show_outcome(outcome, as_json)
