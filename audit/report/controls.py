@@ -132,12 +132,13 @@ def _memory(remembered: Remembered | None) -> Control:
     status: Status = "not tested"
     evidence = "a model may reproduce what it was trained on"
     if remembered is not None and remembered.trained:
-        last = remembered.measured[-1]
+        base, last = remembered.measured[0], remembered.measured[-1]
         status = _status(True, remembered.by_luck)
         evidence = (
             f"exposure of {remembered.secrets} planted secrets: mean {number(last.mean)} bits, "
             f"largest {number(last.maximum)}; by luck below {number(remembered.likely_mean)} and "
-            f"{number(remembered.likely_maximum)}"
+            f"{number(remembered.likely_maximum)}; of the base model {number(base.mean)} and "
+            f"{number(base.maximum)}"
         )
     return Control("What the trained model remembers", "NIST AI RMF Measure 2.10", status, evidence)
 

@@ -1,4 +1,4 @@
-"""``strongroom report``: the same checks as ``verify``, as one HTML file."""
+"""``strongroom report``: the same checks as ``verify``, with what the log says, as a page."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 import msgspec
 
 from strongroom.audit.log.verify import Check
+from strongroom.audit.report.formats import FORMATS
 from strongroom.audit.report.gather import from_log
-from strongroom.audit.report.html import picture, render
-from strongroom.audit.report.model import Planned, Waiver
+from strongroom.audit.report.model import Planned, ReportData, Waiver
 from strongroom.audit.report.remembered import Planted
 from strongroom.connectors.host.folders import private_folder
 from strongroom.pipeline.broker.reading import ReadAccess
@@ -20,23 +20,33 @@ from strongroom.pipeline.runfile import spec as runfile
 from strongroom.pipeline.runfile.spec import RunSpec
 from strongroom.trainer.config import TrainingConfig
 
+PAGE = ".html"
+
 
 def write_report(
     spec: RunSpec, run: str, to: Path | None, state: Path, vkey: str = ""
 ) -> tuple[Path, list[Check]]:
-    """Verify a run and write its report; returns the file and the checks.
-
-    In the state folder its curves lie beside it, as one picture.
-    """
+    """Verify a run and write its report; returns the file, as ``save`` does, and the checks."""
     verification = Verification(ReadAccess(spec, run), run, vkey or log_vkey(spec))
     checks = verification.verify()
     planned = Planned() if verification.plan is None else planned_in(verification.plan)
     data = from_log(verification.entries, run, checks, planned, log=verification.log)
-    target = to or private_folder(state / "reports") / f"{run}.html"
-    target.write_text(render(data), encoding="utf-8")
-    if to is None:
-        target.with_suffix(".svg").write_text(picture(data), encoding="utf-8")
-    return target, checks
+    return save(data, to, state), checks
+
+
+def save(report: ReportData, to: Path | None, state: Path) -> Path:
+    """Write a report to ``to``, in the format of its ending: the page where it is another one.
+
+    Without ``to``, write every format into the state folder; returns the page.
+    """
+    if to is not None:
+        render = FORMATS.get(to.suffix, FORMATS[PAGE])
+        to.write_text(render(report), encoding="utf-8")
+        return to
+    folder = private_folder(state / "reports")
+    for ending, render in FORMATS.items():
+        (folder / f"{report.run}{ending}").write_text(render(report), encoding="utf-8")
+    return folder / f"{report.run}{PAGE}"
 
 
 def planned_in(plan: Plan) -> Planned:

@@ -13,7 +13,7 @@ from strongroom.audit.events import types
 from strongroom.audit.log.verify import Check
 from strongroom.audit.report.charts import spans
 from strongroom.audit.report.gather import from_log
-from strongroom.audit.report.html import render
+from strongroom.audit.report.page import render
 from strongroom.audit.report.remembered import (
     CONFIDENCE,
     Measured,

@@ -14,9 +14,12 @@ from strongroom.audit.events.entries import Event, new_event, to_entry
 from strongroom.audit.log.verify import Check, check_log, read_log
 from strongroom.audit.report.charts import Series, bars, curve
 from strongroom.audit.report.controls import control_matrix
+from strongroom.audit.report.formats import FORMATS
 from strongroom.audit.report.gather import from_log
-from strongroom.audit.report.html import clock, duration, picture, render, size
 from strongroom.audit.report.model import HeldOut, Planned, Waiver
+from strongroom.audit.report.page import render
+from strongroom.audit.report.picture import render as picture
+from strongroom.audit.report.rendering import clock, duration, size
 
 RUN = "feedback-json-7f3a"
 HOSTILE = "\"'><script>alert(1)</script><img src=x onerror=alert(1)>{{ 7*7 }}&lt;"
@@ -134,6 +137,14 @@ def test_the_curves_stand_alone_as_a_picture(run_events, plan):
     )
     assert "script" not in {part.tag.rpartition("}")[2] for part in hostile.iter()}
     assert HOSTILE.capitalize() in "".join(hostile.itertext())
+
+
+def test_no_format_trusts_a_string(run_events):
+    """A format that is added is held to it too."""
+    report = from_log(hostile_events(run_events), HOSTILE, GOOD, Planned(metrics=(HOSTILE,)))
+    assert set(FORMATS) == {".html", ".svg"}
+    for render_as in FORMATS.values():
+        assert "<script>alert" not in render_as(report)
 
 
 def test_the_page_needs_nothing_and_runs_nothing(page):

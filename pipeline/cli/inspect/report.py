@@ -13,7 +13,9 @@ from strongroom.pipeline.cli.options import STATE, Json, RunId, State, following
 
 def report(
     run: RunId,
-    to: Annotated[Path | None, typer.Option(help="File to write; default: in the state.")] = None,
+    to: Annotated[
+        Path | None, typer.Option(help="File to write, .html or .svg; default: both, in the state.")
+    ] = None,
     state: State = STATE,
     as_json: Json = False,
 ) -> None:

@@ -1,0 +1,13 @@
+"""The formats of a report, by the ending of the file that holds them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from strongroom.audit.report import page, picture
+from strongroom.audit.report.model import ReportData
+
+FORMATS: Mapping[str, Callable[[ReportData], str]] = {
+    ".html": page.render,
+    ".svg": picture.render,
+}
