@@ -31,7 +31,7 @@ $(VENV_VLLM)/installed: pyproject.toml
 	touch $@
 
 test-vllm: $(VENV_VLLM)/installed
-	OMP_WAIT_POLICY=PASSIVE $(VENV_VLLM)/bin/python -m pytest --capture=no --timeout=1800 tests/vllm
+	OMP_WAIT_POLICY=PASSIVE $(VENV_VLLM)/bin/python -m pytest --capture=no --timeout=1800 tests/with_vllm
 
 bench-vllm: $(VENV_VLLM)/installed
 	OMP_WAIT_POLICY=PASSIVE $(VENV_VLLM)/bin/python bench/rollout_engines.py
@@ -44,7 +44,7 @@ bench-vllm: $(VENV_VLLM)/installed
 
 test-eval-protocol: $(VENV)/installed .venv-eval-protocol/installed
 	EVAL_PROTOCOL_PYTHON=$(CURDIR)/.venv-eval-protocol/bin/python \
-		$(BIN)/python -m pytest tests/enclave/test_eval_protocol_package.py
+		$(BIN)/python -m pytest tests/enclave/evaluator/test_eval_protocol_package.py
 
 # Terraform's plugin library needs an older protobuf than Beam, so the provider lives apart, too.
 .venv-terraform/installed: terraform/provider/pyproject.toml

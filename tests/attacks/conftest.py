@@ -1,6 +1,5 @@
 """One embedded stack for all attacks on it, and clients with real sessions."""
 
-import importlib.util
 import json
 import secrets
 import subprocess
@@ -8,7 +7,6 @@ import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 
 import boto3
 import pytest
@@ -20,6 +18,7 @@ from strongroom.connectors.access.identity import OpenBaoIdentity
 from strongroom.connectors.access.leases import WebIdentityLeaser
 from strongroom.connectors.stack import stack
 from strongroom.connectors.stack.errors import StackNotFound
+from support import leak_search, live_run, watched
 
 SHORT_SESSION_S = 6
 SESSION = boto3.session.Session()  # one, because each reads the service models again
@@ -73,35 +72,6 @@ def embedded_stack(tmp_path_factory):
 # ---- a run that is looked into while it trains ---------------------------------------------------
 
 
-def _beside(name: str) -> ModuleType:
-    """A module beside this file, which is no package."""
-    spec = importlib.util.spec_from_file_location(
-        f"attacks_{name}", Path(__file__).with_name(f"{name}.py")
-    )
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="session")
-def leak_search() -> ModuleType:
-    """``leak_search.py``."""
-    return _beside("leak_search")
-
-
-@pytest.fixture(scope="session")
-def live_run() -> ModuleType:
-    """``live_run.py``."""
-    return _beside("live_run")
-
-
-@pytest.fixture(scope="session")
-def watched() -> ModuleType:
-    """``watched.py``."""
-    return _beside("watched")
-
-
 @pytest.fixture(scope="session")
 def memory_is_readable() -> None:
     """Skips where this user may not read the memory of another process of its own."""
@@ -117,7 +87,7 @@ def memory_is_readable() -> None:
 
 
 @pytest.fixture(scope="session")
-def secret_rows(small_job, tiny_model, leak_search, live_run, watched, tmp_path_factory):
+def secret_rows(small_job, tiny_model, tmp_path_factory):
     """Two sealed datasets whose every row holds a canary; nothing else of it is left."""
     stamp = tmp_path_factory.mktemp("stamp") / "stamp"
     stamp.touch()
@@ -140,9 +110,9 @@ def secret_rows(small_job, tiny_model, leak_search, live_run, watched, tmp_path_
 
 
 @pytest.fixture(scope="session")
-def watching(small_job, secret_rows, live_run, leak_search, watched, memory_is_readable):
+def watching(small_job, secret_rows, memory_is_readable):
     """Starts runs on the secret rows and looks into them."""
-    return watched.Watching(small_job, secret_rows, live_run, leak_search)
+    return watched.Watching(small_job, secret_rows)
 
 
 @pytest.fixture(scope="session")

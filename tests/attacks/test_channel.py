@@ -1,6 +1,6 @@
 """A hostile enclave on the channel to its broker: each rule of the gate, broken by a real process.
 
-The enclave is ``programs/hostile_enclave.py``; the broker's side is the product's: the handle, the
+The enclave is ``hostile_enclave.py``; the broker's side is the product's: the handle, the
 gate, the run's objects. Every attack must end as ``ChannelViolation`` with the process killed and
 nothing of it outside. The controls: an honest enclave says one of everything, and with the gate
 taken out the same attacks bring the row out.
@@ -8,7 +8,6 @@ taken out the same attacks bring the row out.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
 import signal
@@ -36,9 +35,10 @@ from strongroom.errors.registry import all_codes
 from strongroom.pipeline.broker.objects import RunObjects
 from strongroom.pipeline.planning.plan import Plan, build_plan
 from strongroom.pipeline.runfile.load import load_text
+from support import PROGRAMS, sample
+from support.programs import hostile_enclave as hostile
 
-HERE = Path(__file__).parent
-PROGRAM = HERE / "programs" / "hostile_enclave.py"
+PROGRAM = PROGRAMS / "hostile_enclave.py"
 LIMITS = frames.Limits(
     steps=60,
     checkpoints=3,
@@ -53,21 +53,9 @@ LIMITS = frames.Limits(
 )
 
 
-def load(path: Path, name: str):
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-hostile = load(PROGRAM, "hostile_enclave")
-
-
 @pytest.fixture(scope="module")
 def plan(tmp_path_factory) -> Plan:
     """The example's plan: 60 steps, checkpoints at 20, 40 and 60, three and one shards."""
-    sample = load(HERE.parent / "pipeline" / "sample.py", "channel_sample")
     folder = tmp_path_factory.mktemp("plan")
     (folder / "evaluator.py").write_text("def evaluate(): ...\n")
     loaded = load_text(sample.EXAMPLE.read_text(), folder / "run.yaml", stack=sample.stack(folder))

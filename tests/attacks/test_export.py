@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from support import leak_search
+
 RUN = "weights"
 PAUSE = """
 import os, sys
@@ -56,7 +58,7 @@ def weights(small_job, tmp_path_factory):
     return spec, (made.folder / "adapter_model.safetensors").read_bytes()
 
 
-def searched(leak_search, weights, state: Path, to: Path, how: str) -> set[str]:
+def searched(weights, state: Path, to: Path, how: str) -> set[str]:
     """What the exporting process's memory holds after the first weights have passed."""
     spec, plain = weights
     from strongroom.pipeline.broker.reading import ReadAccess
@@ -79,16 +81,16 @@ def searched(leak_search, weights, state: Path, to: Path, how: str) -> set[str]:
 
 
 def test_the_process_with_the_network_never_holds_the_weights(
-    memory_is_readable, leak_search, weights, small_job, tmp_path
+    memory_is_readable, weights, small_job, tmp_path
 ):
     state = small_job.stack.state
-    found = searched(leak_search, weights, state, tmp_path / "spliced", "splice")
+    found = searched(weights, state, tmp_path / "spliced", "splice")
     assert found == {"sealed"}
 
 
 def test_control_a_process_that_reads_the_pipe_holds_them(
-    memory_is_readable, leak_search, weights, small_job, tmp_path
+    memory_is_readable, weights, small_job, tmp_path
 ):
     state = small_job.stack.state
-    found = searched(leak_search, weights, state, tmp_path / "copied", "copy")
+    found = searched(weights, state, tmp_path / "copied", "copy")
     assert found == {"plain", "sealed"}

@@ -26,6 +26,7 @@ from strongroom.connectors.stack.stack import admin_client
 from strongroom.enclave.measurement import measure
 from strongroom.pipeline.releaser.releaser import ReleaserConfig
 from strongroom.policies.gate import Settings, write_bundle
+from support import leak_search
 
 OUTSIDE = ("controller", "data broker", "log broker", "releaser", "bucket server", "key service")
 WRITTEN = ("/tmp", "/var/tmp", "/dev/shm", str(Path.home()))
@@ -79,7 +80,7 @@ def test_no_canary_in_any_version_of_any_object(watched_run):
     assert watched_run.objects == {}
 
 
-def test_no_canary_in_what_the_command_printed(watched_run, secret_rows, leak_search):
+def test_no_canary_in_what_the_command_printed(watched_run, secret_rows):
     assert leak_search.in_bytes(watched_run.run.printed, secret_rows.needles) == set()
 
 
@@ -201,7 +202,7 @@ def test_without_the_sandbox_a_thread_s_name_holds_it(unguarded_run):
     assert any("beginning" in names for names in unguarded_run.titles.values())
 
 
-def test_without_the_sandbox_the_network_carries_it(unguarded_run, secret_rows, leak_search):
+def test_without_the_sandbox_the_network_carries_it(unguarded_run, secret_rows):
     assert secret_rows.needles["text"] in unguarded_run.received
     with leak_search.Packets({}) as packets:
         pass
@@ -219,14 +220,14 @@ def test_without_the_sandbox_a_core_file_holds_it(unguarded_run):
 
 
 @pytest.fixture(scope="module")
-def other_needles(leak_search, tiny_model):
+def other_needles(tiny_model):
     """Needles of another canary, so that these controls are in nobody's way."""
     canary = secrets.token_hex(20)
     tokenizer = Tokenizer.from_file(str(tiny_model / "tokenizer.json"))
     return leak_search.text_needles(canary) | leak_search.token_needles(canary, tokenizer)
 
 
-def test_the_file_search_finds_every_form(other_needles, leak_search, tmp_path):
+def test_the_file_search_finds_every_form(other_needles, tmp_path):
     stamp = tmp_path / "stamp"
     stamp.touch()
     for name, needle in other_needles.items():
@@ -238,7 +239,7 @@ def test_the_file_search_finds_every_form(other_needles, leak_search, tmp_path):
     assert leak_search.in_files([stamp], other_needles) == {}
 
 
-def test_the_base64_needles_hold_at_every_alignment(leak_search):
+def test_the_base64_needles_hold_at_every_alignment():
     secret = secrets.token_bytes(32)
     needles = leak_search.base64_needles("it", secret)
     for before in range(6):
@@ -255,7 +256,7 @@ sys.stdin.readline()
 """
 
 
-def test_the_memory_search_finds_every_form(other_needles, leak_search, memory_is_readable):
+def test_the_memory_search_finds_every_form(other_needles, memory_is_readable):
     """In a process that does what no broker may: it reads plaintext."""
     pipe = subprocess.PIPE
     command = [sys.executable, "-c", READER]
@@ -268,9 +269,7 @@ def test_the_memory_search_finds_every_form(other_needles, leak_search, memory_i
     assert found == other_needles.keys()
 
 
-def test_unsealed_rows_are_found_in_the_bucket_and_in_its_raw_storage(
-    small_job, other_needles, leak_search
-):
+def test_unsealed_rows_are_found_in_the_bucket_and_in_its_raw_storage(small_job, other_needles):
     """Sealing off: rows as they are, an old version of them, and rows that are only compressed."""
     stack = small_job.stack
     s3 = admin_client(stack.state)
@@ -287,7 +286,7 @@ def test_unsealed_rows_are_found_in_the_bucket_and_in_its_raw_storage(
     assert any("text" in names for names in raw.values())
 
 
-def test_rows_that_the_store_compresses_are_found_in_its_raw_storage(small_job, leak_search):
+def test_rows_that_the_store_compresses_are_found_in_its_raw_storage(small_job):
     """SeaweedFS gzips what compresses well: a plain search would find nothing, leak or not."""
     stack = small_job.stack
     canary = f"canary-{secrets.token_hex(16)}"

@@ -8,11 +8,9 @@ honest request is the control.
 from __future__ import annotations
 
 import base64
-import importlib.util
 import os
 import socket
 import stat
-import sys
 import tempfile
 import threading
 import time
@@ -60,21 +58,13 @@ from strongroom.pipeline.releaser.server import serve
 from strongroom.pipeline.runfile.errors import PlanMalformed
 from strongroom.pipeline.runfile.load import load_text
 from strongroom.policies.gate import Settings, write_bundle
+from support import sample
 
 DIGEST = "sha256:" + "a" * 64
 OTHER = "sha256:" + "b" * 64
 KEYS = ("feedback", "feedback-outputs", "feedback-signer", "audit-log", "somebody")
 DATA_KEY, OUTPUT_KEY = "vault://transit/feedback", "vault://transit/feedback-outputs"
 SIGNER_KEY, AUDIT_KEY = "vault://transit/feedback-signer", "vault://transit/audit-log"
-
-
-def load_sample():
-    path = Path(__file__).parents[1] / "pipeline" / "sample.py"
-    spec = importlib.util.spec_from_file_location("releaser_sample", path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 @dataclass
@@ -138,7 +128,6 @@ def write_policy(folder: Path, signers: tuple[str, ...], **settings: object):
 def owner(tmp_path_factory) -> Owner:
     folder = tmp_path_factory.mktemp("owner")
     create_local_keyring(folder / "keyring", KEYS)
-    sample = load_sample()
     signer = key_ref(KeyringKms(folder / "keyring", "feedback-signer", place="test").public_key())
     bundle = write_policy(folder / "policy", (signer,))
     config = ReleaserConfig(

@@ -21,6 +21,7 @@ from strongroom.pipeline.broker.reading import ReadAccess, ReadOnlyLog
 from strongroom.pipeline.inspection.status import log_vkey
 from strongroom.pipeline.releaser.client import ReleaserClient
 from strongroom.pipeline.run.journal import log_origin
+from support import watched
 
 BROKERS = ("data broker", "log broker")
 INSIDE = ("enclave", "evaluator")
@@ -117,7 +118,7 @@ def test_the_controller_reaches_nothing_by_itself(watched_run):
     assert watched_run.sockets["controller"] == set()
 
 
-def test_the_releaser_reaches_the_key_service_only(watched_run, small_job, watched):
+def test_the_releaser_reaches_the_key_service_only(watched_run, small_job):
     """Looked at again and again while it is asked for signatures; its connections are short."""
     stack = small_job.stack
     client = ReleaserClient(stack.releaser_socket)

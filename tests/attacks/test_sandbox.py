@@ -27,8 +27,9 @@ import pytest
 from strongroom.enclave.evaluator.process import EvaluatorProcess
 from strongroom.enclave.sandbox import launch
 from strongroom.trainer.rollouts.evaluators import Job
+from support import PROGRAMS
 
-LEAKER = Path(__file__).parent / "programs" / "leaker.py"
+LEAKER = PROGRAMS / "leaker.py"
 BLOCKED = (EACCES, EPERM)
 STAGES = ["none", "AB"]
 

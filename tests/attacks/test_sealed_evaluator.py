@@ -11,20 +11,22 @@ import secrets
 
 import pytest
 
+from support import leak_search
+
 OUTSIDE = ("controller", "data broker", "log broker", "releaser", "bucket server", "key service")
 
 
-def looking_for(secret: str, watching, secret_rows, leak_search):
+def looking_for(secret: str, watching, secret_rows):
     """Watches runs on the same rows, for another secret than theirs."""
     rows = dataclasses.replace(secret_rows, canary=secret, needles=leak_search.text_needles(secret))
     return dataclasses.replace(watching, rows=rows)
 
 
 @pytest.fixture(scope="module")
-def sealed_run(watching, secret_rows, leak_search, tmp_path_factory):
+def sealed_run(watching, secret_rows, tmp_path_factory):
     """A run whose evaluator is sealed; it runs until it raises, as planned."""
     secret = secrets.token_hex(20)
-    watcher = looking_for(secret, watching, secret_rows, leak_search)
+    watcher = looking_for(secret, watching, secret_rows)
     folder = tmp_path_factory.mktemp("runs") / "leak-sealed"
     run = watcher.watch(folder, evaluator_secret=secret, seal_evaluator=True, from_start=True)
     return run, secret
@@ -38,12 +40,12 @@ def test_the_sealed_evaluator_ran_in_its_process(sealed_run):
 
 
 @pytest.mark.parametrize("role", OUTSIDE)
-def test_no_process_outside_the_enclave_holds_it(role, sealed_run, leak_search):
+def test_no_process_outside_the_enclave_holds_it(role, sealed_run):
     run, secret = sealed_run
     assert run.memory[role] & leak_search.text_needles(secret).keys() == set()
 
 
-def test_nothing_else_holds_it(sealed_run, leak_search):
+def test_nothing_else_holds_it(sealed_run):
     run, secret = sealed_run
     assert run.passing == set()
     assert run.files == {}
@@ -55,11 +57,11 @@ def test_nothing_else_holds_it(sealed_run, leak_search):
 
 
 def test_with_its_source_in_the_run_file_the_same_search_finds_it(
-    sealed_run, watching, secret_rows, leak_search, tmp_path_factory
+    sealed_run, watching, secret_rows, tmp_path_factory
 ):
     """The control, after the searches above are over."""
     secret = secrets.token_hex(20)
-    watcher = looking_for(secret, watching, secret_rows, leak_search)
+    watcher = looking_for(secret, watching, secret_rows)
     folder = tmp_path_factory.mktemp("runs") / "leak-source"
     run = watcher.watch(folder, evaluator_secret=secret, from_start=True)
     assert "text" in run.objects["acme-data/runs/leak-source/evaluator.py"]

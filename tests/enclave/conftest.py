@@ -10,7 +10,6 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -91,7 +90,7 @@ def _nobody() -> list[str] | str:
         return "no setpriv to become an unprivileged user with"
     command = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
     trial = subprocess.run(
-        [*command, sys.executable, "-I", "-c", "import msgspec, enclave, cryptography"],
+        [*command, sys.executable, "-I", "-c", "import msgspec, strongroom.enclave, cryptography"],
         capture_output=True,
         check=False,
     )
@@ -113,9 +112,3 @@ def inside_as(request: pytest.FixtureRequest) -> Inside:
     if isinstance(nobody, str):
         pytest.skip(nobody)
     return Inside(nobody)
-
-
-@pytest.fixture(scope="session")
-def programs() -> Path:
-    """Whole programs that tests run."""
-    return Path(__file__).parent / "programs"

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from strongroom.enclave import measurement
+from support import PYTHONPATH
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ def loaded(tmp_path_factory):
     """The distributions of all modules that training, sealing and viewing load."""
     program = """
 import importlib, importlib.metadata, json, sys
-import tiny_model
+from support import tiny_model
 from strongroom.trainer.warmup import warm_up
 for name in ("export", "parquet", "seal", "view"):
     importlib.import_module(f"strongroom.enclave.roles.{name}")
@@ -69,12 +70,12 @@ importlib.import_module("strongroom.enclave.roles.tasks")
 warm_up(tiny_model.tiny_policy(), tiny_model.tiny_config())
 owners = importlib.metadata.packages_distributions()
 files = {name for name, module in sys.modules.items() if getattr(module, "__file__", None)}
-names = {name.partition(".")[0] for name in files} - {"tiny_model"}
+names = {name.partition(".")[0] for name in files} - {"support"}
 print(json.dumps(sorted({name for top in names for name in owners.get(top, ())})))
 """
     found = subprocess.run(
         [sys.executable, "-B", "-c", program],
-        env={"PYTHONPATH": str(Path(__file__).parents[1] / "trainer")},
+        env=PYTHONPATH,
         cwd=tmp_path_factory.mktemp("loaded"),
         capture_output=True,
         text=True,

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import msgspec
 import pytest
@@ -16,25 +13,14 @@ from strongroom.enclave.orders import read_orders
 from strongroom.pipeline.planning.plan import Plan, build_plan
 from strongroom.pipeline.runfile.load import load_text
 from strongroom.trainer.config import LoraConfig, TrainingConfig
-
-
-@pytest.fixture(scope="module")
-def sample() -> ModuleType:
-    path = Path(__file__).parents[1] / "pipeline" / "sample.py"
-    spec = importlib.util.spec_from_file_location("orders_sample", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["orders_sample"] = module
-    spec.loader.exec_module(module)
-    return module
+from support import sample
 
 
 @pytest.fixture
-def plan(sample: ModuleType, tmp_path: Path) -> Plan:
+def plan(tmp_path: Path) -> Plan:
     (tmp_path / "evaluator.py").write_text("def evaluate(): ...\n")
     text = sample.EXAMPLE.read_text()
-    loaded = load_text(text, tmp_path / "run.yaml", stack=dict(sample.stack(tmp_path)))
+    loaded = load_text(text, tmp_path / "run.yaml", stack=sample.stack(tmp_path))
     return build_plan(loaded.spec, sample.facts(), "feedback-1")
 
 

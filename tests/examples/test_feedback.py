@@ -1,15 +1,9 @@
-import importlib.util
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
+from strongroom.examples.feedback import evaluator as feedback
 from strongroom.examples.feedback.prepare import CLEAR_RATING, split_ratings
-
-SOURCE = Path(__file__).parents[2] / "examples" / "feedback" / "evaluator.py"
-spec = importlib.util.spec_from_file_location("feedback_evaluator", SOURCE)
-feedback = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(feedback)
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,9 @@
 """Every example: its evaluator on good and bad answers, its rows, its run file."""
 
-import importlib.util
 import json
+import runpy
 from pathlib import Path
-from types import ModuleType
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -84,14 +84,9 @@ TRUTH = {
 }
 
 
-def evaluator(name: str) -> ModuleType:
+def evaluator(name: str) -> SimpleNamespace:
     """The evaluator's file as it is sealed: alone, without its package."""
-    spec = importlib.util.spec_from_file_location(
-        f"{name}_evaluator", find(name).run_file.parent / "evaluator.py"
-    )
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return SimpleNamespace(**runpy.run_path(str(find(name).run_file.parent / "evaluator.py")))
 
 
 @pytest.mark.parametrize("name", ANSWERS)

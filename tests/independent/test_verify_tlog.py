@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import secrets
 import subprocess
 import sys
@@ -11,10 +10,11 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from independent import verify_tlog
 from strongroom.audit.log.store import DirectoryStore
 from strongroom.audit.log.writer import AuditLog
 
-VERIFIER = Path(__file__).with_name("verify_tlog.py")
+VERIFIER = Path(verify_tlog.__file__)
 ORIGIN = "acme-audit/strongroom"
 
 
@@ -34,13 +34,6 @@ def run(folder: Path, vkey: str, *rest: str) -> subprocess.CompletedProcess[str]
         text=True,
         check=False,
     )
-
-
-def load_verifier():
-    spec = importlib.util.spec_from_file_location("verify_tlog", VERIFIER)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.mark.parametrize("counts", [(1,), (5, 1, 2), (255, 1, 1), (256,), (1000, 3)])
@@ -67,7 +60,7 @@ def test_the_verifier_imports_nothing_of_the_product():
 
 def test_any_flipped_byte_fails_and_names_its_object(tmp_path):
     vkey = write_log(tmp_path, 3, 1, 2)
-    verify = load_verifier().verify
+    verify = verify_tlog.verify
     assert verify(tmp_path, vkey, ORIGIN)[0] == []
     flips = 0
     for path in sorted(path for path in tmp_path.rglob("*") if path.is_file()):

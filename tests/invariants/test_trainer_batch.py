@@ -1,8 +1,6 @@
 """However completions are laid out for the trainer, their log-probabilities are the same."""
 
 import hashlib
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -12,9 +10,7 @@ from strongroom.trainer.engines import build_engine
 from strongroom.trainer.rollouts.prompts import encode_prompt
 from strongroom.trainer.steps.batch import pack_groups
 from strongroom.trainer.steps.logprobs import completion_logprobs
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "trainer"))
-import tiny_model as tiny
+from support import tiny_model as tiny
 
 
 @pytest.fixture

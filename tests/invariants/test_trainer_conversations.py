@@ -1,8 +1,6 @@
 """What must hold of conversations: only what was sampled is learned from, and exactly so."""
 
 import hashlib
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -18,9 +16,7 @@ from strongroom.trainer.steps.checkpoint import resumed_state
 from strongroom.trainer.steps.learning import Learner
 from strongroom.trainer.steps.logprobs import completion_logprobs
 from strongroom.trainer.steps.state import new_state
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "trainer"))
-import tiny_model as tiny
+from support import tiny_model as tiny
 
 SAMPLING = Sampling(max_tokens=10, max_turns=3)
 SAMPLES = 5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import signal
 import subprocess
 import sys
@@ -10,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-PROGRAM = Path(__file__).parents[1] / "trainer" / "programs" / "killed_training.py"
+from support import PROGRAMS, PYTHONPATH
+
+PROGRAM = PROGRAMS / "killed_training.py"
 LAST = 9
 # After which checkpoint each moment falls: it must have been where it says.
 MOMENTS = {"mid_generation": {3}, "mid_save": {3}, "epoch_boundary": {3}, "end_of_epoch": set()}
@@ -20,7 +23,7 @@ def trained(folder: Path, *moment: str, threads: int = 1) -> int:
     """Train in ``folder``; how the process ended."""
     folder.mkdir(exist_ok=True)
     command = [sys.executable, str(PROGRAM), str(folder), str(threads), *moment]
-    return subprocess.run(command, timeout=120).returncode
+    return subprocess.run(command, env=os.environ | PYTHONPATH, timeout=120).returncode
 
 
 def digests(folder: Path) -> dict[str, str]:

@@ -1,9 +1,9 @@
 """What must hold of whole runs: they learn, repeat, resume, and leave the base alone."""
 
 import hashlib
+import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -24,10 +24,8 @@ from strongroom.trainer.rollouts.evaluators import Score
 from strongroom.trainer.steps.checkpoint import Checkpoint, resumed_state
 from strongroom.trainer.steps.optimizer import AdamW
 from strongroom.trainer.steps.state import new_state
-
-TINY = Path(__file__).parents[1] / "trainer"
-sys.path.insert(0, str(TINY))
-import tiny_model as tiny  # noqa: E402
+from support import PYTHONPATH
+from support import tiny_model as tiny
 
 
 def run(config, policy=None, evaluator=None):
@@ -77,16 +75,15 @@ def test_two_runs_give_the_same_bytes(method):
 RESUME = """
 import sys
 from pathlib import Path
-sys.path.insert(0, sys.argv[1])
-import tiny_model as tiny
+from support import tiny_model as tiny
 from strongroom.trainer.steps.checkpoint import Checkpoint, resumed_state
 from strongroom.trainer.config import TrainingConfig
 from strongroom.trainer.loop import train
 
-folder = Path(sys.argv[2])
-step = int(sys.argv[3])
-config = TrainingConfig.model_validate_json(sys.argv[4])
-evaluator = getattr(tiny, sys.argv[5])()
+folder = Path(sys.argv[1])
+step = int(sys.argv[2])
+config = TrainingConfig.model_validate_json(sys.argv[3])
+evaluator = getattr(tiny, sys.argv[4])()
 # Another start and another global seed: all that counts is in the checkpoint.
 policy = tiny.tiny_policy(seed=11)
 parts = [(folder / name).read_bytes() for name in ("adapter", "state")]
@@ -120,8 +117,8 @@ def test_resuming_in_a_fresh_process_equals_never_stopping(tmp_path, settings, e
     checkpoints = {checkpoint.step: checkpoint for checkpoint in made}
     (tmp_path / "adapter").write_bytes(checkpoints[step].adapter)
     (tmp_path / "state").write_bytes(checkpoints[step].state)
-    given = [TINY, tmp_path, str(step), config.model_dump_json(), evaluator]
-    subprocess.run([sys.executable, "-c", RESUME, *given], check=True)
+    given = [tmp_path, str(step), config.model_dump_json(), evaluator]
+    subprocess.run([sys.executable, "-c", RESUME, *given], env=os.environ | PYTHONPATH, check=True)
     resumed = Checkpoint(9, (tmp_path / "adapter").read_bytes(), (tmp_path / "state").read_bytes())
     assert digest(resumed) == digest(checkpoints[9])
     assert digest(resumed) != digest(checkpoints[step])

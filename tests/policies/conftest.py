@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import pytest
 from strongroom.pipeline.planning.plan import build_plan
 from strongroom.pipeline.runfile.load import load_text
 from strongroom.policies.bundle import Bundle, Settings, read_bundle, write_bundle
+from support import sample
 
 
 @pytest.fixture(scope="session")
@@ -42,12 +42,6 @@ def bundle(bundle_folder: Path) -> Bundle:
 @pytest.fixture(scope="session")
 def sample_plan(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """A plan of the example run that every rule passes. Copy it before changing it."""
-    path = Path(__file__).parents[1] / "pipeline" / "sample.py"
-    found = importlib.util.spec_from_file_location("policy_sample", path)
-    assert found is not None
-    assert found.loader is not None
-    sample = importlib.util.module_from_spec(found)
-    found.loader.exec_module(sample)
     folder = tmp_path_factory.mktemp("run")
     (folder / "evaluator.py").write_text("def evaluate(): ...\n")
     text = sample.EXAMPLE.read_text()

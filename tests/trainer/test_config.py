@@ -4,6 +4,7 @@ import pydantic
 import pytest
 
 from strongroom.trainer.config import GrpoMethod, LoraConfig, Sampling, TrainingConfig
+from support import tiny_model as tiny
 
 SETTINGS = {
     "steps": 60,
@@ -122,13 +123,13 @@ def test_every_field_is_described():
         ({"method": {"type": "ppo"}}, "grpo"),
     ],
 )
-def test_settings_that_do_not_go_together_are_refused(tiny, changes, said):
+def test_settings_that_do_not_go_together_are_refused(changes, said):
     settings = tiny.tiny_config().model_dump() | changes
     with pytest.raises(pydantic.ValidationError, match=re.escape(said)):
         TrainingConfig(**settings)
 
 
-def test_what_is_refused_together_is_accepted_where_it_has_an_effect(tiny):
+def test_what_is_refused_together_is_accepted_where_it_has_an_effect():
     dapo = {"type": "dapo", "mask_truncated": False, "overlong_buffer": 4, "overlong_penalty": 2.0}
     stops = {"max_minutes": 5, "on_alarm": "stop", "checkpoint_every": 5}
     config = TrainingConfig(**(tiny.tiny_config().model_dump() | stops | {"method": dapo}))

@@ -1,7 +1,6 @@
 """On a GPU the trainer computes what it computes on the CPU."""
 
 import pytest
-import tiny_model as tiny
 import torch
 
 from strongroom.trainer.config import GrpoMethod
@@ -12,6 +11,7 @@ from strongroom.trainer.steps.batch import pack_groups
 from strongroom.trainer.steps.checkpoint import load_adapter, resumed_state, save
 from strongroom.trainer.steps.logprobs import completion_logprobs
 from strongroom.trainer.steps.state import new_state
+from support import tiny_model as tiny
 
 pytestmark = pytest.mark.skipif(
     not torch.cuda.is_available(), reason="no GPU: the trainer is not tested on one here"

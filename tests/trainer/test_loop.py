@@ -11,6 +11,7 @@ from strongroom.trainer.rollouts.evaluators import Score
 from strongroom.trainer.steps.metric_names import STEP_METRICS
 from strongroom.trainer.steps.schedule import needed_rows
 from strongroom.trainer.steps.state import new_state
+from support import tiny_model as tiny
 
 
 class Constant:
@@ -26,7 +27,7 @@ class Broken:
         return self.scores(jobs)
 
 
-def run(tiny, evaluator, rows=None, policy=None, **changes):
+def run(evaluator, rows=None, policy=None, **changes):
     heard = {"steps": [], "checkpoints": [], "rollouts": []}
     policy = policy or tiny.tiny_policy(awake=False)
     config = tiny.tiny_config(**changes)
@@ -43,8 +44,8 @@ def run(tiny, evaluator, rows=None, policy=None, **changes):
     return policy, heard
 
 
-def test_listeners_hear_of_everything(tiny):
-    _, heard = run(tiny, tiny.letter_evaluator(), steps=5, checkpoint_every=2)
+def test_listeners_hear_of_everything():
+    _, heard = run(tiny.letter_evaluator(), steps=5, checkpoint_every=2)
     assert [step.step for step in heard["steps"]] == [1, 2, 3, 4, 5]
     assert [checkpoint.step for checkpoint in heard["checkpoints"]] == [2, 4, 5]
     assert len(heard["rollouts"]) == 5 * 3 * 4
@@ -54,34 +55,34 @@ def test_listeners_hear_of_everything(tiny):
     assert 1 <= rollout.tokens <= 8
 
 
-def test_metrics_are_finite_and_declared(tiny):
-    _, heard = run(tiny, tiny.letter_evaluator(), method=GrpoMethod(kl=0.1))
+def test_metrics_are_finite_and_declared():
+    _, heard = run(tiny.letter_evaluator(), method=GrpoMethod(kl=0.1))
     for step in heard["steps"]:
         assert set(step.values) == set(STEP_METRICS) | {"evaluator_answered"}
         assert all(isinstance(v, float) and math.isfinite(v) for v in step.values.values())
         assert step.values["seconds_rollout"] > 0
 
 
-def test_kl_is_zero_at_the_start_and_grows(tiny):
-    _, heard = run(tiny, tiny.letter_evaluator(), method=GrpoMethod(kl=0.01))
+def test_kl_is_zero_at_the_start_and_grows():
+    _, heard = run(tiny.letter_evaluator(), method=GrpoMethod(kl=0.01))
     kl = [step.values["kl"] for step in heard["steps"]]
     assert kl[0] == pytest.approx(0, abs=1e-9)
     assert kl[-1] > 1e-4
 
 
 @pytest.mark.parametrize("method", [GrpoMethod(), RlooMethod()], ids=repr)
-def test_what_is_not_measured_is_not_reported(tiny, method):
-    _, heard = run(tiny, tiny.letter_evaluator(), method=method)
+def test_what_is_not_measured_is_not_reported(method):
+    _, heard = run(tiny.letter_evaluator(), method=method)
     for step in heard["steps"]:
         assert set(step.values) == set(STEP_METRICS) - {"kl"} | {"evaluator_answered"}
 
 
-def test_only_needed_rows_are_touched(tiny):
+def test_only_needed_rows_are_touched():
     config = tiny.tiny_config(steps=2, checkpoint_every=2)
     rows = tiny.tiny_rows(50)
     held = {index: rows[index] for index in needed_rows(config, 50)}
     assert len(held) == 6
-    _, heard = run(tiny, tiny.letter_evaluator(), SparseRows(50, held), steps=2, checkpoint_every=2)
+    _, heard = run(tiny.letter_evaluator(), SparseRows(50, held), steps=2, checkpoint_every=2)
     assert len(heard["steps"]) == 2
 
 
@@ -97,7 +98,7 @@ class Once:
 
 
 @pytest.mark.parametrize("updates", [1, 2])
-def test_a_step_without_a_gradient_moves_nothing(tiny, updates):
+def test_a_step_without_a_gradient_moves_nothing(updates):
     """Also after a step that had one: momentum alone is no reason to move."""
     config = tiny.tiny_config(steps=4, warmup_steps=1, updates_per_step=updates)
     policy, evaluator = tiny.tiny_policy(awake=False), Once()
@@ -115,8 +116,8 @@ def test_a_step_without_a_gradient_moves_nothing(tiny, updates):
     assert state.optimizer.updates == updates
 
 
-def test_nothing_to_learn_leaves_the_policy_alone(tiny):
-    policy, heard = run(tiny, Constant())
+def test_nothing_to_learn_leaves_the_policy_alone():
+    policy, heard = run(Constant())
     assert torch.equal(policy.flat, tiny.tiny_policy(awake=False).flat)
     assert heard["steps"][0].values["zero_variance_share"] == 1.0
     assert "grad_norm" not in heard["steps"][0].values
@@ -131,14 +132,14 @@ def test_nothing_to_learn_leaves_the_policy_alone(tiny):
         lambda jobs: [Score(score=1.0, metrics={"x": float("inf")})] * len(jobs),
     ],
 )
-def test_an_evaluator_that_misbehaves_stops_the_step(tiny, scores):
+def test_an_evaluator_that_misbehaves_stops_the_step(scores):
     policy = tiny.tiny_policy()
     before = policy.flat.clone()
     with pytest.raises(EvaluatorMisbehaved):
-        run(tiny, Broken(scores), policy=policy)
+        run(Broken(scores), policy=policy)
     assert torch.equal(policy.flat, before)
 
 
-def test_no_rows(tiny):
+def test_no_rows():
     with pytest.raises(RowsMissing):
-        run(tiny, Constant(), rows=[])
+        run(Constant(), rows=[])

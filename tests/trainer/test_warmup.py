@@ -1,6 +1,6 @@
+import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -9,10 +9,12 @@ from strongroom.trainer.config import GrpoMethod, Sampling
 from strongroom.trainer.steps.checkpoint import save
 from strongroom.trainer.steps.state import new_state
 from strongroom.trainer.warmup import warm_up
+from support import PYTHONPATH
+from support import tiny_model as tiny
 
 
 @pytest.mark.parametrize("max_turns", [1, 3])
-def test_warm_up_leaves_no_trace(tiny, max_turns):
+def test_warm_up_leaves_no_trace(max_turns):
     policy = tiny.tiny_policy()
     config = tiny.tiny_config(sampling=Sampling(max_tokens=8, max_turns=max_turns))
     state = new_state(policy, config)
@@ -28,8 +30,7 @@ def test_warm_up_leaves_no_trace(tiny, max_turns):
 
 CLOSED = """
 import sys
-sys.path.insert(0, sys.argv[1])
-import tiny_model as tiny
+from support import tiny_model as tiny
 from strongroom.trainer.steps.checkpoint import resumed_state
 from strongroom.trainer.config import GrpoMethod
 from strongroom.trainer.evaluation.held_out import evaluate
@@ -39,7 +40,7 @@ from strongroom.trainer.warmup import warm_up
 
 policy, config = tiny.tiny_policy(), tiny.tiny_config(method=GrpoMethod(kl=0.1))
 rows, evaluator = tiny.tiny_rows(), tiny.letter_evaluator()
-if sys.argv[2] == "warm":
+if sys.argv[1] == "warm":
     warm_up(policy, config)
 opened = []
 watched = ("open", "import", "os.mkdir", "socket.connect", "subprocess.Popen", "tempfile.mkstemp")
@@ -53,9 +54,12 @@ print(len(opened), opened[:5])
 
 
 def opened_by(state):
-    here = str(Path(__file__).parent)
     result = subprocess.run(
-        [sys.executable, "-c", CLOSED, here, state], capture_output=True, text=True, check=True
+        [sys.executable, "-c", CLOSED, state],
+        env=os.environ | PYTHONPATH,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return int(result.stdout.split()[0]), result.stdout
 
@@ -70,7 +74,7 @@ def test_without_the_warm_up_something_is():
     assert opened_by("cold")[0] > 0
 
 
-def test_warm_up_of_a_method_with_a_reference(tiny):
+def test_warm_up_of_a_method_with_a_reference():
     policy, config = tiny.tiny_policy(), tiny.tiny_config(method=GrpoMethod(kl=0.5))
     before = policy.flat.clone()
     warm_up(policy, config)

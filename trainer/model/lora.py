@@ -3,7 +3,7 @@
 ``h = W x + (alpha / rank) B A x``, with A and B in float32 whatever the base's type. The adapter
 is small on purpose of its own code: PEFT reads files lazily and takes seconds to import, which an
 enclave without a disk cannot afford. Names and arithmetic are PEFT's, so that plain ``peft`` loads
-what is trained here (``tests/trainer/test_lora.py`` compares the two).
+what is trained here (``tests/trainer/model/test_lora.py`` compares the two).
 
 Invariants: the base's weights never change; all adapter weights are views into one flat tensor,
 and so are their gradients, at the same places.

@@ -2,7 +2,7 @@
 
 A handful of vector operations on three flat tensors, where ``torch.optim`` makes as many for each
 of the adapter's hundreds of matrices and imports modules in its first step. The arithmetic is the
-same (``tests/trainer/test_optimizer.py`` compares the two).
+same (``tests/trainer/steps/test_optimizer.py`` compares the two).
 """
 
 from __future__ import annotations
