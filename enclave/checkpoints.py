@@ -9,8 +9,10 @@ from strongroom.crypto.digests import Sha256
 from strongroom.crypto.manifest import CheckpointManifest, SealedObject
 from strongroom.enclave.channel import frames
 
-#: Name of an artifact's object beside its manifest.
-OBJECT_NAMES = {"adapter": "adapter.sealed", "state": "state.sealed", "rollouts": "rollouts.sealed"}
+ADAPTER, STATE, ROLLOUTS = "adapter", "state", "rollouts"
+"""What a checkpoint holds."""
+OBJECT_NAMES = {name: f"{name}.sealed" for name in (ADAPTER, STATE, ROLLOUTS)}
+"""Name of an artifact's object beside its manifest."""
 
 
 def checkpoint_manifest(

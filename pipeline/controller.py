@@ -21,16 +21,15 @@ from strongroom.pipeline.planning.errors import (
     RunExists,
     RunUnknown,
 )
-from strongroom.pipeline.planning.intent import check_same
+from strongroom.pipeline.planning.intent import check_same, new_run_id
 from strongroom.pipeline.planning.objects import MANIFEST, RunLayout, run_objects
 from strongroom.pipeline.planning.plan import Plan, build_plan
-from strongroom.pipeline.run.admission import admit, new_run_id
+from strongroom.pipeline.run.admission import admit
 from strongroom.pipeline.run.collect import collect_facts
 from strongroom.pipeline.run.connections import Connections, connected
 from strongroom.pipeline.run.errors import ReplayDiffers, RunFinished, RunUnfinished
 from strongroom.pipeline.run.failures import told_before_a_plan
 from strongroom.pipeline.run.session import RunSession
-from strongroom.pipeline.run.stages import run_pipeline
 from strongroom.pipeline.run.watcher import Watcher
 from strongroom.pipeline.runfile.load import LoadedRun
 from strongroom.pipeline.runfile.spec import RunSpec
@@ -212,6 +211,9 @@ def _stored_plan(
 
 
 def _execute(session: RunSession) -> Outcome:
+    # Beam takes a second to load, and neither a plan nor a run that is refused needs it.
+    from strongroom.pipeline.run.stages import run_pipeline
+
     evidence = session.start_enclave()
     session.release_keys(evidence)
     run_pipeline(session)

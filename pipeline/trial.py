@@ -16,8 +16,9 @@ from strongroom.audit.events import types as events
 from strongroom.crypto.manifest import DatasetManifest
 from strongroom.enclave.channel import frames
 from strongroom.pipeline.broker import messages
+from strongroom.pipeline.planning.intent import new_run_id
 from strongroom.pipeline.planning.plan import Plan, build_plan
-from strongroom.pipeline.run.admission import admit, new_run_id
+from strongroom.pipeline.run.admission import admit
 from strongroom.pipeline.run.collect import collect_facts
 from strongroom.pipeline.run.connections import connected
 from strongroom.pipeline.run.errors import TrialTooLarge

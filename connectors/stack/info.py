@@ -8,10 +8,11 @@ import msgspec
 
 from strongroom.connectors.host.folders import write_private
 from strongroom.connectors.host.processes import Process
-from strongroom.connectors.stack import provision
 from strongroom.connectors.stack.errors import StackNotFound, StackStateDamaged
 
 _VERSION = 1
+IDENTITIES = ("broker", "owner", "releaser", "admin")
+"""Who may log in at the stack's key service; ``provision`` says what each may do there."""
 
 
 class StackInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -71,7 +72,7 @@ class ServiceStatus(msgspec.Struct, frozen=True):
 def identity_files(state: Path) -> dict[str, str]:
     """The absolute path of each identity's credentials file, by its name."""
     folder = state.absolute() / "identity"
-    return {name: str(folder / f"{name}.json") for name in provision.vault_policies()}
+    return {name: str(folder / f"{name}.json") for name in IDENTITIES}
 
 
 def log_file(state: Path, name: str) -> Path:

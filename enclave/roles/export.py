@@ -22,12 +22,12 @@ from strongroom.enclave.attest import COMMANDS, Attested, export_subject
 from strongroom.enclave.channel import frames
 from strongroom.enclave.channel.errors import ChannelViolation
 from strongroom.enclave.channel.framing import Channel
+from strongroom.enclave.checkpoints import ADAPTER
 from strongroom.enclave.roles.lifecycle import Lifecycle
 from strongroom.enclave.sandbox.launch import Assurance
 from strongroom.errors import StrongroomError
 
 OUTPUTS = "outputs"
-ARTIFACT = "adapter"
 MERGED = "merged"
 MAX_FILES = 253
 """Descriptors that one message of a Unix socket can carry (``SCM_MAX_FD``)."""
@@ -80,10 +80,10 @@ def _open(attested: Attested, command: frames.Export, sealed: bytearray) -> byte
     keyset = attested.keysets[OUTPUTS]
     if keyset.commitment() != command.commitment:
         raise CommitmentMismatch(place=OUTPUTS)
-    ad = object_ad(command.run, command.step, ARTIFACT)
+    ad = object_ad(command.run, command.step, ADAPTER)
     plain = bytes(keyset.streaming().open(sealed, ad))
     if sha256(plain) != command.adapter:
-        raise ObjectDigestMismatch(place=ARTIFACT)
+        raise ObjectDigestMismatch(place=ADAPTER)
     return plain
 
 

@@ -20,13 +20,13 @@ from strongroom.enclave.attest import COMMANDS, view_subject
 from strongroom.enclave.channel import frames
 from strongroom.enclave.channel.errors import ChannelViolation, EnclaveFailed
 from strongroom.enclave.channel.framing import Channel
+from strongroom.enclave.checkpoints import ROLLOUTS
 from strongroom.enclave.roles.lifecycle import Lifecycle
 from strongroom.enclave.sandbox.launch import Assurance
 from strongroom.errors import StrongroomError
 from strongroom.trainer.data.chat import Message
 
 OUTPUTS = "outputs"
-ARTIFACT = "rollouts"
 
 
 class Shown(msgspec.Struct, frozen=True):
@@ -63,7 +63,7 @@ def main(fd: int, assurance: Assurance, arguments: Sequence[str]) -> None:
         keyset = attested.keysets[OUTPUTS]
         if keyset.commitment() != command.commitment:
             raise CommitmentMismatch(place=OUTPUTS)
-        plain = keyset.streaming().open(sealed, object_ad(run, command.step, ARTIFACT))
+        plain = keyset.streaming().open(sealed, object_ad(run, command.step, ROLLOUTS))
         _write(output, text(run, command.step, bytes(plain).splitlines()))
     except StrongroomError as error:
         channel.send_record(frames.Failure(code=error.code))

@@ -12,107 +12,25 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
-from strongroom.connectors.buckets.bucket import Bucket
-from strongroom.connectors.buckets.uri import parse
 from strongroom.connectors.host.folders import private_folder, write_private
 from strongroom.connectors.host.processes import Process, start
 from strongroom.connectors.stack import stack
-from strongroom.connectors.stack.stack import ServiceStatus, StackInfo
+from strongroom.connectors.stack.stack import ServiceStatus
 from strongroom.crypto.digests import Sha256
 from strongroom.enclave.measurement import measure
+from strongroom.pipeline.embedded.owner import Embedded
+from strongroom.pipeline.embedded.places import MODEL_URI
 from strongroom.pipeline.owner.model_upload import upload
-from strongroom.pipeline.owner.owner_file import Owner, OwnerFile
 from strongroom.pipeline.releaser.client import ReleaserClient
+from strongroom.pipeline.releaser.config import ReleaserConfig
 from strongroom.pipeline.releaser.errors import ReleaserUnreachable
-from strongroom.pipeline.releaser.releaser import ReleaserConfig
-from strongroom.pipeline.runfile.spec import API_VERSION
 from strongroom.policies.bundle import Settings, read_bundle, write_bundle
 
-MODEL_URI = "s3://acme-data/models/smollm2-135m-instruct/"
-DATA_KEY = "vault://transit/feedback"
 _READY_S = 20.0
-
-
-@dataclass(frozen=True)
-class Embedded:
-    """A running embedded stack and where its parts are."""
-
-    state: Path
-    info: StackInfo
-
-    @property
-    def policy(self) -> Path:
-        """The owner's policy bundle."""
-        return self.state / "policy"
-
-    @property
-    def releaser_socket(self) -> Path:
-        """Where the owner's releaser listens."""
-        return self.state / "releaser" / "socket"
-
-    def variables(self) -> dict[str, str]:
-        """What ``${stack.…}`` may name in a run file. No secrets."""
-        info = self.info
-        model = self.state / "model.sha256"
-        return {
-            "s3_endpoint": info.s3_endpoint,
-            "vault_addr": info.vault_addr,
-            "broker_role": info.roles["broker"],
-            "audit_role": info.roles["audit"],
-            "broker_credentials": info.identities["broker"],
-            "oidc_role": info.oidc_roles["broker"],
-            "releaser_socket": str(self.releaser_socket),
-            "policy_bundle": str(self.policy),
-            "model_digest": model.read_text() if model.exists() else "sha256:" + "0" * 64,
-        }
-
-    def references(self) -> dict[str, str]:
-        """Buckets, keys, model and policy, by the names of the Terraform modules' outputs."""
-        info = self.info
-        return {
-            "state": str(self.state),
-            "data_uri": f"s3://{info.data_bucket}/",
-            "audit_uri": f"s3://{info.audit_bucket}/strongroom/",
-            "data_key": DATA_KEY,
-            "outputs_key": "vault://transit/feedback-outputs",
-            "audit_key": "vault://transit/audit-log",
-            "model_uri": MODEL_URI,
-            "model_digest": self.variables()["model_digest"],
-            "policy_bundle": str(self.policy),
-        }
-
-    def owner(self) -> Owner:
-        """The data's owner on this stack."""
-        info = self.info
-        document = {
-            "apiVersion": API_VERSION,
-            "kind": "DataOwner",
-            "access": [
-                {
-                    "uri": f"s3://{info.data_bucket}/",
-                    "role": info.roles["owner"],
-                    "endpoint": info.s3_endpoint,
-                }
-            ],
-            "identity": {
-                "type": "openbao",
-                "addr": info.vault_addr,
-                "credentials": info.identities["owner"],
-                "oidc_role": info.oidc_roles["owner"],
-            },
-            "releaser": f"unix://{self.releaser_socket}",
-            "signers": [info.public_keys["feedback-signer"]],
-        }
-        return Owner(OwnerFile.model_validate(document))
-
-    def owner_bucket(self, prefix: str) -> Bucket:
-        """The data bucket with the data owner's rights under ``prefix``: read and create."""
-        return self.owner().bucket(parse(f"s3://{self.info.data_bucket}/{prefix}"))
 
 
 def up(state: Path, *, token_duration_s: int | None = None) -> Embedded:
@@ -133,12 +51,6 @@ def up(state: Path, *, token_duration_s: int | None = None) -> Embedded:
     write_bundle(private_folder(embedded.policy), settings)
     _start_releaser(embedded)
     return embedded
-
-
-def load(state: Path) -> Embedded:
-    """The stack in ``state``, running or not. Raises ``StackNotFound``."""
-    state = state.expanduser().absolute()
-    return Embedded(state, StackInfo.load(state))
 
 
 def down(state: Path) -> None:

@@ -14,3 +14,15 @@ class VerificationFailed(ProcessError):
     fault = Fault.PLATFORM
     exit_code = Exit.INTEGRITY
     remedy = "`strongroom verify RUN` names each object that is wrong."
+
+
+class CheckpointUnknown(ProcessError):
+    """The run has no such checkpoint."""
+
+    code = "SR-RUN-209"
+    title = "the run has no such checkpoint"
+    fault = Fault.INPUT
+    exit_code = Exit.BAD_INPUT
+    remedy = (
+        "`strongroom plan` lists the steps that have one; `strongroom status` says how far it is."
+    )

@@ -12,8 +12,8 @@ from strongroom.audit.log.note import LogKey
 from strongroom.audit.log.verify import Check, read_log
 from strongroom.crypto.dsse import KeyRef, public_key
 from strongroom.pipeline.broker.reading import ReadAccess, ReadOnlyLog
+from strongroom.pipeline.inspection.errors import CheckpointUnknown
 from strongroom.pipeline.inspection.verify import Verification
-from strongroom.pipeline.keyholder.errors import CheckpointUnknown
 from strongroom.pipeline.planning.errors import ReleaserMissing
 from strongroom.pipeline.planning.objects import RunLayout, complete_checkpoints
 from strongroom.pipeline.releaser.client import ReleaserClient

@@ -1,9 +1,8 @@
-"""Errors of ``strongroom export``."""
+"""Errors of opening a run's outputs for the holder of their key."""
 
 from __future__ import annotations
 
 from strongroom.errors import Exit, Fault, StrongroomError
-from strongroom.pipeline.errors import ProcessError
 
 
 class ExportError(StrongroomError):
@@ -37,18 +36,6 @@ class ExportNotWritten(ExportError):
     fault = Fault.PLATFORM
     exit_code = Exit.FAILED
     remedy = "Free space or change rights where `--to` points, and export again."
-
-
-class CheckpointUnknown(ProcessError):
-    """The run has no such checkpoint."""
-
-    code = "SR-RUN-209"
-    title = "the run has no such checkpoint"
-    fault = Fault.INPUT
-    exit_code = Exit.BAD_INPUT
-    remedy = (
-        "`strongroom plan` lists the steps that have one; `strongroom status` says how far it is."
-    )
 
 
 class ViewError(StrongroomError):

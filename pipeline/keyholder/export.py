@@ -27,7 +27,7 @@ from strongroom.crypto.errors import ObjectDigestMismatch
 from strongroom.crypto.manifest import WrappedKeyset
 from strongroom.enclave.channel import frames
 from strongroom.enclave.channel.errors import ChannelBroken, EnclaveKilled
-from strongroom.enclave.roles.export import ARTIFACT
+from strongroom.enclave.checkpoints import ADAPTER
 from strongroom.pipeline.broker.reading import ReadAccess
 from strongroom.pipeline.keyholder.enclave import (
     KeyHolderEnclave,
@@ -135,7 +135,7 @@ def _source(access: ReadAccess, history: Sequence[Event], step: int) -> _Source:
         raise AdapterMissing(place=place, expected=f"the checkpoint of step {written.step}")
     if sha256(envelope) != written.manifest:
         raise ObjectDigestMismatch(place=place, expected=written.manifest, actual=sha256(envelope))
-    pinned = checkpoint_objects(envelope, place)[ARTIFACT]
+    pinned = checkpoint_objects(envelope, place)[ADAPTER]
     place = folder + pinned.object
     sealed = sealed_object(access, place, pinned, AdapterMissing)
     return _Source(plan, written, history, keyset, sealed, place)

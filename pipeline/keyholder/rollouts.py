@@ -17,7 +17,7 @@ from strongroom.audit.events import types as events
 from strongroom.crypto.digests import sha256
 from strongroom.enclave.channel import frames
 from strongroom.enclave.channel.errors import ChannelBroken, EnclaveKilled
-from strongroom.enclave.roles.view import ARTIFACT
+from strongroom.enclave.checkpoints import ROLLOUTS
 from strongroom.pipeline.broker.reading import ReadAccess
 from strongroom.pipeline.keyholder.enclave import (
     KeyHolderEnclave,
@@ -81,9 +81,9 @@ def _sealed_rollouts(access: ReadAccess, step: int) -> tuple[bytes, str]:
             place=place, expected=f"a checkpoint of step {step}", actual=_steps(access)
         )
     objects = checkpoint_objects(envelope, place)
-    if ARTIFACT not in objects:
+    if ROLLOUTS not in objects:
         raise RolloutsMissing(place=place, expected="rollouts among its objects")
-    pinned = objects[ARTIFACT]
+    pinned = objects[ROLLOUTS]
     place = folder + pinned.object
     return sealed_object(access, place, pinned, RolloutsMissing), place
 

@@ -10,7 +10,7 @@ from strongroom.connectors.buckets.errors import ObjectExists, ObjectMissing
 from strongroom.crypto.digests import Sha256, sha256
 from strongroom.pipeline.broker.errors import OutputConflict
 from strongroom.pipeline.owner.errors import ModelFolderInvalid
-from strongroom.pipeline.owner.owner_file import Owner
+from strongroom.pipeline.owner.owner import Owner
 from strongroom.pipeline.planning.facts import ModelFile, model_digest
 from strongroom.pipeline.planning.model_list import encode_model_list
 from strongroom.pipeline.planning.objects import MODEL_LIST

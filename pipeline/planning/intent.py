@@ -10,6 +10,8 @@ should be otherwise from now on is another field.
 
 from __future__ import annotations
 
+import secrets
+from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -63,6 +65,12 @@ def _spelled(value: object, spelled: Any) -> Any:
     if isinstance(value, tuple):
         return [_spelled(*pair) for pair in zip(value, spelled, strict=True)]
     return spelled
+
+
+def new_run_id(name: str) -> str:
+    """``<name>-<utc date>-<random>``, within 63 characters."""
+    suffix = f"{datetime.now(UTC):%y%m%d}-{secrets.token_hex(3)}"
+    return f"{name[: 62 - len(suffix)].rstrip('-')}-{suffix}"
 
 
 def stable_run_id(spec: RunSpec) -> str:

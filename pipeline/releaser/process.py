@@ -8,8 +8,9 @@ from pathlib import Path
 import msgspec
 
 from strongroom.enclave.sandbox import syscalls
+from strongroom.pipeline.releaser.config import ReleaserConfig
 from strongroom.pipeline.releaser.errors import ReleaserSettingsInvalid
-from strongroom.pipeline.releaser.releaser import Releaser, ReleaserConfig
+from strongroom.pipeline.releaser.releaser import Releaser
 from strongroom.pipeline.releaser.server import serve
 
 

@@ -20,8 +20,6 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import msgspec
-
 from strongroom.audit.log.note import parse_text
 from strongroom.connectors.keys.kms import Kms
 from strongroom.connectors.keys.open import open_kms
@@ -40,7 +38,6 @@ from strongroom.crypto.pinned import check_keyset
 from strongroom.crypto.release import seal_keys
 from strongroom.enclave.attest import export_subject, seal_subject, view_subject
 from strongroom.enclave.evidence import (
-    Assurance,
     Evidence,
     Expectation,
     Level,
@@ -54,6 +51,7 @@ from strongroom.errors.listing import documents_of
 from strongroom.pipeline.planning.objects import KEYS, MANIFEST
 from strongroom.pipeline.planning.plan import Plan
 from strongroom.pipeline.releaser import messages as rpc
+from strongroom.pipeline.releaser.config import ReleaserConfig
 from strongroom.pipeline.releaser.errors import NonceUnknown, ReleaseDenied, SignRefused
 from strongroom.policies.gate import evaluate
 
@@ -62,26 +60,6 @@ MAX_OPEN_NONCES = 1024
 OUTPUTS = "outputs"
 DATASET = "dataset"
 EVALUATOR = "evaluator"
-
-
-class ReleaserConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The owner's settings (``releaser.json``); holds no secret.
-
-    ``measurements``: approved enclave code, see ``strongroom releaser measure``. ``signers``: keys
-    whose dataset manifests count. ``manifest_signer``: the KMS key that signs new manifests.
-    ``policy``: the owner's policy bundle. ``credentials_file``: the releaser's KMS identity.
-    ``allowed_uids``: users of this machine who may ask, too, beside the releaser's own and root.
-    """
-
-    socket: str
-    credentials_file: str
-    vault_addr: str
-    policy: str
-    min_assurance: Assurance
-    measurements: tuple[str, ...]
-    signers: tuple[str, ...]
-    manifest_signer: str
-    allowed_uids: tuple[int, ...] = ()
 
 
 class Releaser:

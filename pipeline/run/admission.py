@@ -1,10 +1,8 @@
-"""A run's id, and its admission by the policy, as the log tells it."""
+"""A run's admission by the policy, as the log tells it."""
 
 from __future__ import annotations
 
 import re
-import secrets
-from datetime import UTC, datetime
 from pathlib import Path
 
 from strongroom.audit.events import types as events
@@ -12,12 +10,6 @@ from strongroom.pipeline.planning.plan import Plan
 from strongroom.pipeline.run.session import RunSession
 from strongroom.pipeline.runfile.load import LoadedRun
 from strongroom.policies.gate import denial_list, evaluate
-
-
-def new_run_id(name: str) -> str:
-    """``<name>-<utc date>-<random>``, within 63 characters."""
-    suffix = f"{datetime.now(UTC):%y%m%d}-{secrets.token_hex(3)}"
-    return f"{name[: 62 - len(suffix)].rstrip('-')}-{suffix}"
 
 
 def admit(loaded: LoadedRun, plan: Plan, session: RunSession) -> None:

@@ -18,7 +18,7 @@ from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 
 from strongroom.errors import StrongroomError
 from strongroom.errors.defect import defect
-from strongroom.pipeline.run import edges
+from strongroom.pipeline.run import edges, graph
 from strongroom.pipeline.run.session import RunSession
 
 # Beam logs each exception of a stage with a traceback; whoever runs a pipeline gets it raised.
@@ -99,15 +99,15 @@ def build(pipeline: beam.Pipeline, run: edges.RunHandle) -> None:
     """The graph of one run, checked edge by edge."""
     _ = (
         pipeline
-        | edges.SOURCE >> beam.Create([run], reshuffle=False).with_output_types(edges.RunHandle)
+        | graph.SOURCE >> beam.Create([run], reshuffle=False).with_output_types(edges.RunHandle)
         | "OpenDataset" >> beam.ParDo(OpenDataset()).with_output_types(edges.ShardHandle)
-        | "VerifyShards" >> beam.ParDo(VerifyShard()).with_output_types(edges.Keyed)
+        | "VerifyShards" >> beam.ParDo(VerifyShard()).with_output_types(graph.Keyed)
         | "AllVerified" >> beam.GroupByKey()
         | "Train" >> beam.ParDo(Train()).with_output_types(edges.TrainedHandle)
         | "Evaluate" >> beam.ParDo(Evaluate()).with_output_types(edges.EvaluatedHandle)
         | "Publish" >> beam.ParDo(Publish()).with_output_types(edges.PublishedHandle)
     )
-    edges.check_graph(pipeline)
+    graph.check_graph(pipeline)
 
 
 def run_pipeline(session: RunSession) -> None:

@@ -24,7 +24,7 @@ from tokenizers import Tokenizer
 
 from strongroom.connectors.stack.stack import admin_client
 from strongroom.enclave.measurement import measure
-from strongroom.pipeline.releaser.releaser import ReleaserConfig
+from strongroom.pipeline.releaser.config import ReleaserConfig
 from strongroom.policies.gate import Settings, write_bundle
 from support import leak_search
 

@@ -46,6 +46,7 @@ from strongroom.errors import StrongroomError
 from strongroom.pipeline.planning.plan import Plan, build_plan
 from strongroom.pipeline.releaser import messages as rpc
 from strongroom.pipeline.releaser.client import ANSWERS, ReleaserClient
+from strongroom.pipeline.releaser.config import ReleaserConfig
 from strongroom.pipeline.releaser.errors import (
     NonceUnknown,
     ReleaseDenied,
@@ -53,7 +54,7 @@ from strongroom.pipeline.releaser.errors import (
     RequestMalformed,
     SignRefused,
 )
-from strongroom.pipeline.releaser.releaser import NONCE_LIFETIME_S, Releaser, ReleaserConfig
+from strongroom.pipeline.releaser.releaser import NONCE_LIFETIME_S, Releaser
 from strongroom.pipeline.releaser.server import serve
 from strongroom.pipeline.runfile.errors import PlanMalformed
 from strongroom.pipeline.runfile.load import load_text

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from strongroom.pipeline.embedded.stack import Embedded
+from strongroom.pipeline.embedded.owner import Embedded
 from strongroom.pipeline.releaser.client import ReleaserClient
 from strongroom.pipeline.releaser.errors import ReleaserUnreachable
 

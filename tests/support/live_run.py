@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from strongroom.connectors.stack.stack import admin_client
-from strongroom.pipeline.embedded.stack import Embedded
+from strongroom.pipeline.embedded.owner import Embedded
 
 HELD_OUT_ROWS = 4
 #: An evaluator's secret stands on so many lines: of freed memory a part is soon written over.

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from strongroom.pipeline.cli.console import out, print_json, reporting
-from strongroom.pipeline.cli.options import STATE, Json, RunId, State, following
+from strongroom.pipeline.cli.options import STATE, Json, RunId, State
+from strongroom.pipeline.cli.watching import following
 
 
 def export(

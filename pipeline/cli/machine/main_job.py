@@ -25,13 +25,15 @@ from strongroom.pipeline import controller
 from strongroom.pipeline.background import registry, run_locks
 from strongroom.pipeline.cli.console import out, print_json
 from strongroom.pipeline.cli.progress import Terminal
-from strongroom.pipeline.embedded import stack as embedded
+from strongroom.pipeline.embedded import stack
+from strongroom.pipeline.embedded.owner import Embedded
+from strongroom.pipeline.embedded.places import DATA_KEY
 from strongroom.pipeline.inspection.errors import VerificationFailed
 from strongroom.pipeline.inspection.report import write_report
 from strongroom.pipeline.owner.seal import seal
+from strongroom.pipeline.planning.intent import new_run_id
 from strongroom.pipeline.planning.objects import MANIFEST
 from strongroom.pipeline.releaser.client import ReleaserClient
-from strongroom.pipeline.run.admission import new_run_id
 from strongroom.pipeline.run.watcher import Silent, Watcher
 from strongroom.pipeline.runfile.load import LoadedRun, load
 
@@ -75,21 +77,21 @@ def _watching(as_json: bool, steps: int = 0) -> AbstractContextManager[Watcher]:
 def _prepare(example: Example, state: Path, watcher: Watcher) -> LoadedRun:
     """Everything that a run file of the example names."""
     watcher.stage("stack")
-    stack = embedded.up(state)
+    embedded = stack.up(state)
     watcher.stage("model")
     cache = CACHE.expanduser()
     folder = base_model.base_model(cache)
     watcher.stage("upload")
-    digest = embedded.upload_model(stack, folder)
+    digest = stack.upload_model(embedded, folder)
     watcher.fact(digest[:19] + "…")
     watcher.stage("rows")
     rows = example.rows(cache)
     watcher.fact(f"{len(rows.train)} to train on, {len(rows.held_out)} held out")
     watcher.stage("seal")
-    _seal_once(stack, f"{example.name}/train", rows.train)
-    _seal_once(stack, f"{example.name}/held-out", rows.held_out)
+    _seal_once(embedded, f"{example.name}/train", rows.train)
+    _seal_once(embedded, f"{example.name}/held-out", rows.held_out)
     watcher.fact("AES-256-GCM, keysets wrapped by the key service")
-    return load(example.run_file, stack=stack.variables())
+    return load(example.run_file, stack=embedded.variables())
 
 
 def _train(example: Example, loaded: LoadedRun, state: Path, watcher: Watcher) -> dict[str, Any]:
@@ -116,10 +118,10 @@ def _train(example: Example, loaded: LoadedRun, state: Path, watcher: Watcher) -
     }
 
 
-def _seal_once(stack: embedded.Embedded, name: str, rows: list[dict[str, Any]]) -> None:
+def _seal_once(embedded: Embedded, name: str, rows: list[dict[str, Any]]) -> None:
     """Seal rows into ``datasets/<name>/`` unless a manifest is there already."""
-    target = parse(f"s3://{stack.info.data_bucket}/datasets/{name}/")
-    bucket = stack.owner_bucket(target.key)
+    target = parse(f"s3://{embedded.info.data_bucket}/datasets/{name}/")
+    bucket = embedded.owner_bucket(target.key)
     try:
         bucket.head(target.key + MANIFEST)
     except ObjectMissing:
@@ -134,8 +136,8 @@ def _seal_once(stack: embedded.Embedded, name: str, rows: list[dict[str, Any]]) 
             source,
             target,
             bucket,
-            ReleaserClient(stack.releaser_socket),
-            kms=embedded.DATA_KEY,
+            ReleaserClient(embedded.releaser_socket),
+            kms=DATA_KEY,
             name=name.replace("/", "."),
             records_per_shard=RECORDS_PER_SHARD,
         )

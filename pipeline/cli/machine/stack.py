@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from strongroom.pipeline.cli.console import out, print_json, reporting
-from strongroom.pipeline.cli.options import STATE, Json, State, following
+from strongroom.pipeline.cli.options import STATE, Json, State
+from strongroom.pipeline.cli.watching import following
 
 
 def up(
@@ -37,10 +38,10 @@ def up(
 
 def show(state: State = STATE, as_json: Json = False) -> None:
     """Show what a run file or a Terraform configuration needs to know of the stack."""
-    from strongroom.pipeline.embedded import stack
+    from strongroom.pipeline.embedded.places import Places
 
     with reporting(as_json):
-        found = stack.load(state).references()
+        found = Places.load(state).references()
         if as_json:
             print_json(found)
         else:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from strongroom.pipeline.cli.console import out, print_json, reporting
-from strongroom.pipeline.cli.options import STATE, Json, OwnerPath, State, data_owner
+from strongroom.pipeline.cli.options import STATE, Json, OwnerPath, State
 
 
 def dataset(
@@ -17,6 +17,7 @@ def dataset(
     as_json: Json = False,
 ) -> None:
     """Show a sealed dataset, from its signed manifest."""
+    from strongroom.pipeline.cli.owner.target import data_owner
     from strongroom.pipeline.owner.seal import describe, stored
 
     with reporting(as_json):

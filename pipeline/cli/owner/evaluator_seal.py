@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from strongroom.pipeline.cli.console import out, print_json, reporting
-from strongroom.pipeline.cli.options import STATE, Json, OwnerPath, State, data_owner, dataset_name
+from strongroom.pipeline.cli.options import STATE, Json, OwnerPath, State
 
 
 def seal_evaluator(
@@ -21,6 +21,7 @@ def seal_evaluator(
     as_json: Json = False,
 ) -> None:
     """Seal an evaluator, so that only enclaves ever see the reward code."""
+    from strongroom.pipeline.cli.owner.target import data_owner, dataset_name
     from strongroom.pipeline.owner.seal import describe, seal
     from strongroom.pipeline.run.errors import EvaluatorFileMissing
 

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from strongroom.pipeline.cli.console import out, print_json, reporting
-from strongroom.pipeline.cli.options import STATE, Json, OwnerPath, State, data_owner, following
+from strongroom.pipeline.cli.options import STATE, Json, OwnerPath, State
+from strongroom.pipeline.cli.watching import following
 
 
 def upload(
@@ -19,6 +20,7 @@ def upload(
     as_json: Json = False,
 ) -> None:
     """Put a base model into the bucket, and print the digest that run files pin."""
+    from strongroom.pipeline.cli.owner.target import data_owner
     from strongroom.pipeline.owner import model_upload
 
     with reporting(as_json):

@@ -8,15 +8,8 @@ from typing import Annotated
 import typer
 
 from strongroom.pipeline.cli.console import out, print_json, reporting
-from strongroom.pipeline.cli.options import (
-    STATE,
-    Json,
-    OwnerPath,
-    State,
-    data_owner,
-    dataset_name,
-    following,
-)
+from strongroom.pipeline.cli.options import STATE, Json, OwnerPath, State
+from strongroom.pipeline.cli.watching import following
 
 
 def seal(
@@ -30,6 +23,7 @@ def seal(
     as_json: Json = False,
 ) -> None:
     """Seal rows into a dataset: encrypted shards and a signed manifest."""
+    from strongroom.pipeline.cli.owner.target import data_owner, dataset_name
     from strongroom.pipeline.owner.seal import describe
     from strongroom.pipeline.owner.seal import seal as seal_rows
 

@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from strongroom.pipeline.cli.console import print_json, reporting
-from strongroom.pipeline.cli.options import STATE, Json, Params, RunFile, State, read_run_file
+from strongroom.pipeline.cli.options import STATE, Json, Params, RunFile, State
+from strongroom.pipeline.cli.run_file import read_run_file
 from strongroom.pipeline.launch.job import IMAGE
 
 
@@ -42,7 +43,7 @@ def launch(
     from strongroom.pipeline.launch.dataflow import dataflow
     from strongroom.pipeline.launch.job import job_of
     from strongroom.pipeline.launch.kubernetes import kubernetes
-    from strongroom.pipeline.run.admission import new_run_id
+    from strongroom.pipeline.planning.intent import new_run_id
 
     with reporting(as_json):
         loaded = read_run_file(run_file, params, state)

@@ -7,15 +7,9 @@ from typing import Annotated
 import typer
 
 from strongroom.pipeline.cli.console import out, print_json, reporting
-from strongroom.pipeline.cli.options import (
-    STATE,
-    Json,
-    Params,
-    RunFile,
-    State,
-    following,
-    read_run_file,
-)
+from strongroom.pipeline.cli.options import STATE, Json, Params, RunFile, State
+from strongroom.pipeline.cli.run_file import read_run_file
+from strongroom.pipeline.cli.watching import following
 
 
 def plan(
@@ -34,8 +28,7 @@ def plan(
     """Show exactly what a run would read, write, lease and hold, and what the policy says."""
     from strongroom.pipeline import controller
     from strongroom.pipeline.cli.runs.plan_view import print_plan
-    from strongroom.pipeline.planning.intent import intent, stable_run_id
-    from strongroom.pipeline.run.admission import new_run_id
+    from strongroom.pipeline.planning.intent import intent, new_run_id, stable_run_id
     from strongroom.policies.gate import denial_list
 
     with reporting(as_json):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from strongroom.pipeline.cli.console import reporting
-from strongroom.pipeline.cli.options import STATE, Json, RunId, State, watching
+from strongroom.pipeline.cli.options import STATE, Json, RunId, State
 from strongroom.pipeline.cli.runs.outcome import show_outcome
+from strongroom.pipeline.cli.watching import watching
 
 
 def resume(run: RunId, state: State = STATE, as_json: Json = False) -> None:

@@ -8,16 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from strongroom.pipeline.cli.console import out, print_json, reporting
-from strongroom.pipeline.cli.options import (
-    STATE,
-    Json,
-    Params,
-    RunFile,
-    State,
-    read_run_file,
-    watching,
-)
+from strongroom.pipeline.cli.options import STATE, Json, Params, RunFile, State
+from strongroom.pipeline.cli.run_file import read_run_file
 from strongroom.pipeline.cli.runs.outcome import show_outcome
+from strongroom.pipeline.cli.watching import watching
 
 if TYPE_CHECKING:
     from strongroom.pipeline.runfile.load import LoadedRun
@@ -44,8 +38,7 @@ def run(
     from strongroom.pipeline import controller
     from strongroom.pipeline.background import registry, run_locks
     from strongroom.pipeline.planning.errors import IntentChanged, RunExists
-    from strongroom.pipeline.planning.intent import intent
-    from strongroom.pipeline.run.admission import new_run_id
+    from strongroom.pipeline.planning.intent import intent, new_run_id
 
     with reporting(as_json):
         loaded = read_run_file(run_file, params, state)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from strongroom.pipeline.cli.console import out, print_json, reporting
-from strongroom.pipeline.cli.options import STATE, Json, Params, RunFile, State, read_run_file
+from strongroom.pipeline.cli.options import STATE, Json, Params, RunFile, State
+from strongroom.pipeline.cli.run_file import read_run_file
 
 
 def validate(

@@ -12,7 +12,7 @@ from rich.console import Console
 from strongroom.pipeline import controller
 from strongroom.pipeline.background import registry
 from strongroom.pipeline.cli import console
-from strongroom.pipeline.cli import options as cli_options
+from strongroom.pipeline.cli import watching as cli_watching
 from strongroom.pipeline.cli.main import app
 from strongroom.pipeline.cli.progress import STAGES, Terminal
 from strongroom.pipeline.embedded import stack
@@ -74,7 +74,7 @@ def shown(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> io
     """What goes to standard error, of which the parameter says whether it is a terminal."""
     stream = io.StringIO()
     err = Console(file=stream, force_terminal=request.param, width=120, color_system=None)
-    monkeypatch.setattr(cli_options, "err", err)
+    monkeypatch.setattr(cli_watching, "err", err)
     monkeypatch.setattr(console, "err", err)
     return stream
 
@@ -86,7 +86,7 @@ def end(command: str, monkeypatch: pytest.MonkeyPatch, *options: str) -> None:
     monkeypatch.setattr(stack, "up", Anything())
     monkeypatch.setattr("strongroom.examples.base_model.base_model", Anything())
     monkeypatch.setattr("strongroom.pipeline.cli.runs.plan.read_run_file", Anything())
-    monkeypatch.setattr("strongroom.pipeline.cli.owner.seal.data_owner", Anything())
+    monkeypatch.setattr("strongroom.pipeline.cli.owner.target.data_owner", Anything())
     monkeypatch.setattr(module, long_part, refuse)
     with pytest.raises(SystemExit) as caught:
         app([*arguments, "--state", "/nowhere", *options])

@@ -81,7 +81,7 @@ def test_no_commands_help_loads_beam_torch_or_a_network_client():
 
 def test_what_is_heavy_is_seen_where_it_is_loaded():
     """The control: what a command does loads what its help does not."""
-    code = "import sys, strongroom.pipeline.controller; print(*sys.modules)"
+    code = "import sys, strongroom.pipeline.run.stages; print(*sys.modules)"
     arguments = [sys.executable, "-I", "-c", code]
     done = subprocess.run(arguments, capture_output=True, text=True, check=True)
     assert "apache_beam" in done.stdout.split()

@@ -36,7 +36,7 @@ def pids(stack: embedded.Embedded) -> dict[str, int]:
 
 def test_no_stack(tmp_path):
     with pytest.raises(StackNotFound):
-        embedded.load(tmp_path)
+        embedded.Embedded.load(tmp_path)
 
 
 def test_everything_runs(stack):
@@ -54,7 +54,7 @@ def test_up_twice_changes_nothing(stack):
     again = embedded.up(stack.state)
     assert pids(stack) == before
     assert again.info == stack.info
-    assert embedded.load(stack.state).info == stack.info
+    assert embedded.Embedded.load(stack.state).info == stack.info
 
 
 def test_a_killed_releaser_comes_back(stack):

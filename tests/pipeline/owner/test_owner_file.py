@@ -13,7 +13,8 @@ from strongroom.connectors.access.scopes import Scope
 from strongroom.connectors.buckets.errors import UriInvalid
 from strongroom.errors import ErrorList
 from strongroom.pipeline.owner.errors import OwnerHasNoAccess
-from strongroom.pipeline.owner.owner_file import Owner, OwnerFile
+from strongroom.pipeline.owner.owner import Owner
+from strongroom.pipeline.owner.owner_file import OwnerFile
 from strongroom.pipeline.runfile.fields import ObjectPrefix
 
 SIGNER = "ed25519:" + "A" * 43 + "="

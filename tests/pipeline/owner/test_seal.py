@@ -41,8 +41,9 @@ from strongroom.pipeline.owner import seal as sealing
 from strongroom.pipeline.owner.errors import DatasetExists, DatasetNameInvalid, SourceMissing
 from strongroom.pipeline.owner.seal import Sealed, describe, seal
 from strongroom.pipeline.releaser.client import ReleaserClient
+from strongroom.pipeline.releaser.config import ReleaserConfig
 from strongroom.pipeline.releaser.errors import ReleaserUnreachable
-from strongroom.pipeline.releaser.releaser import Releaser, ReleaserConfig
+from strongroom.pipeline.releaser.releaser import Releaser
 from strongroom.pipeline.releaser.server import serve
 
 DATA, SIGNER = "vault://transit/feedback", "vault://transit/feedback-signer"

@@ -40,11 +40,11 @@ from strongroom.errors.registry import from_documents
 from strongroom.pipeline.planning.facts import EvaluatorFacts, PolicyFacts
 from strongroom.pipeline.planning.plan import Plan, build_plan
 from strongroom.pipeline.releaser import messages as rpc
+from strongroom.pipeline.releaser.config import ReleaserConfig
 from strongroom.pipeline.releaser.releaser import (
     MAX_OPEN_NONCES,
     NONCE_LIFETIME_S,
     Releaser,
-    ReleaserConfig,
 )
 from strongroom.pipeline.runfile.load import LoadedRun
 from strongroom.policies.gate import Settings, read_bundle, write_bundle

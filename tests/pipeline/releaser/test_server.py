@@ -28,6 +28,7 @@ from strongroom.errors import ErrorList
 from strongroom.errors.defect import Defect
 from strongroom.pipeline.releaser import messages as rpc
 from strongroom.pipeline.releaser.client import ANSWERS, ReleaserClient
+from strongroom.pipeline.releaser.config import ReleaserConfig
 from strongroom.pipeline.releaser.errors import (
     NonceUnknown,
     ReleaseDenied,
@@ -35,7 +36,7 @@ from strongroom.pipeline.releaser.errors import (
     RequestMalformed,
     SignRefused,
 )
-from strongroom.pipeline.releaser.releaser import Releaser, ReleaserConfig
+from strongroom.pipeline.releaser.releaser import Releaser
 from strongroom.pipeline.releaser.server import serve
 
 AUDIT = "vault://transit/audit-log"

@@ -16,7 +16,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 
 from strongroom.crypto.secrecy import Secret
-from strongroom.pipeline.run import edges
+from strongroom.pipeline.run import edges, graph
 from strongroom.pipeline.run.errors import EdgeRefused
 from strongroom.trainer.data.rows import Row
 
@@ -49,7 +49,7 @@ def new_pipeline() -> beam.Pipeline:
 
 def source(pipeline: beam.Pipeline) -> Any:
     create = beam.Create([RUN], reshuffle=False).with_output_types(edges.RunHandle)
-    return pipeline | edges.SOURCE >> create
+    return pipeline | graph.SOURCE >> create
 
 
 def test_there_is_a_sample_of_every_edge_type():
@@ -59,7 +59,7 @@ def test_there_is_a_sample_of_every_edge_type():
 @pytest.mark.parametrize("handle", HANDLES, ids=lambda handle: type(handle).__name__)
 def test_handles_round_trip(handle):
     coder = coders.registry.get_coder(type(handle))
-    assert isinstance(coder, edges.HandleCoder)
+    assert isinstance(coder, graph.HandleCoder)
     assert coder.decode(coder.encode(handle)) == handle
     assert coder.is_deterministic()
 
@@ -82,7 +82,7 @@ def test_handles_round_trip(handle):
 )
 def test_the_coder_refuses_everything_else(value):
     with pytest.raises(EdgeRefused) as caught:
-        edges.HandleCoder().encode(value)
+        graph.HandleCoder().encode(value)
     assert caught.value.actual == type(value).__name__
     assert "hello" not in str(caught.value)
 
@@ -92,7 +92,7 @@ def test_the_coder_refuses_everything_else(value):
 )
 def test_the_coder_reads_nothing_else(encoded):
     with pytest.raises(msgspec.DecodeError):
-        edges.HandleCoder().decode(encoded)
+        graph.HandleCoder().decode(encoded)
 
 
 @pytest.mark.parametrize("handle", HANDLES, ids=lambda handle: type(handle).__name__)
@@ -130,7 +130,7 @@ def test_an_edge_of_another_type_is_refused(kind):
     pipeline = new_pipeline()
     _ = source(pipeline) | "Leak" >> beam.Map(lambda run: run).with_output_types(kind)
     with pytest.raises(EdgeRefused) as caught:
-        edges.check_graph(pipeline)
+        graph.check_graph(pipeline)
     assert caught.value.place.startswith("Leak")
 
 
@@ -138,7 +138,7 @@ def test_an_edge_without_a_type_is_refused():
     pipeline = new_pipeline()
     _ = source(pipeline) | "Leak" >> beam.Map(lambda run: [b"row 17 says hello"])
     with pytest.raises(EdgeRefused):
-        edges.check_graph(pipeline)
+        graph.check_graph(pipeline)
 
 
 def test_a_second_output_is_an_edge_too():
@@ -151,35 +151,35 @@ def test_a_second_output_is_an_edge_too():
     outputs = source(pipeline) | "Leak" >> beam.ParDo(Split()).with_outputs("rows", main="main")
     assert outputs.rows is not None
     with pytest.raises(EdgeRefused):
-        edges.check_graph(pipeline)
+        graph.check_graph(pipeline)
 
 
 @pytest.mark.parametrize("kind", [bytes, str, dict])
 def test_another_source_is_refused(kind):
     pipeline = new_pipeline()
-    _ = pipeline | edges.SOURCE >> beam.Create([kind()], reshuffle=False).with_output_types(kind)
+    _ = pipeline | graph.SOURCE >> beam.Create([kind()], reshuffle=False).with_output_types(kind)
     with pytest.raises(EdgeRefused):
-        edges.check_graph(pipeline)
+        graph.check_graph(pipeline)
 
 
 @pytest.mark.parametrize(
     "kind",
-    [*edges.EDGE_TYPES, edges.Keyed, typing.Iterable[edges.ShardReceipt]],
+    [*edges.EDGE_TYPES, graph.Keyed, typing.Iterable[edges.ShardReceipt]],
     ids=str,
 )
 def test_edges_of_handles_pass(kind):
     pipeline = new_pipeline()
     _ = source(pipeline) | "Next" >> beam.Map(lambda run: run).with_output_types(kind)
-    edges.check_graph(pipeline)
+    graph.check_graph(pipeline)
 
 
 def test_grouped_handles_pass():
     pipeline = new_pipeline()
     keyed = source(pipeline) | "Key" >> beam.Map(lambda _: ("r", RECEIPT)).with_output_types(
-        edges.Keyed
+        graph.Keyed
     )
     _ = keyed | "Group" >> beam.GroupByKey()
-    edges.check_graph(pipeline)
+    graph.check_graph(pipeline)
 
 
 def run_grouped(emitted: list[Any], out: Path) -> list[Any]:
@@ -196,24 +196,24 @@ def run_grouped(emitted: list[Any], out: Path) -> list[Any]:
     pipeline = new_pipeline()
     _ = (
         source(pipeline)
-        | "Emit" >> beam.FlatMap(emit).with_output_types(edges.Keyed)
+        | "Emit" >> beam.FlatMap(emit).with_output_types(graph.Keyed)
         | "Group" >> beam.GroupByKey()
         | "Note" >> beam.Map(note).with_output_types(edges.RunHandle)
     )
-    edges.check_graph(pipeline)
+    graph.check_graph(pipeline)
     pipeline.run().wait_until_finish()
     return msgspec.json.decode(out.read_bytes(), type=list[edges.ShardReceipt])
 
 
 def test_a_runner_uses_the_coder(monkeypatch, tmp_path):
     encoded: list[object] = []
-    encode = edges.HandleCoder.encode
+    encode = graph.HandleCoder.encode
 
-    def listen(self: edges.HandleCoder, value: object) -> bytes:
+    def listen(self: graph.HandleCoder, value: object) -> bytes:
         encoded.append(value)
         return encode(self, value)
 
-    monkeypatch.setattr(edges.HandleCoder, "encode", listen)
+    monkeypatch.setattr(graph.HandleCoder, "encode", listen)
     other = msgspec.structs.replace(RECEIPT, shard=2)
     assert run_grouped([RECEIPT, other], tmp_path / "out") == [RECEIPT, other]
     assert [receipt for receipt in (RECEIPT, other) if receipt not in encoded] == []
