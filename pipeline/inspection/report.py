@@ -14,7 +14,7 @@ from strongroom.audit.report.remembered import Planted
 from strongroom.connectors.host.folders import private_folder
 from strongroom.pipeline.broker.reading import ReadAccess
 from strongroom.pipeline.inspection.status import log_vkey
-from strongroom.pipeline.inspection.verify import Verification
+from strongroom.pipeline.inspection.verify import verify
 from strongroom.pipeline.planning.plan import Plan
 from strongroom.pipeline.runfile import spec as runfile
 from strongroom.pipeline.runfile.spec import RunSpec
@@ -25,13 +25,12 @@ PAGE = ".html"
 
 def write_report(
     spec: RunSpec, run: str, to: Path | None, state: Path, vkey: str = ""
-) -> tuple[Path, list[Check]]:
+) -> tuple[Path, tuple[Check, ...]]:
     """Verify a run and write its report; returns the file, as ``save`` does, and the checks."""
-    verification = Verification(ReadAccess(spec, run), run, vkey or log_vkey(spec))
-    checks = verification.verify()
-    planned = Planned() if verification.plan is None else planned_in(verification.plan)
-    data = from_log(verification.entries, run, checks, planned, log=verification.log)
-    return save(data, to, state), checks
+    found = verify(ReadAccess(spec, run), run, vkey or log_vkey(spec))
+    planned = Planned() if found.plan is None else planned_in(found.plan)
+    data = from_log(found.events, run, found.checks, planned, log=found.log)
+    return save(data, to, state), found.checks
 
 
 def save(report: ReportData, to: Path | None, state: Path) -> Path:

@@ -13,7 +13,7 @@ from strongroom.audit.log.verify import Check, read_log
 from strongroom.crypto.dsse import KeyRef, public_key
 from strongroom.pipeline.broker.reading import ReadAccess, ReadOnlyLog
 from strongroom.pipeline.inspection.errors import CheckpointUnknown
-from strongroom.pipeline.inspection.verify import Verification
+from strongroom.pipeline.inspection.verify import verify
 from strongroom.pipeline.planning.errors import ReleaserMissing
 from strongroom.pipeline.planning.objects import RunLayout, complete_checkpoints
 from strongroom.pipeline.releaser.client import ReleaserClient
@@ -34,9 +34,9 @@ def log_vkey(spec: RunSpec) -> str:
     return LogKey(log_origin(spec.spec.audit), public_key(audit)).vkey()
 
 
-def verify_run(spec: RunSpec, run: str, vkey: str = "") -> list[Check]:
+def verify_run(spec: RunSpec, run: str, vkey: str = "") -> tuple[Check, ...]:
     """Every check of a run; see ``pipeline.inspection.verify``."""
-    return Verification(ReadAccess(spec, run), run, vkey or log_vkey(spec)).verify()
+    return verify(ReadAccess(spec, run), run, vkey or log_vkey(spec)).checks
 
 
 def run_status(spec: RunSpec, run: str, vkey: str = "") -> dict[str, Any]:

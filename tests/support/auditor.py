@@ -15,7 +15,7 @@ from strongroom.connectors.buckets.errors import ObjectMissing
 from strongroom.connectors.stack.stack import admin_client
 from strongroom.crypto.dsse import KeyRef, public_key
 from strongroom.pipeline.broker.reading import ReadAccess
-from strongroom.pipeline.inspection.verify import Verification
+from strongroom.pipeline.inspection.verify import verify
 
 LOG_ORIGIN = "acme-audit/strongroom"
 CHECKPOINT = f"s3://{LOG_ORIGIN}/checkpoint"
@@ -157,7 +157,7 @@ class Copy:
 
     def checks(self, vkey: str) -> list[Check]:
         """Every check of ``strongroom verify`` on it."""
-        return Verification(self, self.layout.run, vkey).verify()  # type: ignore[arg-type]
+        return list(verify(self, self.layout.run, vkey).checks)  # type: ignore[arg-type]
 
     def failures(self, vkey: str) -> Failures:
         """What of it does not verify."""
