@@ -117,6 +117,9 @@ class KeyringKms:
         except InvalidTag:
             raise KmsContextMismatch(place=self._place) from None
 
+    def check_unwraps(self) -> None:
+        """Nothing: the key was read when this was made."""
+
     def sign(self, data: bytes) -> bytes:
         """A raw Ed25519 signature."""
         return self._signer.sign(data)

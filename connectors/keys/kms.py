@@ -28,6 +28,13 @@ class Kms(Protocol):
         """The secret again. Raises ``KmsContextMismatch`` for another context."""
         ...
 
+    def check_unwraps(self) -> None:
+        """Raise ``KmsKeyMissing`` or ``KmsRefused`` unless this identity may unwrap with the key.
+
+        Opens nothing, and tells nothing about whether anything was wrapped.
+        """
+        ...
+
     def sign(self, data: bytes) -> bytes:
         """A raw Ed25519 signature (64 bytes) over ``data``."""
         ...

@@ -22,11 +22,15 @@ _FILE = r"(?!\.{1,2}[/#])[^/#?*\x00-\x1f\x7f]+"
 
 @dataclass(frozen=True)
 class _Form:
-    """How references of one scheme are written: for people, as a pattern, and as a template."""
+    """How references of one scheme are written: for people, as a pattern, and as a template.
+
+    ``service`` is the template of what the key service is called.
+    """
 
     shown: str
     pattern: re.Pattern[str]
     template: str
+    service: str
 
 
 _FORMS: dict[Scheme, _Form] = {
@@ -34,11 +38,13 @@ _FORMS: dict[Scheme, _Form] = {
         "vault://<mount>/<key>",
         re.compile(rf"vault://(?P<holder>{_MOUNT}(?:/{_MOUNT})*)/(?P<name>{_NAME})"),
         "vault://{holder}/{name}",
+        "{vault_addr}",
     ),
     "local": _Form(
         "local:///<keyring file>#<name>",
         re.compile(rf"local://(?P<holder>(?:/{_FILE})+)#(?P<name>{_NAME})"),
         "local://{holder}#{name}",
+        "local://{holder}",
     ),
 }
 assert _FORMS.keys() == set(get_args(Scheme))  # noqa: S101 - a row for each scheme
@@ -57,6 +63,10 @@ class KeyReference:
 
     def __str__(self) -> str:
         return _FORMS[self.scheme].template.format(holder=self.holder, name=self.name)
+
+    def service(self, vault_addr: str) -> str:
+        """What the key service is called: the address of OpenBao or Vault, or the keyring file."""
+        return _FORMS[self.scheme].service.format(holder=self.holder, vault_addr=vault_addr)
 
 
 def parse(text: str) -> KeyReference:

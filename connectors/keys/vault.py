@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
@@ -66,6 +67,11 @@ class VaultTransit:
             )
         )
         return self._bytes(answer["data"]["plaintext"])
+
+    def check_unwraps(self) -> None:
+        # Grant and key are looked for before the text, which is no ciphertext of any key.
+        with contextlib.suppress(KmsWrappedInvalid, KmsContextMismatch):
+            self.unwrap("vault:v1:AAAA", {})
 
     def sign(self, data: bytes) -> bytes:
         answer = self._call(

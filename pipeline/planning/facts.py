@@ -6,6 +6,8 @@ The run file cannot state them, so policy can trust them as far as it trusts the
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from strongroom.crypto.digests import Sha256, digest_of
@@ -76,15 +78,24 @@ class BucketFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     encryption: str | None = None
 
 
-class KmsFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Who owns the key service.
+class KeyFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a key service answers the releaser about one key.
 
-    ``owner`` names the service that answered (its address, account or project) and ``prefixes``
-    the key references that it holds.
+    ``owner`` names the service that was asked, by its address or its keyring file. A key is
+    ``held`` when the releaser may put it to its use there. A service may say ``refused`` of a key
+    that it lacks, so that strangers do not learn which keys there are.
     """
 
     owner: str
-    prefixes: tuple[str, ...]
+    state: Literal["held", "missing", "refused"]
+
+
+class KmsFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What the key services answer about the keys of a run."""
+
+    data: KeyFacts
+    outputs: KeyFacts
+    audit: KeyFacts
 
 
 class Facts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

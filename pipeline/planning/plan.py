@@ -48,7 +48,7 @@ from strongroom.pipeline.planning.parts import (
     Writes,
 )
 from strongroom.pipeline.runfile.errors import FactsDisagree, PlanMalformed
-from strongroom.pipeline.runfile.spec import RunSpec, TrainingRun
+from strongroom.pipeline.runfile.spec import Keys, RunSpec, TrainingRun
 
 _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")
 MAX_PLAN_BYTES = 16 << 20
@@ -163,16 +163,21 @@ def build_plan(spec: RunSpec, facts: Facts, run_id: str) -> Plan:
             ),
         ),
         leases=plan_leases(run, layout),
-        keys=KeyRefs(data=run.keys.data, outputs=run.keys.outputs, audit=run.keys.audit),
+        keys=key_refs(run.keys),
         facts=PlanFacts(
             data_bucket=facts.data_bucket,
             outputs_bucket=facts.outputs_bucket,
             audit_bucket=facts.audit_bucket,
-            kms=msgspec.structs.replace(facts.kms, prefixes=tuple(sorted(facts.kms.prefixes))),
+            kms=facts.kms,
         ),
         limits=facts.limits,
         capacity_bits=facts.capacity_bits,
     )
+
+
+def key_refs(keys: Keys) -> KeyRefs:
+    """The keys that a run file names."""
+    return KeyRefs(data=keys.data, outputs=keys.outputs, audit=keys.audit)
 
 
 def _dataset(uri: str, facts: DatasetFacts) -> DatasetRef:

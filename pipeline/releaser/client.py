@@ -12,6 +12,8 @@ from strongroom.crypto.manifest import WrappedKeyset
 from strongroom.enclave.channel.errors import ChannelError
 from strongroom.enclave.channel.framing import Channel
 from strongroom.errors.registry import from_documents
+from strongroom.pipeline.planning.facts import KmsFacts
+from strongroom.pipeline.planning.parts import KeyRefs
 from strongroom.pipeline.releaser import messages as rpc
 from strongroom.pipeline.releaser.errors import ReleaserUnreachable, RequestMalformed
 
@@ -66,6 +68,10 @@ class ReleaserClient:
     def public_keys(self, audit: str) -> rpc.Public:
         """The audit key's public half."""
         return self._ask(rpc.PublicKeys(audit=audit), rpc.Public)
+
+    def describe_keys(self, keys: KeyRefs) -> KmsFacts:
+        """What the key services say of a run's keys."""
+        return self._ask(rpc.DescribeKeys(keys=keys), rpc.KeysDescribed).kms
 
     def _ask(self, request: rpc.Request, kind: type[A]) -> A:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

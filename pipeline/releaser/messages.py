@@ -6,6 +6,8 @@ import msgspec
 
 from strongroom.crypto.manifest import WrappedKeyset
 from strongroom.errors import ErrorDocument
+from strongroom.pipeline.planning.facts import KmsFacts
+from strongroom.pipeline.planning.parts import KeyRefs
 
 TIMEOUT_S = 60.0
 """How long either side waits for the other."""
@@ -77,6 +79,12 @@ class PublicKeys(_Message, frozen=True, tag="public_keys"):
     audit: str
 
 
+class DescribeKeys(_Message, frozen=True, tag="describe_keys"):
+    """Ask what the key services say of a run's keys."""
+
+    keys: KeyRefs
+
+
 Request = (
     Challenge
     | ReleaseRun
@@ -86,6 +94,7 @@ Request = (
     | SignNote
     | SignManifest
     | PublicKeys
+    | DescribeKeys
 )
 
 
@@ -110,10 +119,15 @@ class Signed(_Message, frozen=True, tag="signed"):
 
 
 class Public(_Message, frozen=True, tag="public"):
-    """The audit log's public key as ``ed25519:<base64>``, and the key service that holds it."""
+    """The audit log's public key as ``ed25519:<base64>``."""
 
     audit: str
-    kms_owner: str
+
+
+class KeysDescribed(_Message, frozen=True, tag="keys_described"):
+    """What the key services answered."""
+
+    kms: KmsFacts
 
 
 class Denied(_Message, frozen=True, tag="denied"):
@@ -122,4 +136,4 @@ class Denied(_Message, frozen=True, tag="denied"):
     errors: tuple[ErrorDocument, ...]
 
 
-Answer = Nonce | Released | Signed | Public | Denied
+Answer = Nonce | Released | Signed | Public | KeysDescribed | Denied

@@ -48,11 +48,14 @@ from strongroom.enclave.evidence import (
 )
 from strongroom.errors import ErrorList, StrongroomError
 from strongroom.errors.listing import documents_of
+from strongroom.pipeline.planning.facts import KmsFacts
 from strongroom.pipeline.planning.objects import KEYS, MANIFEST
+from strongroom.pipeline.planning.parts import KeyRefs
 from strongroom.pipeline.planning.plan import Plan
 from strongroom.pipeline.releaser import messages as rpc
 from strongroom.pipeline.releaser.config import ReleaserConfig
 from strongroom.pipeline.releaser.errors import NonceUnknown, ReleaseDenied, SignRefused
+from strongroom.pipeline.releaser.key_facts import kms_facts
 from strongroom.policies.gate import evaluate
 
 NONCE_LIFETIME_S = 600.0
@@ -97,10 +100,9 @@ class Releaser:
                 case rpc.SignManifest():
                     return self._sign_manifest(request)
                 case rpc.PublicKeys():
-                    return rpc.Public(
-                        audit=key_ref(self._open_key(request.audit).public_key()),
-                        kms_owner=self._config.vault_addr,
-                    )
+                    return rpc.Public(audit=key_ref(self._open_key(request.audit).public_key()))
+                case rpc.DescribeKeys():
+                    return rpc.KeysDescribed(kms=self._kms_facts(request.keys))
         except StrongroomError as error:
             return rpc.Denied(errors=documents_of(error))
 
@@ -206,6 +208,13 @@ class Releaser:
                 for denial in decision.denials
             ]
             raise ErrorList(denied)
+        if plan.facts.kms != self._kms_facts(plan.keys):
+            raise ReleaseDenied(
+                place="spec.keys",
+                expected="what the key services say of these keys",
+                actual="another answer in the plan",
+                remedy="Plan the run again.",
+            )
 
     def _trusted(
         self, data: bytes, role: Role, subject: Sha256, assurance: Level = "A0"
@@ -247,6 +256,9 @@ class Releaser:
         public = base64.b64decode(evidence.hpke_key)
         sealed = seal_keys(keysets, public, evidence_digest(evidence))
         return rpc.Released(sealed=sealed, keyset=keyset)
+
+    def _kms_facts(self, keys: KeyRefs) -> KmsFacts:
+        return kms_facts(keys, self._open_key, self._config.vault_addr)
 
     def _vault_key(self, ref: str) -> Kms:
         return open_kms(

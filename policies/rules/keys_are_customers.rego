@@ -1,4 +1,4 @@
-# Every key reference is the customer's, and the key service that answered is theirs too.
+# Every key is the customer's: so its reference says, and so does the key service that was asked.
 package strongroom.rules.keys_are_customers
 
 import data.settings
@@ -9,17 +9,17 @@ names := {"data", "outputs", "audit"}
 pass if {
 	every name in names {
 		lib.under(lib.plan.keys[name], settings.kms_prefixes)
-		lib.under(lib.plan.keys[name], lib.plan.facts.kms.prefixes)
+		lib.plan.facts.kms[name].state == "held"
+		owned(lib.plan.facts.kms[name])
 	}
-	owned
 }
 
-owned if {
-	lib.is_text(lib.plan.facts.kms.owner)
+owned(key) if {
+	lib.is_text(key.owner)
 	count(settings.kms_owners) == 0
 }
 
-owned if lib.plan.facts.kms.owner in settings.kms_owners
+owned(key) if key.owner in settings.kms_owners
 
 deny contains lib.denial(
 	sprintf("spec.keys.%v", [name]),
@@ -38,12 +38,25 @@ deny contains lib.denial(
 	"Create the key, or name one that is there",
 ) if {
 	some name in names
-	not lib.under(lib.plan.keys[name], lib.plan.facts.kms.prefixes)
+	not lib.plan.facts.kms[name].state in {"held", "refused"}
 }
 
 deny contains lib.denial(
-	"spec.identity.addr",
-	sprintf("a key service out of %v", [settings.kms_owners]),
-	lib.shown(lib.plan.facts.kms, "owner"),
-	"Name your own key service, or add it to the policy's kms_owners",
-) if not owned
+	sprintf("spec.keys.%v", [name]),
+	"a key that the releaser may use",
+	lib.shown(lib.plan.keys, name),
+	"Name a key of your own, or let the key's owner grant your releaser its use",
+) if {
+	some name in names
+	lib.plan.facts.kms[name].state == "refused"
+}
+
+deny contains lib.denial(
+	sprintf("spec.keys.%v", [name]),
+	sprintf("a key in a key service out of %v", [settings.kms_owners]),
+	lib.shown(object.get(lib.plan.facts.kms, name, {}), "owner"),
+	"Name a key of your own key service, or add that service to the policy's kms_owners",
+) if {
+	some name in names
+	not owned(lib.plan.facts.kms[name])
+}

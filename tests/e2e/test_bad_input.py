@@ -40,7 +40,7 @@ from strongroom.crypto.manifest import (
 from strongroom.crypto.segments import HEADER_BYTES
 from strongroom.pipeline.embedded import stack
 from strongroom.pipeline.releaser.client import ReleaserClient
-from strongroom.policies.gate import Settings, write_bundle
+from strongroom.policies.gate import Settings, read_bundle, write_bundle
 
 CANARY = "heliotrope-quagmire-4417"
 LEFT_BY_A_FAILED_RUN = {"plan.json", "evaluator.py", "keys.json"}
@@ -319,6 +319,10 @@ def cases(
         ("s3://acme-audit/strongroom/", "s3://acme-audit/other/"),
         ("${stack.policy_bundle}", str(policy)),
     )
+    loose = tmp_path_factory.mktemp("loose")
+    settings = read_bundle(small_job.stack.policy).settings
+    write_bundle(loose, msgspec.structs.replace(settings, max_ttl_s=7200))
+    found.add("own-policy", ("ttl: 15m", "ttl: 2h"), ("${stack.policy_bundle}", str(loose)))
     with ThreadPoolExecutor(2) as pool:
         found.start(pool)
         yield found
@@ -596,16 +600,30 @@ def test_too_long_a_lifetime_is_denied_at_its_line_and_column(cases: Cases, audi
     assert left(auditor, "ttl") == set()
 
 
-def test_a_key_that_the_service_refuses(cases: Cases, auditor: Any) -> None:
+def test_a_key_that_the_service_refuses_is_denied_at_its_place(cases: Cases, auditor: Any) -> None:
+    """The service tells the releaser no more of a key that is not there than of others' keys."""
     result = cases.result("no-key")
+    assert (result.code, result.codes) == (3, ["SR-POLICY-001"])
+    (error,) = result.errors
+    assert [error["place"]] == cases.places("no-key", "    outputs: ")
+    assert error["actual"].startswith("vault://transit/absent ")
+    assert "grant your releaser its use" in error["remedy"]
+    assert auditor.types("bad-no-key")[-1] == "run.denied"
+    assert not {"enclave.started", "key.released"} & set(auditor.types("bad-no-key"))
+    assert left(auditor, "no-key") == set()
+
+
+def test_a_policy_of_the_run_s_own_opens_no_key(cases: Cases, auditor: Any) -> None:
+    """The key's owner decides by the owner's policy, whatever the run was admitted by."""
+    result = cases.result("own-policy")
     assert result.code == 4
-    assert set(result.codes) <= {"SR-KMS-004", "SR-KMS-005"}
-    assert result.errors[0]["place"] == "vault://transit/absent"
-    types = auditor.types("bad-no-key")
+    assert set(result.codes) == {"SR-RELEASE-002"}
+    types = auditor.types("bad-own-policy")
+    assert "run.admitted" in types
     assert "key.denied" in types
     assert types[-1] == "run.failed"
     assert "shard.opened" not in types
-    assert left(auditor, "no-key") == {"plan.json", "evaluator.py"}
+    assert left(auditor, "own-policy") == {"plan.json", "evaluator.py"}
 
 
 def test_a_run_does_not_start_without_its_log(cases: Cases, auditor: Any) -> None:

@@ -22,6 +22,7 @@ from strongroom.pipeline.planning.facts import (
     DatasetFacts,
     EvaluatorFacts,
     Facts,
+    KeyFacts,
     KmsFacts,
     ModelFacts,
     ModelFile,
@@ -29,6 +30,7 @@ from strongroom.pipeline.planning.facts import (
     model_digest,
 )
 
+HELD = KeyFacts(owner="http://127.0.0.1:8200", state="held")
 EXAMPLE = Path(__file__).parents[2] / "examples" / "feedback" / "run.yaml"
 FILES = (
     ModelFile(name="config.json", size_bytes=700, sha256=sha256(b"config")),
@@ -112,7 +114,7 @@ def facts() -> Facts:
             lock_days=1,
             region="eu-central-1",
         ),
-        kms=KmsFacts(owner="http://127.0.0.1:8200", prefixes=("vault://transit/",)),
+        kms=KmsFacts(data=HELD, outputs=HELD, audit=HELD),
         bfloat16=True,
         limits=limits(),
         capacity_bits=20_000,

@@ -205,6 +205,24 @@ def test_a_key_of_the_wrong_kind_says_so(as_identity, key_owner):
         key_owner.call(lambda c: c.sys.create_or_update_acl_policy("releaser", kept))
 
 
+def test_a_key_is_there_for_whom_it_opens(as_identity, key_owner):
+    as_identity("releaser", "vault://transit/feedback").check_unwraps()
+    for identity, key in (("broker", "feedback"), ("releaser", "never-made"), ("releaser", "x/y")):
+        with pytest.raises(KmsRefused):
+            as_identity(identity, f"vault://transit/{key}").check_unwraps()
+    policy = 'path "transit/*" { capabilities = ["update", "read"] }'
+    kept = key_owner.call(lambda c: c.sys.read_acl_policy("releaser"))["data"]["policy"]
+    key_owner.call(lambda c: c.sys.create_or_update_acl_policy("releaser", policy))
+    try:
+        as_identity("releaser", "vault://transit/feedback").check_unwraps()
+        with pytest.raises(KmsKeyMissing):
+            as_identity("releaser", "vault://transit/never-made").check_unwraps()
+        with pytest.raises(KmsKeyUnfit):
+            as_identity("releaser", "vault://transit/audit-log").check_unwraps()
+    finally:
+        key_owner.call(lambda c: c.sys.create_or_update_acl_policy("releaser", kept))
+
+
 def test_a_shredded_key_is_missing(as_identity, key_owner):
     key_owner.call(lambda c: c.secrets.transit.create_key("short-lived", derived=True))
     policy = 'path "transit/+/short-lived" { capabilities = ["update"] }'

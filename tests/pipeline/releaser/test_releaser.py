@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from strongroom.audit.log.note import Checkpoint
+from strongroom.connectors.keys.errors import KmsRefused
 from strongroom.connectors.keys.keyring import create_local_keyring
 from strongroom.connectors.keys.kms import Kms
 from strongroom.connectors.keys.open import open_kms
@@ -37,7 +38,8 @@ from strongroom.enclave.evidence import Evidence, evidence_digest
 from strongroom.enclave.sandbox import probe_names
 from strongroom.errors.listing import errors_of
 from strongroom.errors.registry import from_documents
-from strongroom.pipeline.planning.facts import EvaluatorFacts, PolicyFacts
+from strongroom.pipeline.planning.facts import EvaluatorFacts, KeyFacts, KmsFacts, PolicyFacts
+from strongroom.pipeline.planning.parts import KeyRefs
 from strongroom.pipeline.planning.plan import Plan, build_plan
 from strongroom.pipeline.releaser import messages as rpc
 from strongroom.pipeline.releaser.config import ReleaserConfig
@@ -499,7 +501,60 @@ def test_nothing_else_is_signed_as_a_manifest(owner, payload):
 def test_the_audit_keys_public_half(owner):
     answer = owner.ask(rpc.PublicKeys(audit=AUDIT))
     assert answer.audit == key_ref(owner.key(AUDIT).public_key())
-    assert answer.kms_owner == "http://127.0.0.1:8200"
+
+
+def described(owner: Owner, **keys: str) -> KmsFacts:
+    refs = KeyRefs(**{"data": DATA, "outputs": OUTPUTS, "audit": AUDIT} | keys)
+    answer = owner.ask(rpc.DescribeKeys(keys=refs))
+    assert isinstance(answer, rpc.KeysDescribed), answer
+    return answer.kms
+
+
+def test_every_key_is_asked_of_its_service(owner):
+    held = KeyFacts(owner="http://127.0.0.1:8200", state="held")
+    missing = KeyFacts(owner="http://127.0.0.1:8200", state="missing")
+    assert described(owner) == KmsFacts(data=held, outputs=held, audit=held)
+    for name in ("data", "outputs", "audit"):
+        facts = described(owner, **{name: "vault://transit/never-made"})
+        assert facts == msgspec.structs.replace(
+            KmsFacts(data=held, outputs=held, audit=held), **{name: missing}
+        )
+
+
+def test_a_key_that_another_owner_keeps_is_refused(owner, monkeypatch):
+    theirs = "vault://theirs/log"
+    ours = owner.key
+
+    def key(ref: str) -> Kms:
+        if ref == theirs:
+            raise KmsRefused(place=ref)
+        return ours(ref)
+
+    monkeypatch.setattr(owner.releaser, "_open_key", key)
+    assert described(owner, audit=theirs).audit.state == "refused"
+    assert described(owner, audit=theirs).data.state == "held"
+
+
+def test_a_key_is_named_in_its_grammar(owner):
+    refs = KeyRefs(data="feedback", outputs=OUTPUTS, audit=AUDIT)
+    assert owner.refuse(rpc.DescribeKeys(keys=refs)) == ["SR-KMS-001"]
+
+
+@pytest.mark.parametrize(
+    "change", [{"owner": "http://elsewhere"}, {"state": "missing"}], ids=["owner", "state"]
+)
+def test_the_plan_s_word_about_keys_is_not_taken_for_it(owner, job, sample, change):
+    """The plan is the controller's; what it says of keys must be what the releaser is answered."""
+    answer, _, _ = release_run(owner, job)
+    assert isinstance(answer, rpc.Released)
+    other = msgspec.structs.replace(sample.HELD, **change)
+    kms = msgspec.structs.replace(job.plan.facts.kms, outputs=other)
+    facts = msgspec.structs.replace(job.plan.facts, kms=kms)
+    job.plan = msgspec.structs.replace(job.plan, facts=facts)
+    answer, _, _ = release_run(owner, job)
+    (error,) = errors_of(from_documents(answer.errors))
+    assert error.code == "SR-RELEASE-002"
+    assert error.place == ("spec.keys" if "owner" in change else "spec.keys.outputs")
 
 
 @pytest.mark.parametrize(

