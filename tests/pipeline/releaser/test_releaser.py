@@ -543,7 +543,7 @@ def test_a_key_is_named_in_its_grammar(owner):
 @pytest.mark.parametrize(
     "change", [{"owner": "http://elsewhere"}, {"state": "missing"}], ids=["owner", "state"]
 )
-def test_the_plan_s_word_about_keys_is_not_taken_for_it(owner, job, sample, change):
+def test_the_plan_s_word_about_keys_is_not_taken_for_it(owner, job, change):
     """The plan is the controller's; what it says of keys must be what the releaser is answered."""
     answer, _, _ = release_run(owner, job)
     assert isinstance(answer, rpc.Released)

