@@ -56,6 +56,7 @@ from strongroom.pipeline.releaser import messages as rpc
 from strongroom.pipeline.releaser.config import ReleaserConfig
 from strongroom.pipeline.releaser.errors import NonceUnknown, ReleaseDenied, SignRefused
 from strongroom.pipeline.releaser.key_facts import kms_facts
+from strongroom.pipeline.releaser.signed_roots import SignedRoots
 from strongroom.policies.gate import evaluate
 
 NONCE_LIFETIME_S = 600.0
@@ -78,7 +79,7 @@ class Releaser:
         self._open_key = open_key or self._vault_key
         self._clock = clock
         self._nonces: dict[str, float] = {}
-        self._signed_roots: dict[tuple[str, int], bytes] = {}
+        self._signed_roots = SignedRoots()
         self._lock = threading.Lock()
 
     def answer(self, request: rpc.Request) -> rpc.Answer:
@@ -176,15 +177,7 @@ class Releaser:
         checkpoint = parse_text(request.note, place="log checkpoint")
         key = self._open_key(request.kms)
         with self._lock:
-            signed = self._signed_roots.setdefault(
-                (checkpoint.origin, checkpoint.size), checkpoint.root
-            )
-        if signed != checkpoint.root:
-            raise SignRefused(
-                place=f"{checkpoint.origin} at size {checkpoint.size}",
-                expected=signed.hex(),
-                actual=checkpoint.root.hex(),
-            )
+            self._signed_roots.add(checkpoint)
         return rpc.Signed(signature=key.sign(request.note), signer=key_ref(key.public_key()))
 
     def _sign_manifest(self, request: rpc.SignManifest) -> rpc.Signed:

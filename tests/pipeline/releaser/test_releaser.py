@@ -48,6 +48,7 @@ from strongroom.pipeline.releaser.releaser import (
     NONCE_LIFETIME_S,
     Releaser,
 )
+from strongroom.pipeline.releaser.signed_roots import ROOTS_PER_LOG
 from strongroom.pipeline.runfile.load import LoadedRun
 from strongroom.policies.gate import Settings, read_bundle, write_bundle
 from support import sample
@@ -476,6 +477,15 @@ def test_one_size_has_one_history(owner):
     assert isinstance(owner.ask(rpc.SignNote(kms=AUDIT, note=note(6, b"\x01" * 32))), rpc.Signed)
     other_log = note(5, b"\x01" * 32, origin="acme-audit/other")
     assert isinstance(owner.ask(rpc.SignNote(kms=AUDIT, note=other_log)), rpc.Signed)
+
+
+def test_what_was_signed_is_remembered_in_bounded_memory(owner):
+    """Of what is forgotten nothing is signed again, so that there is still one history."""
+    for size in range(ROOTS_PER_LOG + 1):
+        assert isinstance(owner.ask(rpc.SignNote(kms=AUDIT, note=note(size))), rpc.Signed)
+    for root in (bytes(32), b"\x01" * 32):
+        assert owner.refuse(rpc.SignNote(kms=AUDIT, note=note(0, root))) == ["SR-RELEASE-005"]
+    assert isinstance(owner.ask(rpc.SignNote(kms=AUDIT, note=note(1))), rpc.Signed)
 
 
 @pytest.mark.parametrize("text", [b"", b"hello", b"origin\n5\nnot base64\n", note(5) + b"more\n"])
