@@ -134,6 +134,7 @@ class View(_Frame, frozen=True, tag="view"):
     run: str
     step: int
     commitment: str
+    as_json: bool = False
 
 
 class Export(_Frame, frozen=True, tag="export"):

@@ -8,6 +8,7 @@ reaches the terminal but printable characters, and none of their lines can pass 
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 from collections.abc import Iterator, Sequence
@@ -64,7 +65,8 @@ def main(fd: int, assurance: Assurance, arguments: Sequence[str]) -> None:
         if keyset.commitment() != command.commitment:
             raise CommitmentMismatch(place=OUTPUTS)
         plain = keyset.streaming().open(sealed, object_ad(run, command.step, ROLLOUTS))
-        _write(output, text(run, command.step, bytes(plain).splitlines()))
+        show = document if command.as_json else text
+        _write(output, show(run, command.step, bytes(plain).splitlines()))
     except StrongroomError as error:
         channel.send_record(frames.Failure(code=error.code))
     except msgspec.DecodeError:
@@ -91,6 +93,21 @@ def text(run: str, step: int, lines: Sequence[bytes]) -> Iterator[str]:
         for turn in rollout.messages[begun:]:
             yield _quoted("model" if turn.role == "assistant" else turn.role, turn.content or "")
         yield _quoted("model", rollout.completion)
+
+
+def document(run: str, step: int, lines: Sequence[bytes]) -> Iterator[str]:
+    """The same as one JSON document, all of whose characters are visible ASCII.
+
+    Raises ``msgspec.DecodeError`` as ``text`` does, before anything is written.
+    """
+    rollouts = []
+    for rollout in map(_ROLLOUTS.decode, lines):
+        fields = msgspec.to_builtins(rollout)
+        messages = fields.pop("messages")
+        begun = len(messages) - fields.pop("said")
+        rollouts.append({**fields, "prompt": messages[:begun], "turns": messages[begun:]})
+    found = json.dumps({"run": run, "step": step, "rollouts": rollouts}, separators=(",", ":"))
+    yield found.replace("\x7f", r"\u007f") + "\n"  # the one control character that JSON leaves
 
 
 def printable(untrusted: str) -> str:

@@ -46,8 +46,11 @@ def remember(state: Path, run: str, spec: RunSpec, run_file: Path) -> bytes | No
 
 def put_back(state: Path, run: str, before: bytes | None) -> None:
     """Undo ``remember`` for a run that turned out to be another one's."""
-    if before is not None:
-        write_private(state / "runs" / f"{run}.json", before)
+    path = state / "runs" / f"{check_run_id(run)}.json"
+    if before is None:
+        path.unlink()
+    else:
+        write_private(path, before)
 
 
 def recall(state: Path, run: str) -> RunSpec:

@@ -34,8 +34,12 @@ from strongroom.pipeline.run.watcher import Silent
 from strongroom.pipeline.runfile.spec import RunSpec
 
 
-def show_rollouts(spec: RunSpec, run: str, step: int, out_fd: int) -> None:
-    """Write the sample rollouts of the checkpoint at ``step`` to ``out_fd``, as readable text.
+def show_rollouts(
+    spec: RunSpec, run: str, step: int, out_fd: int, *, as_json: bool = False
+) -> None:
+    """Write the sample rollouts of the checkpoint at ``step`` to ``out_fd``, as text to be read.
+
+    With ``as_json``, as one JSON document on one line instead.
 
     Raises ``RolloutsMissing`` for a step without a checkpoint, ``OutputIsFile``, the integrity
     errors of ``crypto.pinned`` by the object's name, and whatever the releaser refuses with.
@@ -54,7 +58,7 @@ def show_rollouts(spec: RunSpec, run: str, step: int, out_fd: int) -> None:
     )
     try:
         released = releaser.release_view(viewer.evidence(), run, keyset)
-        view = frames.View(run=run, step=step, commitment=keyset.commitment)
+        view = frames.View(run=run, step=step, commitment=keyset.commitment, as_json=as_json)
         viewer.send(frames.Keys(sealed=released.sealed), view)
         viewer.send_object([sealed])
         viewer.done(place)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+
+from typing_extensions import Buffer
 
 from strongroom.connectors.buckets.errors import ObjectExists, ObjectMissing
 from strongroom.crypto.digests import Sha256, sha256
@@ -24,25 +26,27 @@ NEEDED = ("config.json", "tokenizer.json", "tokenizer_config.json")
 def upload(owner: Owner, folder: Path, uri: str) -> Sha256:
     """Put the files of ``folder`` under ``uri``; returns the digest that run files pin.
 
-    A file that is there with the same size is left, and the list decides whether it is the same
-    model. Raises ``ModelFolderInvalid``, ``ObjectExists`` where a file has another size,
-    ``OutputConflict`` where it is another model.
+    A file that is there already is compared by digest, and left. Raises ``ModelFolderInvalid``,
+    ``ObjectExists`` where a file of another size is there, and ``OutputConflict`` where one of the
+    same size has other content, or the list is that of another model.
     """
     target = owner.locate(uri)
     paths = model_paths(folder)
     bucket = owner.bucket(target)
     files = []
     for path in paths:
-        with path.open("rb") as file:
-            digest = Sha256(f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}")
+        digest = _digest(pieces(path))
         size = path.stat().st_size
         files.append(ModelFile(name=path.name, size_bytes=size, sha256=digest))
+        key = target.key + path.name
         try:
-            there = bucket.head(target.key + path.name).size_bytes == size
+            there = bucket.head(key).size_bytes == size
         except ObjectMissing:
             there = False
         if not there:
-            bucket.create(target.key + path.name, pieces(path))
+            bucket.create(key, pieces(path))
+        elif (stored_digest := _digest(bucket.stream(key))) != digest:
+            raise OutputConflict(place=uri + path.name, expected=digest, actual=stored_digest)
     listing = encode_model_list(tuple(files))
     try:
         bucket.create(target.key + MODEL_LIST, listing)
@@ -72,3 +76,10 @@ def pieces(path: Path) -> Iterator[bytes]:
     with path.open("rb") as file:
         while piece := file.read(PIECE_BYTES):
             yield piece
+
+
+def _digest(content: Iterable[Buffer]) -> Sha256:
+    found = hashlib.sha256()
+    for piece in content:
+        found.update(piece)
+    return Sha256(f"sha256:{found.hexdigest()}")

@@ -13,11 +13,12 @@ from strongroom.pipeline.cli.options import Json
 
 def serve(
     config: Annotated[Path, typer.Argument(help="The releaser's settings (releaser.json).")],
+    as_json: Json = False,
 ) -> None:
     """Answer on the releaser's socket until stopped."""
     from strongroom.pipeline.releaser.process import main
 
-    with reporting(False):
+    with reporting(as_json):
         main(config)
 
 

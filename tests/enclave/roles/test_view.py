@@ -63,21 +63,21 @@ def test_no_rollouts_is_said() -> None:
     assert shown() == "run feedback-1 · step 20 · 0 sample rollouts\n"
 
 
-@pytest.mark.parametrize(
-    ("hostile", "escaped"),
-    [
-        ("\x1b]0;owned\x07", r"\x1b]0;owned\x07"),
-        ("\x1b[2J\x1b[H", r"\x1b[2J\x1b[H"),
-        ("\x9b31m", r"\x9b31m"),
-        ("\rall is well", r"\rall is well"),
-        ("a\x08b\x7f", r"a\x08b\x7f"),
-        ("\u202eevitagen", r"\u202eevitagen"),
-        ("\u2028next", r"\u2028next"),
-        ("\ud800", r"\ud800"),
-        ("\U000e0041", r"\U000e0041"),
-        ("\tindented", r"\tindented"),
-    ],
-)
+HOSTILE = [
+    ("\x1b]0;owned\x07", r"\x1b]0;owned\x07"),
+    ("\x1b[2J\x1b[H", r"\x1b[2J\x1b[H"),
+    ("\x9b31m", r"\x9b31m"),
+    ("\rall is well", r"\rall is well"),
+    ("a\x08b\x7f", r"a\x08b\x7f"),
+    ("\u202eevitagen", r"\u202eevitagen"),
+    ("\u2028next", r"\u2028next"),
+    ("\ud800", r"\ud800"),
+    ("\U000e0041", r"\U000e0041"),
+    ("\tindented", r"\tindented"),
+]
+
+
+@pytest.mark.parametrize(("hostile", "escaped"), HOSTILE)
 @pytest.mark.parametrize("field", ["completion", "messages", "metrics"])
 def test_nothing_drives_the_terminal(field: str, hostile: str, escaped: str) -> None:
     values: dict[str, object] = {
@@ -129,3 +129,37 @@ def test_all_of_a_long_text_is_written() -> None:
     os.close(writer)
     assert os.read(reader, 1 << 16).decode() == "é" * 1000 + "b"
     os.close(reader)
+
+
+def test_a_document_holds_what_the_text_shows() -> None:
+    turns = [{"role": "assistant", "content": "add 1 2"}, {"role": "tool", "content": "3"}]
+    question = {"role": "user", "content": "1 + 2?"}
+    line = rollout(messages=[question, *turns], completion="It is 3.", said=2)
+    [found] = json.loads("".join(view.document("feedback-1", 20, [line])))["rollouts"]
+    assert [message["content"] for message in found["prompt"]] == ["1 + 2?"]
+    assert [message["content"] for message in found["turns"]] == ["add 1 2", "3"]
+    del found["prompt"], found["turns"]
+    assert found == {
+        "step": 20,
+        "row": 17,
+        "completion": "It is 3.",
+        "tokens": 9,
+        "score": 1.0,
+        "metrics": {"accuracy": 0.25},
+    }
+
+
+@pytest.mark.parametrize(
+    "hostile", [hostile for hostile, _escaped in HOSTILE if hostile != "\ud800"]
+)
+def test_nothing_in_a_document_drives_the_terminal(hostile: str) -> None:
+    [line] = view.document(
+        "run", 1, [msgspec.json.encode({**json.loads(rollout()), "completion": hostile})]
+    )
+    assert json.loads(line)["rollouts"][0]["completion"] == hostile
+    assert all(" " <= char <= "~" for char in line.removesuffix("\n"))
+
+
+def test_of_a_damaged_object_no_part_of_a_document_is_written() -> None:
+    with pytest.raises(msgspec.DecodeError):
+        next(view.document("run", 1, [rollout(), b"{}"]))

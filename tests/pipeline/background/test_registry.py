@@ -68,6 +68,15 @@ def test_a_name_taken_by_mistake_is_put_back(spec, load_example, example, tmp_pa
     assert recall(tmp_path, "feedback-1") == spec
 
 
+def test_a_first_claim_that_was_refused_leaves_nothing(spec, tmp_path):
+    """The id is that of a run which somebody else started, on another machine."""
+    before = remember(tmp_path, "feedback-1", spec, Path("run.yaml"))
+    put_back(tmp_path, "feedback-1", before)
+    assert known_runs(tmp_path) == []
+    with pytest.raises(RunUnknown):
+        recall(tmp_path, "feedback-1")
+
+
 def test_an_unknown_run(tmp_path):
     with pytest.raises(RunUnknown) as caught:
         recall(tmp_path, "feedback-1")

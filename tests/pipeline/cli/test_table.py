@@ -93,6 +93,28 @@ def test_each_row_has_the_first_paragraph_of_its_commands_help(name, row):
     assert row.summary == " ".join(function.help.split("\n\n")[0].split())
 
 
+def test_every_command_can_print_json():
+    """``docs`` writes pages; everything else is called by programs, too."""
+    without = []
+    for name, row in rows():
+        command = Unloaded(name, row).load()
+        if not any("--json" in parameter.opts for parameter in command.params):
+            without.append(name)
+    assert without == ["docs"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["rollouts", "nobody-1", "--state", "{folder}", "--json"], "SR-RUN-203"),
+        (["releaser", "serve", "{folder}/releaser.json", "--json"], "SR-RELEASE-006"),
+    ],
+)
+def test_an_error_is_one_json_document(arguments, code, tmp_path):
+    result = CliRunner().invoke(app, [each.format(folder=tmp_path) for each in arguments])
+    assert [each["code"] for each in json.loads(result.stdout)["errors"]] == [code]
+
+
 def test_version():
     result = CliRunner().invoke(app, ["--version"])
     assert (result.exit_code, result.output) == (0, f"{strongroom.__version__}\n")

@@ -146,7 +146,7 @@ def test_a_model_is_put_there_once(stack, model, tmp_path):
     (model / "config.json").write_bytes(b"[]")
     with pytest.raises(OutputConflict) as caught:
         embedded.upload_model(stack, model, uri)
-    assert caught.value.place == uri
+    assert caught.value.place == uri + "config.json"
     (model / "config.json").write_bytes(b"longer than before")
     with pytest.raises(ObjectExists):
         embedded.upload_model(stack, model, uri)

@@ -165,6 +165,14 @@ def test_the_last_step_is_shown_when_none_is_named(viewed: Viewed) -> None:
     assert out.decode().startswith(f"run {RUN} · step 4 · ")
 
 
+def test_the_same_as_one_json_document(viewed: Viewed) -> None:
+    out, problems = viewed.rollouts("--step", "2", "--json").communicate()
+    assert problems == b""
+    found = json.loads(out)
+    assert (found["run"], found["step"], len(found["rollouts"])) == (RUN, 2, 8)
+    assert all(CANARY in rollout["prompt"][-1]["content"] for rollout in found["rollouts"])
+
+
 def test_each_look_is_in_the_log_and_the_run_still_verifies(viewed: Viewed) -> None:
     def looks() -> list[RolloutsOpened]:
         store = ReadOnlyLog(ReadAccess(viewed.spec, RUN))
