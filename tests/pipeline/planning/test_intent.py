@@ -73,7 +73,7 @@ spec:
     learning_rate: 1.0e-4
   outputs: local:///runs/
   audit: local:///log/
-  keys: {data: "local:///keys/a", outputs: "local:///keys/b", audit: "local:///keys/c"}
+  keys: {data: "vault://keys/a", outputs: "vault://keys/b", audit: "vault://keys/c"}
   policy:
     bundle: policies
     waivers: [{rule: log_lock, owner: Ada, reason: a trial, expires: 2026-01-31}]
@@ -86,7 +86,7 @@ def test_the_intent_of_a_file_is_the_same_in_every_version(tmp_path):
     (tmp_path / "policies").mkdir()
     (tmp_path / "run.yaml").write_text(SMALL.replace("DIGITS", "0" * 64))
     assert intent(load(tmp_path / "run.yaml").spec) == (
-        "sha256:3fe969d5facad5dd2f89b6c0d2555359f570862620430a8c962dac6d1c14b65e"
+        "sha256:9184c29a0873707e9c0f3886846ab5afd4c0ccde929a1390497ac27765e0dfca"
     )
 
 
