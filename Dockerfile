@@ -14,6 +14,9 @@ COPY . .
 RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheels .
 
 FROM ${PYTHON}
+# The policy's interpreter (regopy) links to it, and the slim image lacks it.
+RUN apt-get update && apt-get install --yes --no-install-recommends libatomic1 \
+    && rm -rf /var/lib/apt/lists/*
 ARG TORCH_INDEX
 COPY constraints.txt /constraints.txt
 # torch alone from that index; what it needs comes with everything else, below.

@@ -155,7 +155,7 @@ COMMANDS: Mapping[str, Command | Group] = {
     "launch": Command(
         "runs.launch",
         "launch",
-        "Write a run as a job for Kubernetes, AWS Batch or Dataflow; starts nothing.",
+        "Write a run as a job for Kubernetes or AWS Batch; starts nothing.",
     ),
     "export": Command(
         "keys.export",

@@ -19,7 +19,6 @@ class Target(StrEnum):
 
     KUBERNETES = "kubernetes"
     AWS_BATCH = "aws-batch"
-    DATAFLOW = "dataflow"
 
 
 def launch(
@@ -34,13 +33,12 @@ def launch(
     state: State = STATE,
     as_json: Json = False,
 ) -> None:
-    """Write a run as a job for Kubernetes, AWS Batch or Dataflow; starts nothing.
+    """Write a run as a job for Kubernetes or AWS Batch; starts nothing.
 
-    The forms were checked against each service's schema. None of them was started on a real
-    service by whoever wrote them; see docs/launching.md.
+    The forms were checked against each service's schema. None of them has been started on a real
+    service yet; see docs/launching.md.
     """
     from strongroom.pipeline.launch.aws_batch import aws_batch
-    from strongroom.pipeline.launch.dataflow import dataflow
     from strongroom.pipeline.launch.job import job_of
     from strongroom.pipeline.launch.kubernetes import kubernetes
     from strongroom.pipeline.planning.intent import new_run_id
@@ -49,11 +47,7 @@ def launch(
         loaded = read_run_file(run_file, params, state)
         run = run_id or new_run_id(loaded.spec.metadata.name)
         job = job_of(loaded, run, image, allow_loopback=allow_loopback)
-        writers = {
-            Target.KUBERNETES: kubernetes,
-            Target.AWS_BATCH: aws_batch,
-            Target.DATAFLOW: dataflow,
-        }
+        writers = {Target.KUBERNETES: kubernetes, Target.AWS_BATCH: aws_batch}
         text = writers[target](job)
         if as_json:
             print_json({"run": run, "print": target.value, "text": text})

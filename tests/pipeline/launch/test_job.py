@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import botocore.session
-import jsonschema
 import kubernetes_validate
 import pytest
 from botocore.validate import ParamValidator
@@ -27,7 +26,6 @@ from strongroom.enclave.sandbox import syscalls
 from strongroom.errors import ErrorList
 from strongroom.pipeline.cli.main import app
 from strongroom.pipeline.launch.aws_batch import aws_batch
-from strongroom.pipeline.launch.dataflow import dataflow, machine_type
 from strongroom.pipeline.launch.errors import LaunchTooLarge, LoopbackEndpoint, NotText
 from strongroom.pipeline.launch.job import Job, job_of
 from strongroom.pipeline.launch.kubernetes import kubernetes
@@ -255,42 +253,15 @@ def test_a_batch_run_waits_for_its_releaser(job, tmp_path):
     assert process.communicate(timeout=10)[0] == "two words\n"
 
 
-# ---- Dataflow ------------------------------------------------------------------------------------
-
-
-def flex(name: str, document: Any) -> None:
-    schema = json.loads(Path(__file__).with_name("dataflow_flex.json").read_text())
-    jsonschema.validate(document, {**schema, "$ref": f"#/$defs/{name}"})
-
-
-def test_googles_description_knows_every_field(job):
-    document = json.loads(dataflow(job))
-    flex("ContainerSpec", document["template"])
-    flex("LaunchFlexTemplateRequest", document["launch"])
-    wrong = {"launchParameter": {**document["launch"]["launchParameter"], "jobname": "x"}}
-    with pytest.raises(jsonschema.ValidationError):
-        flex("LaunchFlexTemplateRequest", wrong)
-
-
-def test_the_parameters_given_are_those_declared(job):
-    document = json.loads(dataflow(job))
-    declared = {each["name"] for each in document["template"]["metadata"]["parameters"]}
-    assert set(document["launch"]["launchParameter"]["parameters"]) == declared
-
-
-def test_the_machine_holds_the_run(job):
-    assert machine_type(job) == "n2-highmem-4"
-
-
 # ---- all of them ---------------------------------------------------------------------------------
 
-WRITERS = [kubernetes, aws_batch, dataflow]
+WRITERS = [kubernetes, aws_batch]
 
 
 @pytest.mark.parametrize("write", WRITERS)
 def test_each_says_that_nobody_started_it(write, job):
     text = " ".join(write(job).replace("#", "").split())
-    assert re.search(r"started on no (cluster|AWS account|Google Cloud project)", text)
+    assert re.search(r"started on no (cluster|AWS account)", text)
 
 
 @pytest.mark.parametrize("write", WRITERS)
