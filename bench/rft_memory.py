@@ -77,8 +77,9 @@ def prompt() -> list[int]:
 def ours(length: int, threads: int, dtype: torch.dtype) -> Work:
     """Loss, gradient and update by this project's learner."""
     from strongroom.examples.base_model import CACHE, base_model, model_files
-    from strongroom.trainer.config import GrpoMethod, LoraConfig, Sampling, TrainingConfig
+    from strongroom.trainer.config import LoraConfig, Sampling, TrainingConfig
     from strongroom.trainer.losses import build_objective
+    from strongroom.trainer.methods import GrpoMethod
     from strongroom.trainer.model.base import load_base
     from strongroom.trainer.model.lora import attach_lora
     from strongroom.trainer.rollouts.rollout import Rollouts

@@ -26,11 +26,11 @@ from strongroom.examples.packages import CACHE
 from strongroom.trainer.config import HfEngine, LoraConfig, Sampling, TrainingConfig, VllmEngine
 from strongroom.trainer.data.rows import decode_row
 from strongroom.trainer.engines import build_engine, vllm
+from strongroom.trainer.engines.scratch import FolderScratch
 from strongroom.trainer.model.base import load_base
 from strongroom.trainer.model.lora import Policy, attach_lora
 from strongroom.trainer.rollouts.prompts import encode_prompt
 from strongroom.trainer.rollouts.rollout import Engine
-from strongroom.trainer.scratch import FolderScratch
 
 BATCH = 32
 SHAPES = {"4 prompts x 8": (4, 8), "32 prompts x 1": (32, 1)}

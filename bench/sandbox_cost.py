@@ -111,7 +111,7 @@ class Job:
     outputs: Keyset
 
     def plan(self, steps: int, threads: int) -> bytes:
-        """A plan as far as an enclave reads it (``enclave.orders``); training as in the example."""
+        """A plan as far as an enclave reads it (``enclave.plan_excerpt``)."""
         own = tuple(f"evaluator_{name}" for name in METRICS)
         limits = {
             "steps": steps,
@@ -260,9 +260,9 @@ class Trainee:
 
 
 def _limits(plan: bytes) -> frames.Limits:
-    from strongroom.enclave.orders import read_orders
+    from strongroom.enclave.plan_excerpt import read_plan_excerpt
 
-    return read_orders(plan).limits
+    return read_plan_excerpt(plan).limits
 
 
 def cpu_seconds(pid: int) -> float:

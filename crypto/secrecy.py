@@ -1,7 +1,7 @@
 """The base of every type that holds key material (``trainer.data.plaintext`` is the same for rows).
 
 Python has no way to keep a secret from code in its own process, and this class does not try. It
-stops accidents: a secret in a pickle, a Beam coder, a log line, an f-string or a traceback.
+prevents accidents: a secret in a pickle, a Beam coder, a log line, an f-string or a traceback.
 Subclasses are plain classes and not dataclasses or named tuples: Beam's deterministic coder encodes
 frozen dataclasses and named tuples field by field, without asking pickle.
 """

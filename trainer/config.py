@@ -1,24 +1,21 @@
-"""What a person may say about training: frozen, keyword-only, unknown keys refused.
+"""What a run file may set about training.
 
-Methods and engines are discriminated by ``type``. A new method is one file in ``trainer/losses``,
-one model here, its name in :data:`Method` and one case in ``trainer.losses``; a new engine
-likewise. Settings that do not go together are refused when the run file is read.
-Configurations build objects (``trainer.losses.build_objective``, ``trainer.engines.build_engine``);
-the objects never read a configuration later.
+Methods and engines are told apart by ``type``. Settings that do not go together are refused when
+the run file is read. Configurations build objects (``trainer.losses.build_objective``,
+``trainer.engines.build_engine``), which do not read them again.
 """
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from strongroom.trainer.methods import DapoMethod, GrpoMethod, Method, RlooMethod
+from strongroom.trainer.settings import Settings
 
 
-class _Config(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class LoraConfig(_Config):
+class LoraConfig(Settings):
     """The low-rank adapter that is trained; the base model stays as it is (arXiv:2106.09685)."""
 
     rank: int = Field(default=8, ge=1, le=256, description="Rank of each update; 1 to 256.")
@@ -50,154 +47,7 @@ class LoraConfig(_Config):
         }
 
 
-class PenalisedMethod(_Config):
-    """What every method with a penalty to the base model has."""
-
-    kl: float = Field(
-        default=0.0,
-        ge=0,
-        le=10,
-        description="Weight β of the KL penalty to the base model; 0 leaves it out.",
-    )
-    kl_estimator: Literal["k1", "k2", "k3"] | None = Field(
-        default=None,
-        description="Estimator of the divergence, as J. Schulman names them; k3 when not given. "
-        "On-policy, the gradient of k1 is zero on average: it adds noise and does not hold the "
-        "policy near the base model. Only with kl above 0.",
-    )
-
-    @model_validator(mode="after")
-    def _estimator_has_a_use(self) -> Self:
-        if self.kl_estimator is not None and self.kl == 0:
-            raise ValueError("kl_estimator has no effect unless kl is above 0")
-        return self
-
-
-class ClippedMethod(PenalisedMethod):
-    """What every method with PPO's clip has."""
-
-    clip: float = Field(
-        default=0.2, gt=0, lt=1, description="Ratio clip ε: ratios count from 1 - ε on."
-    )
-    clip_high: float | None = Field(
-        default=None, gt=0, le=10, description="Ratios count up to 1 + this; clip when not given."
-    )
-    ratio_ceiling: float | None = Field(
-        default=None,
-        gt=1,
-        le=1000,
-        description="Two-sided clip: bounds the ratio of tokens that did badly, too; none when not "
-        "given. Above 1 + clip_high.",
-    )
-
-    @property
-    def high(self) -> float:
-        """The upper clip width."""
-        return self.clip if self.clip_high is None else self.clip_high
-
-    @model_validator(mode="after")
-    def _ceiling_is_above_the_clip(self) -> Self:
-        if self.ratio_ceiling is not None and self.ratio_ceiling <= 1 + self.high:
-            raise ValueError(f"ratio_ceiling must be above 1 + clip_high, {1 + self.high:g}")
-        return self
-
-
-class GrpoMethod(ClippedMethod):
-    """Group relative policy optimisation, arXiv:2402.03300."""
-
-    type: Literal["grpo"] = Field(default="grpo", description="Names the method.")
-
-
-class DrGrpoMethod(ClippedMethod):
-    """GRPO without its length and difficulty biases, arXiv:2503.20783."""
-
-    type: Literal["dr_grpo"] = Field(default="dr_grpo", description="Names the method.")
-
-
-class DapoMethod(ClippedMethod):
-    """Decoupled clip and dynamic sampling, arXiv:2503.14476."""
-
-    type: Literal["dapo"] = Field(default="dapo", description="Names the method.")
-    clip_high: float | None = Field(
-        default=0.28, gt=0, le=10, description="Ratios count up to 1 + this."
-    )
-    mask_truncated: bool = Field(
-        default=True, description="Leave completions out of the loss that reached max_tokens."
-    )
-    overlong_buffer: int = Field(
-        default=0,
-        ge=0,
-        le=32767,
-        description="Tokens before max_tokens over which a completion loses reward; 0 for none. "
-        "Below max_tokens, and only without mask_truncated.",
-    )
-    overlong_penalty: float = Field(
-        default=1.0,
-        gt=0,
-        le=100,
-        description="Reward lost by a completion of max_tokens. Only with overlong_buffer above 0.",
-    )
-    refills: int = Field(
-        default=3,
-        ge=0,
-        le=100,
-        description="Dynamic sampling: how often a step may sample further rows in place of groups "
-        "whose scores are all equal or whose completions mask_truncated leaves out, all of them.",
-    )
-
-    @model_validator(mode="after")
-    def _one_way_with_long_completions(self) -> Self:
-        if self.overlong_buffer and self.mask_truncated:
-            raise ValueError("overlong_buffer punishes what mask_truncated leaves out; choose one")
-        if self.overlong_penalty != 1 and not self.overlong_buffer:
-            raise ValueError("overlong_penalty has no effect unless overlong_buffer is above 0")
-        return self
-
-
-class GspoMethod(PenalisedMethod):
-    """Group sequence policy optimisation, arXiv:2507.18071."""
-
-    type: Literal["gspo"] = Field(default="gspo", description="Names the method.")
-    level: Literal["sequence", "token"] = Field(
-        default="sequence", description="token: the paper's GSPO-token, section 4.3."
-    )
-    clip: float = Field(
-        default=3e-4, gt=0, lt=1, description="The completion's ratio counts from 1 - this on."
-    )
-    clip_high: float = Field(
-        default=4e-4, gt=0, le=10, description="The completion's ratio counts up to 1 + this."
-    )
-
-
-class CispoMethod(PenalisedMethod):
-    """Clipped importance sampling weights, arXiv:2506.13585."""
-
-    type: Literal["cispo"] = Field(default="cispo", description="Names the method.")
-    cap: float = Field(
-        default=5.0, ge=1, le=1000, description="Largest weight of a token: bounds the ratio."
-    )
-
-
-class RlooMethod(_Config):
-    """REINFORCE leave-one-out, arXiv:2402.14740."""
-
-    type: Literal["rloo"] = Field(default="rloo", description="Names the method.")
-    clip: float = Field(
-        default=0.2,
-        gt=0,
-        lt=1,
-        description="The completion's ratio counts within 1 - this to 1 + this.",
-    )
-
-
-Method = Annotated[
-    GrpoMethod | DrGrpoMethod | DapoMethod | GspoMethod | CispoMethod | RlooMethod,
-    Field(discriminator="type"),
-]
-"""Training methods."""
-
-
-class Sampling(_Config):
+class Sampling(Settings):
     """How completions are sampled during training. Evaluation is always greedy."""
 
     temperature: float = Field(
@@ -237,13 +87,13 @@ class Sampling(_Config):
         return self
 
 
-class HfEngine(_Config):
+class HfEngine(Settings):
     """Samples with the policy's own transformers model, in the same memory."""
 
     type: Literal["hf"] = Field(default="hf", description="Names the engine.")
 
 
-class VllmEngine(_Config):
+class VllmEngine(Settings):
     """Samples with vLLM, in the same process. Needs the extra ``vllm``."""
 
     type: Literal["vllm"] = Field(default="vllm", description="Names the engine.")
@@ -259,11 +109,12 @@ class VllmEngine(_Config):
     )
 
 
-Engine = Annotated[HfEngine | VllmEngine, Field(discriminator="type")]
-"""Rollout engines."""
+AnyEngine = HfEngine | VllmEngine
+Engine = Annotated[AnyEngine, Field(discriminator="type")]
+"""One of the rollout engines; each has its row in ``trainer.engines``."""
 
 
-class EarlyStopping(_Config):
+class EarlyStopping(Settings):
     """Ends training once the held-out score no longer rises."""
 
     patience: int = Field(
@@ -274,7 +125,7 @@ class EarlyStopping(_Config):
     )
 
 
-class Memorisation(_Config):
+class Memorisation(Settings):
     """Random secrets, planted in training rows to measure what the adapter remembers of them
     (exposure; Carlini et al., "The Secret Sharer", 2019)."""
 
@@ -290,7 +141,7 @@ class Memorisation(_Config):
     )
 
 
-class TrainingConfig(_Config):
+class TrainingConfig(Settings):
     """A training run's settings."""
 
     method: Method = Field(default_factory=GrpoMethod, description="The training method.")

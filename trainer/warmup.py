@@ -1,9 +1,9 @@
-"""Touch every code path once, before the enclave closes.
+"""Run every code path once, before the enclave closes.
 
-Libraries import modules and open files the first time something is used. After the lock-down
-nothing can be opened, so the whole way is gone once on synthetic rows: sampling, greedy and not,
-loss, gradient, update, checkpoint, restore. Nothing of it stays: weights, gradients and all
-generators are as before.
+Libraries import modules and open files the first time something is used, and after the lock-down
+nothing can be opened. So the whole of a run is done once on synthetic rows: sampling, greedy and
+not, loss, gradient, update, checkpoint, restore. Weights, gradients and all generators are then as
+they were.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import torch
 
+from strongroom.trainer.checkpoints.checkpoint import Checkpoint, resumed_state
 from strongroom.trainer.config import TrainingConfig
 from strongroom.trainer.data.chat import Message
 from strongroom.trainer.data.rows import Row
@@ -19,7 +20,6 @@ from strongroom.trainer.evaluation.held_out import evaluate
 from strongroom.trainer.loop import train
 from strongroom.trainer.model.lora import Policy
 from strongroom.trainer.rollouts.evaluators import Job, Reply, Score, Turn
-from strongroom.trainer.steps.checkpoint import Checkpoint, resumed_state
 from strongroom.trainer.steps.state import new_state
 
 _ROWS = [
@@ -29,14 +29,14 @@ _ROWS = [
 
 
 class _Alternating:
-    """Scores that always differ within a group, so that there is something to learn."""
+    """Scores that always differ within a group, so that there is a gradient."""
 
     def reset(self, jobs: Sequence[Job]) -> list[tuple[Message, ...] | None]:
         return [None for _ in jobs]
 
     def step(self, replies: Sequence[Reply]) -> list[Turn]:
-        go_on = (Message(role="user", content="Go on."),)
-        return [Turn(messages=go_on, done=False) for _ in replies]
+        answer = (Message(role="user", content="Go on."),)
+        return [Turn(messages=answer, done=False) for _ in replies]
 
     def score(self, jobs: Sequence[Job]) -> list[Score]:
         return [
@@ -46,10 +46,10 @@ class _Alternating:
 
 
 def warm_up(policy: Policy, config: TrainingConfig) -> None:
-    """Go once through everything that :func:`trainer.loop.train` and its neighbours do.
+    """Do once what a run does: train, evaluate, restore.
 
-    Small on purpose: two prompts, two completions, two tokens. Leaves no trace in ``policy`` or in
-    torch's global generator.
+    Only two prompts, two completions, two tokens. Changes neither ``policy`` nor torch's global
+    generator.
     """
     weights = policy.flat.clone()
     global_generator = torch.get_rng_state()

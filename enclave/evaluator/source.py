@@ -7,16 +7,14 @@ broker see ciphertext only.
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Mapping
 
-import msgspec
-
+from strongroom.crypto.dsse import open_self_signed
 from strongroom.crypto.keyset import Keyset
-from strongroom.crypto.manifest import decode_evaluator, shard_ad
+from strongroom.crypto.manifest import DATASET_TYPE, decode_evaluator, shard_ad
 from strongroom.crypto.pinned import check_keyset
 from strongroom.enclave.channel import frames
-from strongroom.enclave.orders import Evaluator
+from strongroom.enclave.plan_excerpt import Evaluator
 
 EVALUATOR = "evaluator"
 """Name of its keyset among those that the releaser sends."""
@@ -35,8 +33,9 @@ def evaluator_source(
         return bytes(fetch(frames.Fetch(kind="evaluator"), pinned.sha256))
     request = frames.Fetch(kind="evaluator_manifest")
     envelope = fetch(request, pinned.sealed.manifest_sha256)
-    payload = base64.b64decode(msgspec.json.decode(envelope)["payload"])
-    manifest = decode_evaluator(payload, "evaluator manifest")
+    place = "evaluator manifest"
+    payload, _signer = open_self_signed(bytes(envelope), DATASET_TYPE, place=place)
+    manifest = decode_evaluator(payload, place)
     keyset = keysets[EVALUATOR]
     check_keyset(manifest.keyset, keyset, place=EVALUATOR)
     (shard,) = manifest.shards

@@ -41,7 +41,7 @@ def main(fd: int, assurance: Assurance, arguments: Sequence[str]) -> None:
     channel = Channel(sock, "exporter's parent")
     life = Lifecycle.begin(channel, assurance)
     if form == MERGED:
-        from strongroom.trainer.steps import merging  # starts threads, so after stage A
+        from strongroom.trainer.checkpoints import merging  # starts threads, so after stage A
 
         merging.warm_up()
     attested = life.attest("export", export_subject(run), nonce, fds=outputs)
@@ -61,7 +61,7 @@ def _export(
         )
     adapter = _open(attested, command, _object(channel))
     if form == MERGED:
-        from strongroom.trainer.steps.merging import AdapterMerge
+        from strongroom.trainer.checkpoints.merging import AdapterMerge
 
         merging = AdapterMerge(adapter)
         for index, output in enumerate(outputs):

@@ -16,7 +16,6 @@ import socket
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from strongroom.crypto.digests import Sha256
 from strongroom.crypto.segments import SEGMENT_BYTES
 from strongroom.enclave.attest import COMMANDS
 from strongroom.enclave.channel import frames
@@ -24,15 +23,18 @@ from strongroom.enclave.channel.errors import ChannelBroken, ChannelViolation, E
 from strongroom.enclave.channel.framing import Channel
 from strongroom.enclave.channel.words import DETAILS
 from strongroom.enclave.evaluator.process import EvaluatorProcess
-from strongroom.enclave.orders import Orders, read_orders
+from strongroom.enclave.plan_excerpt import PlanExcerpt, read_plan_excerpt
+from strongroom.enclave.roles.fetcher import Fetcher
 from strongroom.enclave.roles.lifecycle import Lifecycle
 from strongroom.enclave.sandbox.launch import Assurance
 from strongroom.enclave.sandbox.scratch import Scratch
 from strongroom.errors import StrongroomError
-from strongroom.trainer.scratch import most_bytes
+from strongroom.trainer.engines import reads_files, start_engine
+from strongroom.trainer.engines.scratch import most_bytes
 
 if TYPE_CHECKING:
-    from strongroom.enclave.roles.tasks import Tasks, Where
+    from strongroom.enclave.roles.datasets import Where
+    from strongroom.enclave.roles.tasks import Tasks
 
 
 def main(fd: int, assurance: Assurance, _arguments: Sequence[str]) -> None:
@@ -41,14 +43,14 @@ def main(fd: int, assurance: Assurance, _arguments: Sequence[str]) -> None:
     start = channel.recv_record(COMMANDS)
     if not isinstance(start, frames.Start):
         raise ChannelViolation(place="broker", expected="start", actual=type(start).__name__)
-    orders = read_orders(start.plan)
+    plan = read_plan_excerpt(start.plan)
     scratch = None
-    if orders.engine == "vllm":
-        scratch = Scratch(most_bytes({file.name: file.size_bytes for file in orders.model.files}))
+    if reads_files(plan.training.engine):
+        scratch = Scratch(most_bytes({file.name: file.size_bytes for file in plan.model.files}))
     try:
         life = Lifecycle.begin(channel, assurance, window_bytes=SEGMENT_BYTES, scratch=scratch)
         evaluator = EvaluatorProcess.start(locked=life.locked)
-        tasks = _prepare(life, orders, start.nonce, evaluator, scratch)
+        tasks = _prepare(life, plan, start.nonce, evaluator, scratch)
     except StrongroomError as error:
         _report(channel, error, None)
         return
@@ -72,7 +74,7 @@ def main(fd: int, assurance: Assurance, _arguments: Sequence[str]) -> None:
 
 def _prepare(
     life: Lifecycle,
-    orders: Orders,
+    plan: PlanExcerpt,
     nonce: str,
     evaluator: EvaluatorProcess,
     scratch: Scratch | None,
@@ -80,32 +82,28 @@ def _prepare(
     """From a process without torch to one that holds keys. The order is the point: see above."""
     import torch
 
-    from strongroom.enclave.roles.tasks import Fetcher, Tasks
-    from strongroom.trainer.config import LoraConfig, TrainingConfig
-    from strongroom.trainer.engines import vllm
+    from strongroom.enclave.roles.tasks import Tasks
     from strongroom.trainer.model.base import load_base
     from strongroom.trainer.model.lora import attach_lora
     from strongroom.trainer.warmup import warm_up
 
-    run = orders.spec.spec
-    config = TrainingConfig.model_validate(run.training)
+    config = plan.training
     files = {}
     fetcher = Fetcher(life.channel)
-    for index, file in enumerate(orders.model.files):
+    for index, file in enumerate(plan.model.files):
         files[file.name] = fetcher.whole(frames.Fetch(kind="model", index=index), file.sha256)
-    base = load_base(files, getattr(torch, orders.model.precision), run.enclave.threads)
-    lora = LoraConfig.model_validate(run.model.lora)
-    policy = attach_lora(base, lora, config.seed)
+    base = load_base(files, getattr(torch, plan.model.precision), plan.threads)
+    policy = attach_lora(base, plan.lora, config.seed)
     if scratch:
-        vllm.start(config, policy, files, scratch)
+        start_engine(config, policy, files, scratch)
     files.clear()
     warm_up(policy, config)
     if scratch:
         scratch.close()
-    limit = orders.limits.memory_bytes
+    limit = plan.limits.memory_bytes
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
-    attested = life.attest("train", Sha256(orders.digest), nonce, evaluator=evaluator)
-    return Tasks(life.channel, orders, config, policy, evaluator, attested, life.window.buffer)
+    attested = life.attest("train", plan.digest, nonce, evaluator=evaluator)
+    return Tasks(life.channel, plan, policy, evaluator, attested, life.window.buffer)
 
 
 def _obey(tasks: Tasks, command: frames.Command) -> None:

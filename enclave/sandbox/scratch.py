@@ -21,7 +21,7 @@ from pathlib import Path
 from strongroom.enclave.errors import ScratchUnavailable
 from strongroom.enclave.sandbox import syscalls
 from strongroom.enclave.sandbox.secret_memory import map_memory
-from strongroom.trainer.scratch import Buffer
+from strongroom.trainer.engines.scratch import Buffer
 
 MOUNT_POINT = Path("/dev/shm")  # noqa: S108
 """Every Linux has this folder; inside the namespace the host's shared memory is out of sight."""
@@ -31,7 +31,7 @@ _MADV_DONTFORK, _MADV_DONTDUMP = 10, 16
 
 
 class Scratch:
-    """Files of announced names in a folder of their own; a ``trainer.scratch.Scratch``.
+    """Files of announced names in a folder of their own; a ``trainer.engines.scratch.Scratch``.
 
     ``most_bytes`` names each file and the most that it may hold: afterwards no file can grow. They
     take no memory until they are filled.

@@ -22,6 +22,7 @@ from strongroom.crypto.digests import canonical
 from strongroom.crypto.errors import NotCanonical
 from strongroom.crypto.keyset import Keyset
 from strongroom.crypto.streaming import StreamingKey
+from strongroom.trainer.checkpoints.checkpoint import Checkpoint
 from strongroom.trainer.data.chat import FunctionCall, Message, ToolCall
 from strongroom.trainer.data.plaintext import Plaintext
 from strongroom.trainer.data.rows import Row
@@ -29,7 +30,6 @@ from strongroom.trainer.rollouts.evaluators import Job, Reply, Turn
 from strongroom.trainer.rollouts.rollout import Rollouts
 from strongroom.trainer.rollouts.scoring import ScoredRollout
 from strongroom.trainer.steps.batch import GroupBatch
-from strongroom.trainer.steps.checkpoint import Checkpoint
 
 SECRET = b"CANARY-secret-bytes-of-length-32"
 KEYS = {

@@ -6,13 +6,14 @@ import pytest
 import torch
 from msgspec.structs import replace
 
-from strongroom.trainer.config import DapoMethod, GrpoMethod, GspoMethod, RlooMethod, Sampling
+from strongroom.trainer.checkpoints.checkpoint import resumed_state
+from strongroom.trainer.config import Sampling
 from strongroom.trainer.engines import build_engine
 from strongroom.trainer.loop import train
 from strongroom.trainer.losses import build_objective
+from strongroom.trainer.methods import DapoMethod, GrpoMethod, GspoMethod, RlooMethod
 from strongroom.trainer.rollouts.conversations import Conversations
 from strongroom.trainer.steps.batch import pack_groups
-from strongroom.trainer.steps.checkpoint import resumed_state
 from strongroom.trainer.steps.learning import Learner
 from strongroom.trainer.steps.logprobs import completion_logprobs
 from strongroom.trainer.steps.state import new_state

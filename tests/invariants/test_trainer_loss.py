@@ -6,22 +6,23 @@ from math import exp, prod
 import pytest
 import torch
 
-from strongroom.trainer import config
-from strongroom.trainer.losses import KlPenalty, LossInput, build_objective, truncated_correction
+from strongroom.trainer import methods
+from strongroom.trainer.losses import build_objective
+from strongroom.trainer.losses.objective import KlPenalty, LossInput, truncated_correction
 
 LENGTHS = torch.tensor([3, 1, 5, 2, 4, 4])
 MAX_TOKENS = 6
 METHODS = {
-    "grpo": config.GrpoMethod(),
-    "grpo, all settings": config.GrpoMethod(
+    "grpo": methods.GrpoMethod(),
+    "grpo, all settings": methods.GrpoMethod(
         clip=0.1, clip_high=0.3, ratio_ceiling=1.5, kl=0.05, kl_estimator="k2"
     ),
-    "dr_grpo": config.DrGrpoMethod(kl=0.05, kl_estimator="k1"),
-    "dapo": config.DapoMethod(),
-    "gspo": config.GspoMethod(clip=0.1, clip_high=0.2),
-    "gspo-token": config.GspoMethod(clip=0.1, clip_high=0.2, level="token", kl=0.05),
-    "cispo": config.CispoMethod(cap=1.2),
-    "rloo": config.RlooMethod(),
+    "dr_grpo": methods.DrGrpoMethod(kl=0.05, kl_estimator="k1"),
+    "dapo": methods.DapoMethod(),
+    "gspo": methods.GspoMethod(clip=0.1, clip_high=0.2),
+    "gspo-token": methods.GspoMethod(clip=0.1, clip_high=0.2, level="token", kl=0.05),
+    "cispo": methods.CispoMethod(cap=1.2),
+    "rloo": methods.RlooMethod(),
 }
 
 
@@ -137,8 +138,8 @@ def test_cispo_s_gradient_holds_its_weights_fixed():
 
 def test_gspo_token_has_gspo_s_value_and_each_token_s_own_gradient():
     t = tokens(off_policy=0.01)
-    sequence = build_objective(config.GspoMethod(clip=0.9, clip_high=0.9), MAX_TOKENS)
-    token = build_objective(config.GspoMethod(clip=0.9, clip_high=0.9, level="token"), MAX_TOKENS)
+    sequence = build_objective(methods.GspoMethod(clip=0.9, clip_high=0.9), MAX_TOKENS)
+    token = build_objective(methods.GspoMethod(clip=0.9, clip_high=0.9, level="token"), MAX_TOKENS)
     one, other = sequence.loss(t).loss, token.loss(t).loss
     assert one.item() == pytest.approx(other.item(), rel=1e-12)
     by_sequence = torch.autograd.grad(one, t.logprobs_K)[0]
@@ -201,8 +202,8 @@ def test_far_off_policy_tokens_are_clipped_and_get_no_gradient(name):
 
 def test_the_ceiling_bounds_tokens_that_did_badly():
     t = tokens(off_policy=3.0)
-    open_above = build_objective(config.GrpoMethod(), MAX_TOKENS).loss(t).loss
-    bounded = build_objective(config.GrpoMethod(ratio_ceiling=2.0), MAX_TOKENS).loss(t).loss
+    open_above = build_objective(methods.GrpoMethod(), MAX_TOKENS).loss(t).loss
+    bounded = build_objective(methods.GrpoMethod(ratio_ceiling=2.0), MAX_TOKENS).loss(t).loss
     assert bounded < open_above
     (gradient,) = torch.autograd.grad(bounded, t.logprobs_K)
     rho = (t.logprobs_K - t.old_logprobs_K).exp()
@@ -237,7 +238,7 @@ def test_equal_rewards_give_no_gradient(name):
 
 def test_dapo_punishes_long_completions_softly():
     """Equation 13: nothing up to L - B, then linearly down to -1 at L."""
-    method = config.DapoMethod(mask_truncated=False, overlong_buffer=4, overlong_penalty=2.0)
+    method = methods.DapoMethod(mask_truncated=False, overlong_buffer=4, overlong_penalty=2.0)
     objective = build_objective(method, max_tokens=10)
     lengths = torch.tensor([[6, 7, 8, 10]])
     rewards = torch.zeros(1, 4, dtype=torch.float64)

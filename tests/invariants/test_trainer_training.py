@@ -8,20 +8,20 @@ import sys
 import pytest
 import torch
 
-from strongroom.trainer.config import (
+from strongroom.trainer.checkpoints.checkpoint import Checkpoint, resumed_state
+from strongroom.trainer.config import Sampling
+from strongroom.trainer.loop import train
+from strongroom.trainer.losses.dapo import Dapo
+from strongroom.trainer.losses.grpo import Grpo
+from strongroom.trainer.methods import (
     CispoMethod,
     DapoMethod,
     DrGrpoMethod,
     GrpoMethod,
     GspoMethod,
     RlooMethod,
-    Sampling,
 )
-from strongroom.trainer.loop import train
-from strongroom.trainer.losses.dapo import Dapo
-from strongroom.trainer.losses.grpo import Grpo
 from strongroom.trainer.rollouts.evaluators import Score
-from strongroom.trainer.steps.checkpoint import Checkpoint, resumed_state
 from strongroom.trainer.steps.optimizer import AdamW
 from strongroom.trainer.steps.state import new_state
 from support import PYTHONPATH
@@ -76,7 +76,7 @@ RESUME = """
 import sys
 from pathlib import Path
 from support import tiny_model as tiny
-from strongroom.trainer.steps.checkpoint import Checkpoint, resumed_state
+from strongroom.trainer.checkpoints.checkpoint import Checkpoint, resumed_state
 from strongroom.trainer.config import TrainingConfig
 from strongroom.trainer.loop import train
 
@@ -199,7 +199,7 @@ def test_dynamic_sampling_refills_groups_without_variance():
         assert values["groups_trained"] == 3
         assert len(scored) == 4 * (3 + values["groups_filtered"])
     assert sum(values["groups_filtered"] for values in steps) > 3
-    assert state.rows_dealt == sum(len(scored) for scored in rollouts) // 4
+    assert state.rows_taken == sum(len(scored) for scored in rollouts) // 4
     # The control: without refills the same rows leave the steps short.
     short = rare_steps(method=DapoMethod(refills=0))[0]
     assert min(values["groups_trained"] for values in short) < 3
@@ -207,7 +207,7 @@ def test_dynamic_sampling_refills_groups_without_variance():
     policy = tiny.tiny_policy(seed=5)
     config = tiny.tiny_config(steps=3, checkpoint_every=3, method=DapoMethod(refills=20))
     resumed = resumed_state(policy, config, checkpoints[-1])
-    assert resumed.rows_dealt == state.rows_dealt
+    assert resumed.rows_taken == state.rows_taken
 
 
 def test_refills_end_when_nothing_varies():
@@ -219,7 +219,7 @@ def test_refills_end_when_nothing_varies():
     config = tiny.tiny_config(steps=1, checkpoint_every=1, method=DapoMethod(refills=4))
     state, steps = new_state(policy, config), []
     train(policy, tiny.tiny_rows(30), Same(), config, state, on_step=steps.append)
-    assert state.rows_dealt == 3 * 5
+    assert state.rows_taken == 3 * 5
     assert steps[0].values["groups_trained"] == 0.0
     assert steps[0].values["groups_filtered"] == 15.0
 

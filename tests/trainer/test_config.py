@@ -3,7 +3,8 @@ import re
 import pydantic
 import pytest
 
-from strongroom.trainer.config import GrpoMethod, LoraConfig, Sampling, TrainingConfig
+from strongroom.trainer.config import LoraConfig, Sampling, TrainingConfig
+from strongroom.trainer.methods import GrpoMethod
 from support import tiny_model as tiny
 
 SETTINGS = {

@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from strongroom.trainer.config import GrpoMethod
+from strongroom.trainer.checkpoints.checkpoint import load_adapter, resumed_state, save
 from strongroom.trainer.engines.hf import HfSampler
 from strongroom.trainer.loop import train
+from strongroom.trainer.methods import GrpoMethod
 from strongroom.trainer.rollouts.prompts import encode_prompt
 from strongroom.trainer.steps.batch import pack_groups
-from strongroom.trainer.steps.checkpoint import load_adapter, resumed_state, save
 from strongroom.trainer.steps.logprobs import completion_logprobs
 from strongroom.trainer.steps.state import new_state
 from support import tiny_model as tiny

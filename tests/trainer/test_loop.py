@@ -3,10 +3,10 @@ import math
 import pytest
 import torch
 
-from strongroom.trainer.config import GrpoMethod, RlooMethod
 from strongroom.trainer.data.rows import SparseRows
 from strongroom.trainer.errors import EvaluatorMisbehaved, RowsMissing
 from strongroom.trainer.loop import train
+from strongroom.trainer.methods import GrpoMethod, RlooMethod
 from strongroom.trainer.rollouts.evaluators import Score
 from strongroom.trainer.steps.metric_names import STEP_METRICS
 from strongroom.trainer.steps.schedule import needed_rows

@@ -5,8 +5,9 @@ import sys
 import pytest
 import torch
 
-from strongroom.trainer.config import GrpoMethod, Sampling
-from strongroom.trainer.steps.checkpoint import save
+from strongroom.trainer.checkpoints.checkpoint import save
+from strongroom.trainer.config import Sampling
+from strongroom.trainer.methods import GrpoMethod
 from strongroom.trainer.steps.state import new_state
 from strongroom.trainer.warmup import warm_up
 from support import PYTHONPATH
@@ -31,8 +32,8 @@ def test_warm_up_leaves_no_trace(max_turns):
 CLOSED = """
 import sys
 from support import tiny_model as tiny
-from strongroom.trainer.steps.checkpoint import resumed_state
-from strongroom.trainer.config import GrpoMethod
+from strongroom.trainer.checkpoints.checkpoint import resumed_state
+from strongroom.trainer.methods import GrpoMethod
 from strongroom.trainer.evaluation.held_out import evaluate
 from strongroom.trainer.loop import train
 from strongroom.trainer.steps.state import new_state

@@ -18,10 +18,10 @@ from strongroom.examples.packages import CACHE
 from strongroom.trainer.config import LoraConfig, Sampling, TrainingConfig, VllmEngine
 from strongroom.trainer.data.rows import decode_row
 from strongroom.trainer.engines import vllm
+from strongroom.trainer.engines.scratch import FolderScratch
 from strongroom.trainer.model.base import load_base
 from strongroom.trainer.model.lora import attach_lora
 from strongroom.trainer.rollouts.prompts import encode_prompt
-from strongroom.trainer.scratch import FolderScratch
 from support.auditor import Auditor
 
 RUN = "vllm-run"

@@ -29,14 +29,14 @@ os.environ |= {  # read when vLLM is imported
 from strongroom.enclave.channel.frames import rounded
 from strongroom.examples.base_model import CACHE, base_model
 from strongroom.pipeline.keyholder.model_card import adapter_config
+from strongroom.trainer.checkpoints.checkpoint import save
+from strongroom.trainer.checkpoints.merging import AdapterMerge
 from strongroom.trainer.config import LoraConfig, TrainingConfig
 from strongroom.trainer.data.chat import Message
 from strongroom.trainer.data.rows import Row
 from strongroom.trainer.model.base import load_base
 from strongroom.trainer.model.lora import Policy, attach_lora
 from strongroom.trainer.rollouts.prompts import encode_prompt
-from strongroom.trainer.steps.checkpoint import save
-from strongroom.trainer.steps.merging import AdapterMerge
 from strongroom.trainer.steps.state import new_state
 
 QUESTIONS = ("Name a colour.", "What is two and two?", "Say good day.", "Is snow warm?")

@@ -1,1 +1,1 @@
-"""Rows and chats, and the base type of whatever is plaintext."""
+"""Rows and chats, checked before use, and the base of every type that holds plaintext."""

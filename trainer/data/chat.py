@@ -1,7 +1,7 @@
-"""Messages and tools of a chat, in the form that OpenAI's chat completions made common.
+"""Messages and tools of a chat, in the form of OpenAI's chat completions.
 
-A message has a role and text; an assistant's may have tool calls instead of text, a tool's may name
-the call that it answers. Whatever else is wrong with a chat is one of :class:`FaultCode`.
+A message has a role and text. An assistant's may have tool calls instead of text; a tool's may name
+the call that it answers. Everything else that can be wrong with a chat is a :class:`FaultCode`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from strongroom.trainer.data.plaintext import Plaintext
 
 
 class FaultCode(StrEnum):
-    """Everything that can be wrong with one record; the only text about it that may leave."""
+    """Everything that can be wrong with one record; nothing else about it may leave an enclave."""
 
     BLANK = "blank"
     TOO_LONG = "too_long"
@@ -31,9 +31,9 @@ class FaultCode(StrEnum):
     MESSAGES_INVALID = "messages_invalid"
     MESSAGES_END_WITH_ASSISTANT = "messages_end_with_assistant"
     TOOL_CALLS_INVALID = "tool_calls_invalid"
-    """A call by someone else than the assistant, or arguments that are no JSON object."""
+    """A call that is not the assistant's, or arguments that are not a JSON object."""
     TOOL_ANSWER_UNKNOWN = "tool_answer_unknown"
-    """A tool's message names a call that no earlier message made."""
+    """A tool's message names a call that no earlier message has."""
     TOOLS_INVALID = "tools_invalid"
     TEMPLATE_REFUSED = "template_refused"
     TEMPLATE_WITHOUT_TOOLS = "template_without_tools"
@@ -44,7 +44,7 @@ class FaultCode(StrEnum):
 
 
 class RecordFault(ValueError):
-    """One record cannot be used; ``code`` says why."""
+    """One record cannot be used, for the reason ``code``."""
 
     def __init__(self, code: FaultCode) -> None:
         self.code = code
@@ -55,7 +55,7 @@ class RecordFault(ValueError):
 
 
 class FunctionCall(Plaintext, msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the assistant calls, and with what."""
+    """A function's name and its arguments."""
 
     name: str
     arguments: str | dict[str, Any] = ""
@@ -73,11 +73,11 @@ class ToolCall(
 
 
 class Message(Plaintext, msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One turn of a chat. What is ``None`` is not there."""
+    """One turn of a chat; ``None`` for what it does not have."""
 
     role: Literal["system", "user", "assistant", "tool"]
     content: str | None = None
-    """Text; ``None`` only beside tool calls."""
+    """Text; ``None`` only with tool calls."""
     name: str | None = None
     tool_calls: tuple[ToolCall, ...] | None = None
     tool_call_id: str | None = None
@@ -94,7 +94,7 @@ class Message(Plaintext, msgspec.Struct, frozen=True, forbid_unknown_fields=True
         return found
 
     def for_template(self) -> dict[str, Any]:
-        """As chat templates want it: arguments as objects, no ``None`` for text."""
+        """The message for a chat template: arguments as objects, and no ``None`` for text."""
         found = self.plain()
         found["content"] = self.content or ""
         for call in found.get("tool_calls", ()):
@@ -111,7 +111,7 @@ def check_messages(messages: Sequence[Message]) -> None:
     called: set[str | None] = set()
     for message in messages:
         if message.content is not None and not message.tool_calls and message.tool_call_id is None:
-            continue  # almost every message there is
+            continue  # almost every message
         if message.content is None and not message.tool_calls:
             raise RecordFault(FaultCode.MESSAGES_INVALID)
         if message.tool_calls and message.role != "assistant":
@@ -139,7 +139,7 @@ def arguments_of(arguments: str | dict[str, Any]) -> dict[str, Any]:
 
 
 def check_turn(messages: Sequence[Message]) -> None:
-    """Raise :class:`RecordFault` unless an environment may say this to the model."""
+    """Raise :class:`RecordFault` unless an environment may send these messages to the model."""
     for message in messages:
         if message.role == "assistant" or message.content is None or message.tool_calls:
             raise RecordFault(FaultCode.MESSAGES_INVALID)

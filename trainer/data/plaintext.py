@@ -1,10 +1,12 @@
-"""The base of every type that holds rows, what a model said of them, or what it learned from them.
+"""The base of every type that holds rows, completions, or weights that were trained on them.
 
-It stops accidents, as ``crypto.secrecy`` does for keys (which this package cannot import): a row in
-a pickle, a Beam coder, a log line or a traceback. Subclasses are structs or plain classes and not
-dataclasses or named tuples, which Beam's deterministic coder encodes without asking pickle. What is
-to leave, leaves by name: ``msgspec.json.encode`` still encodes a struct, for the evaluator's
-process and for what is sealed.
+It prevents accidents: a row in a pickle, a Beam coder, a log line or a traceback. Subclasses are
+structs or plain classes, not dataclasses or named tuples, which Beam's deterministic coder encodes
+without asking pickle. ``msgspec.json.encode`` still encodes a struct, for the evaluator's process
+and for what is sealed.
+
+``crypto.secrecy`` does the same for keys. There are two because of the layers: neither package may
+import the other, and the package below both, ``errors``, is no place for either.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Rows of a data set: one JSON object a line, checked before anything is trained on it.
+"""Rows of a dataset: one JSON object per line, checked before anything is trained on it.
 
 A row has ``messages`` (a chat that the model is to continue), optionally ``ground_truth`` (any
 JSON value) and ``tools`` (function schemas for the template), and any other columns. All but the
-first two reach the evaluator as keyword arguments. A bad row raises :class:`RecordFault` with one
-of the enumerated codes, and never with the row's content.
+first two are keyword arguments of the evaluator. A bad row raises :class:`RecordFault` with one of
+the enumerated codes, and never with the row's content.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from strongroom.trainer.data.chat import (
 from strongroom.trainer.data.plaintext import Plaintext
 
 MAX_RECORD_BYTES = 4 << 20
-"""Longest record that is decoded, in bytes, unless a caller says otherwise."""
+"""Longest record that is decoded by default, in bytes."""
 
 
 class Row(Plaintext, msgspec.Struct, frozen=True, kw_only=True):
@@ -53,7 +53,7 @@ class Rows(Protocol):
 
 
 class SparseRows:
-    """A data set of ``n_rows`` of which only some are in memory."""
+    """A dataset of ``n_rows`` of which only some are in memory."""
 
     def __init__(self, n_rows: int, held: Mapping[int, Row]) -> None:
         self._n_rows = n_rows
@@ -67,7 +67,7 @@ class SparseRows:
         return self._held[index]
 
     def with_rows(self, changed: Mapping[int, Row]) -> SparseRows:
-        """The same data set with other rows at these places."""
+        """The same dataset with other rows at these indices."""
         return SparseRows(self._n_rows, {**self._held, **changed})
 
 
@@ -92,8 +92,8 @@ def decode_row(line: bytes | memoryview, max_bytes: int = MAX_RECORD_BYTES) -> R
 
 
 class _Chat(msgspec.Struct):
-    """The one column with a schema. msgspec keeps a struct's schema, and makes any other type's
-    anew in each call, which takes twice as long as reading the row."""
+    """The one column with a schema. msgspec caches a struct's schema but builds any other type's in
+    each call, which takes twice as long as reading the row."""
 
     messages: tuple[Message, ...]
 

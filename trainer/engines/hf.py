@@ -1,9 +1,9 @@
 """Sampling with the policy's own transformers model.
 
-Nothing is computed twice: first comes the prefix common to all prompts of the batch (in fine-tuning
-usually the instructions and examples), then each prompt's rest, then completions of one prompt that
-begin alike go on as one until they draw different tokens. Nothing outlives a call, so no stale key
-or value can follow a weight update.
+Nothing is computed twice. First comes the prefix common to all prompts of the batch (in fine-tuning
+usually the instructions and examples), then each prompt's rest. Completions of one prompt that
+begin alike are computed as one until they draw different tokens. Nothing is kept after a call, so
+no stale key or value can follow a weight update.
 """
 
 # Field names carry their shapes.
@@ -45,7 +45,7 @@ class _GrowingLayer(transformers.cache_utils.DynamicLayer):  # type: ignore[misc
         return self._keys[..., :stop, :], self._values[..., :stop, :]
 
     def keep(self, rows_R: Tensor) -> None:
-        """Forget all other rows."""
+        """Drop all other rows."""
         self._keys, self._values = self._keys[rows_R], self._values[rows_R]
 
     def get_seq_length(self) -> int:
@@ -58,10 +58,10 @@ def _with_length(tensor: Tensor, length: int) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class _Place:
-    """Where the next tokens stand: R rows of the cache, each for G completions of a prompt.
+    """Where the next tokens are: R rows of the cache, each for G completions of a prompt.
 
-    Of those Q are computed in each row. A row in which fewer go on is filled up with others, whose
-    tokens count for nothing.
+    Of those, Q are computed in each row. A row with fewer active ones is filled up with others,
+    whose tokens are not used.
     """
 
     members_RG: Tensor
@@ -82,22 +82,22 @@ class _Place:
         return self.sees_RGL.take_along_dim(self.chosen_RQ[:, :, None], dim=1)
 
     def following(
-        self, same_B: Tensor, goes_on_B: Tensor, cache: transformers.DynamicCache
+        self, same_B: Tensor, active_B: Tensor, cache: transformers.DynamicCache
     ) -> _Place:
-        """The place of the next token of each completion that goes on; ``same_B`` says which one's
-        token a completion has in place of its own.
+        """The place of the next token of each active completion: computed, and not finished.
 
-        Rows in which none goes on leave the cache once they are half of it.
+        ``same_B`` is the completion as which each is computed. Rows without an active one leave
+        the cache once they are half of it.
         """
         members_RG, sees_RGL = self.members_RG, self.sees_RGL
-        live_R = goes_on_B[members_RG].any(dim=1)
+        live_R = active_B[members_RG].any(dim=1)
         if 2 * int(live_R.sum()) <= len(live_R):
             for layer in cache.layers:
                 layer.keep(live_R)
             members_RG, sees_RGL = members_RG[live_R], sees_RGL[live_R]
-        goes_on_RG = goes_on_B[members_RG]
-        most = int(goes_on_RG.sum(dim=1).max())
-        chosen_RQ = goes_on_RG.long().argsort(dim=1, descending=True, stable=True)[:, :most]
+        active_RG = active_B[members_RG]
+        most = int(active_RG.sum(dim=1).max())
+        chosen_RQ = active_RG.long().argsort(dim=1, descending=True, stable=True)[:, :most]
         computed_RQ = members_RG.gather(1, chosen_RQ)
         sees_RGQ = same_B[members_RG][:, :, None] == computed_RQ[:, None]
         return _Place(members_RG, chosen_RQ, torch.cat([sees_RGL, sees_RGQ], dim=2))
@@ -109,6 +109,11 @@ def _first_alike(kind_B: Tensor) -> Tensor:
     index_B = torch.arange(len(kind_B), device=kind_B.device)
     first_K = index_B.new_full((len(kinds),), len(kind_B))
     return first_K.scatter_reduce(0, kind_B, index_B, "amin")[kind_B]
+
+
+def build(policy: Policy) -> HfSampler:
+    """The engine on ``policy``'s own model."""
+    return HfSampler(policy)
 
 
 class HfSampler:
@@ -130,8 +135,8 @@ class HfSampler:
         """See :meth:`trainer.rollouts.rollout.Engine.generate`."""
         hidden_PD, layers, keep_PL, next_position_P = self._prefill(prompts)
         batch, device = len(prompts) * samples, self._policy.device
-        # The completions of a prompt stand in one row of the cache, side by side, as long as what
-        # they share is more than what they do not.
+        # The completions of a prompt are in one row of the cache, side by side, unless what they do
+        # not share may become more than what they do.
         in_row = samples if max_tokens <= keep_PL.shape[1] else 1
         rows = samples // in_row
         cache = transformers.DynamicCache()
@@ -156,12 +161,12 @@ class HfSampler:
         logprobs_BT = torch.zeros(batch, max_tokens, device=device)
         lengths_B = torch.zeros(batch, dtype=torch.int64, device=device)
         finished_B = torch.zeros(batch, dtype=torch.bool, device=device)
-        # As which a completion is computed: the first in its row that has begun alike.
+        # As which a completion is computed: the first in its row that began alike.
         same_B = members_RG[:, :1].expand(-1, in_row).flatten()
         logits_XV = self._policy.logits(hidden_PD)
-        at_B = index_B // samples  # in which of the X logits its own are
+        at_B = index_B // samples  # the row of the X logits that is its own
         for t in range(max_tokens):
-            # For all of them, so that what one draws does not depend on which others go on.
+            # For all, so that what one draws does not depend on which others are unfinished.
             random_B = torch.zeros(batch, dtype=torch.float64)
             if temperature:
                 random_B.uniform_(generator=generator)

@@ -1,13 +1,13 @@
 """Sampling with vLLM, in the trainer's own process and without a socket, a file or a child process.
 
-vLLM gets the base model and the adapter as folders in a :class:`~trainer.scratch.Scratch`.
-The adapter is handed over again whenever it has changed, with ``load_inplace``: under the same id
-vLLM otherwise goes on serving the adapter that it has. Its cache of prompts is emptied before each
-call, since that knows adapters by id, too. So nothing outlives a call, and completions depend on
-weights, prompts and generator only.
+vLLM gets the base model and the adapter as folders in a :class:`~trainer.engines.scratch.Scratch`.
+The adapter is loaded again whenever it has changed, with ``load_inplace``: under the same id vLLM
+otherwise keeps the adapter that it has. Its prefix cache is emptied before each call, since that
+knows adapters by id, too. So nothing is kept after a call, and completions depend on weights,
+prompts and generator only.
 
-vLLM is imported when an engine is started, not before. One process holds one engine, since vLLM
-keeps its state in globals; it must be started while the process may still read any file.
+vLLM is imported when an engine is started, not before. One process has one engine, since vLLM keeps
+its state in globals; it must be started while the process may still read any file.
 """
 
 from __future__ import annotations
@@ -25,10 +25,7 @@ import torch
 from torch import Tensor
 
 from strongroom.trainer.config import TrainingConfig, VllmEngine
-from strongroom.trainer.errors import EngineMissing, EngineNotStarted, EngineUnfit
-from strongroom.trainer.model.lora import Policy
-from strongroom.trainer.rollouts.rollout import Rollouts
-from strongroom.trainer.scratch import (
+from strongroom.trainer.engines.scratch import (
     ADAPTER,
     ADAPTER_CONFIG,
     ADAPTER_WEIGHTS,
@@ -36,6 +33,9 @@ from strongroom.trainer.scratch import (
     Scratch,
     base_names,
 )
+from strongroom.trainer.errors import EngineMissing, EngineNotStarted, EngineUnfit
+from strongroom.trainer.model.lora import Policy
+from strongroom.trainer.rollouts.rollout import Rollouts
 
 _SETTINGS = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # the engine runs in this process
@@ -63,8 +63,8 @@ def start(
 ) -> VllmSampler:
     """Start this process's engine on ``policy``, whose base was loaded from ``files``.
 
-    Raises :class:`EngineMissing` without vLLM, and :class:`EngineUnfit` when vLLM does not take the
-    model or the settings.
+    Raises :class:`EngineMissing` without vLLM, and :class:`EngineUnfit` when vLLM refuses the model
+    or the settings.
     """
     global _started
     if not isinstance(config.engine, VllmEngine):
@@ -89,7 +89,7 @@ def start(
     return _started
 
 
-def started(policy: Policy) -> VllmSampler:
+def build(policy: Policy) -> VllmSampler:
     """The engine that was started on ``policy``. Raises :class:`EngineNotStarted`."""
     if _started is None or not _started.samples_from(policy):
         raise EngineNotStarted(place="spec.training.engine")
@@ -103,7 +103,7 @@ class VllmSampler:
         self._policy = policy
         self._llm = llm
         self._scratch = scratch
-        self._handed_over: Tensor | None = None
+        self._loaded: Tensor | None = None
 
     def samples_from(self, policy: Policy) -> bool:
         """Whether this is the engine of ``policy``."""
@@ -120,7 +120,7 @@ class VllmSampler:
         """See :meth:`trainer.rollouts.rollout.Engine.generate`.
 
         Each completion has a seed of its own from ``generator``, so that it does not depend on
-        which others vLLM happens to draw beside it.
+        which others vLLM draws at the same time.
         """
         params = importlib.import_module("vllm").SamplingParams
         seeds: list[int | None] = [None] * (len(prompts) * samples)
@@ -153,11 +153,11 @@ class VllmSampler:
         request = importlib.import_module("vllm.lora.request").LoRARequest
         path = str(self._scratch.path / ADAPTER)
         weights = self._policy.flat
-        if self._handed_over is None or not torch.equal(weights, self._handed_over):
+        if self._loaded is None or not torch.equal(weights, self._loaded):
             self._put_adapter()
             # Here and not with the prompts, where it would be loaded again for every token.
             self._llm.llm_engine.add_lora(request("policy", _ID, path, load_inplace=True))
-            self._handed_over = weights.clone()
+            self._loaded = weights.clone()
         return request("policy", _ID, path)
 
     def _put_adapter(self) -> None:
@@ -204,7 +204,7 @@ def _longest(config: TrainingConfig, max_positions: int) -> int:
 def _arguments(engine: VllmEngine, policy: Policy, scratch: Scratch, length: int) -> dict[str, Any]:
     architecture = type(policy.base.model).__name__
     registry = importlib.import_module("vllm").ModelRegistry
-    # Else vLLM looks at the class in a process of its own.
+    # Otherwise vLLM inspects the class in a child process.
     registry.register_model(architecture, registry.models[architecture].load_model_cls())
     return {
         "model": str(scratch.path / BASE),
@@ -231,22 +231,22 @@ def _arguments(engine: VllmEngine, policy: Policy, scratch: Scratch, length: int
 
 
 def _executor() -> type[Any]:
-    """vLLM's executor for one process, less what it takes from the system for several."""
+    """vLLM's executor for one process, without the socket that it opens for several."""
     executors = importlib.import_module("vllm.v1.executor.uniproc_executor")
 
     class OneProcess(executors.UniProcExecutor):  # type: ignore[name-defined,misc]
         def _distributed_args(self) -> tuple[str, int, int]:
-            return "env://", 0, 0  # not looked at: _alone has made the group
+            return "env://", 0, 0  # not used: _alone has made the group
 
     return OneProcess
 
 
 @contextlib.contextmanager
 def _alone() -> Iterator[None]:
-    """Give vLLM, while it starts, what needs neither a socket, a file nor a process.
+    """While vLLM starts, replace what would need a socket, a file or a process.
 
     A process group of one instead of gloo's sockets; a lock between threads instead of one in a
-    file; its own guess at the processors instead of the program ``lscpu``.
+    file; its own fallback for the list of processors instead of the program ``lscpu``.
     """
     from torch import distributed
     from torch.testing._internal.distributed import fake_pg

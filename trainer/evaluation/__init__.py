@@ -1,1 +1,1 @@
-"""What a trained adapter is worth on unseen rows, and what it remembers of seen ones."""
+"""What a trained adapter is worth on rows that were held out, and what it remembers of others."""

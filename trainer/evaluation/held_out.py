@@ -36,7 +36,7 @@ def evaluate(
 ) -> Evaluation:
     """Answer each row once, taking the likeliest token each time, and average the scores.
 
-    ``batch`` rows are answered at once; ``on_rollouts`` hears of each batch (step 0). Changes
+    ``batch`` rows are answered at once; ``on_rollouts`` is called with each batch (step 0). Changes
     nothing and draws no random number. Raises :class:`RowsMissing`, :class:`EvaluatorMisbehaved`.
     """
     if not len(rows):

@@ -13,8 +13,8 @@ A model that never saw ``s`` has ``P(exposure > x) = 2^-x``: 1.44 bits in the me
 A secret is two words, each one token, so the whole space is ranked exactly: a group whose
 completions begin with each word gives the likelihood of every pair of them, in one row with a
 shared prefix (``trainer.steps.batch``). The paper samples or extrapolates instead. The prefix is
-the planted sentence behind a held-out row, as somebody who knows the form of the rows, and not the
-row, would ask for it.
+the planted sentence after a held-out row: the prompt of an attacker who knows the form of the rows
+but not the row.
 
 What it does not show: how well answers (``ground_truth``) are remembered, or secrets that real
 rows repeat more often; and no exposure is no proof that nothing can be extracted.
@@ -67,8 +67,8 @@ class Canary:
             message = row.messages[at]
             if message.role == "user":
                 content = f"{message.content or ''}\n{self.sentence}"
-                said = msgspec.structs.replace(message, content=content)
-                messages = (*row.messages[:at], said, *row.messages[at + 1 :])
+                longer = msgspec.structs.replace(message, content=content)
+                messages = (*row.messages[:at], longer, *row.messages[at + 1 :])
                 return msgspec.structs.replace(row, messages=messages)
         raise RecordFault(FaultCode.MESSAGES_INVALID)
 
@@ -102,7 +102,7 @@ def canaries(words: Mapping[str, int], settings: Memorisation, seed: int) -> lis
     made = []
     for index in range(settings.canaries):
         first, second = (_draw(seed, "secret", index, place) % len(words) for place in (0, 1))
-        # Accounts tell canaries apart; the index in them keeps them different.
+        # The index keeps account numbers different.
         account = 1000 * (index + 1) + _draw(seed, "account", index) % 1000
         made.append(Canary(account, (first, second), (spelling[first], spelling[second])))
     return made
@@ -117,8 +117,8 @@ def plant(policy: Policy, rows: SparseRows, config: TrainingConfig) -> SparseRow
     settings = config.memorisation
     if settings is None:
         return rows
-    dealt = min(len(rows), config.steps * config.prompts_per_step)
-    free = sorted(set(row_indices(0, dealt, len(rows), config.seed)))
+    taken = min(len(rows), config.steps * config.prompts_per_step)
+    free = sorted(set(row_indices(0, taken, len(rows), config.seed)))
     free.sort(key=lambda index: _draw(config.seed, "row", index))
     changed: dict[int, Row] = {}
     words = alphabet(policy, settings.words, config.seed)
@@ -196,7 +196,7 @@ def _pairs(policy: Policy, hidden_A2D: Tensor, words_A: Tensor) -> Tensor:
 
 
 def exposure(logprobs_AA: Tensor, secret: tuple[int, int]) -> float:
-    """``log2 |R| - log2 rank``; a secret as likely as others stands in the middle of them."""
+    """``log2 |R| - log2 rank``; secrets that are equally likely share their mean rank."""
     own = logprobs_AA[secret]
     above = int((logprobs_AA > own).sum())
     equal = int((logprobs_AA == own).sum())

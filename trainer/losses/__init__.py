@@ -1,75 +1,37 @@
 """Training methods: what each makes of rewards and log-probabilities.
 
-The loop knows only :class:`Objective`. A method is one file here, one configuration in
-``trainer.config`` and one case in :func:`build_objective`.
+A method is one file here with a ``build`` function, its settings in ``trainer.methods``, and one
+row of :data:`METHODS`. The loop knows only :class:`~trainer.losses.objective.Objective`.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, get_args
 
-from strongroom.trainer import config as settings
-from strongroom.trainer.losses.cispo import Cispo
-from strongroom.trainer.losses.dapo import Dapo
-from strongroom.trainer.losses.dr_grpo import DrGrpo
-from strongroom.trainer.losses.grpo import Grpo
-from strongroom.trainer.losses.gspo import Gspo
-from strongroom.trainer.losses.objective import (
-    KlPenalty,
-    LossInput,
-    LossOutput,
-    Objective,
-    truncated_correction,
+from strongroom.trainer.losses import cispo, dapo, dr_grpo, grpo, gspo, rloo
+from strongroom.trainer.losses.objective import Objective
+from strongroom.trainer.methods import (
+    AnyMethod,
+    CispoMethod,
+    DapoMethod,
+    DrGrpoMethod,
+    GrpoMethod,
+    GspoMethod,
+    RlooMethod,
 )
-from strongroom.trainer.losses.rloo import Rloo
 
-__all__ = [
-    "KlPenalty",
-    "LossInput",
-    "LossOutput",
-    "Objective",
-    "build_objective",
-    "truncated_correction",
-]
+METHODS: Mapping[type[AnyMethod], Callable[[Any, int], Objective]] = {
+    GrpoMethod: grpo.build,
+    DrGrpoMethod: dr_grpo.build,
+    DapoMethod: dapo.build,
+    GspoMethod: gspo.build,
+    CispoMethod: cispo.build,
+    RlooMethod: rloo.build,
+}
+assert METHODS.keys() == set(get_args(AnyMethod)), "a method without a row, or a row without one"  # noqa: S101
 
 
-def build_objective(method: settings.Method, max_tokens: int) -> Objective:
+def build_objective(method: AnyMethod, max_tokens: int) -> Objective:
     """The objective that ``method`` names, for completions of up to ``max_tokens``."""
-    match method:
-        case settings.GrpoMethod():
-            return Grpo(**_clipped(method))
-        case settings.DrGrpoMethod():
-            return DrGrpo(**_clipped(method))
-        case settings.DapoMethod():
-            return Dapo(
-                **_clipped(method),
-                masks_truncated=method.mask_truncated,
-                refills=method.refills,
-                overlong_buffer=method.overlong_buffer,
-                overlong_penalty=method.overlong_penalty,
-                max_tokens=max_tokens,
-            )
-        case settings.GspoMethod():
-            return Gspo(
-                kl=_kl(method),
-                clip=method.clip,
-                clip_high=method.clip_high,
-                per_token=method.level == "token",
-            )
-        case settings.CispoMethod():
-            return Cispo(kl=_kl(method), cap=method.cap)
-        case settings.RlooMethod():
-            return Rloo(method.clip, method.clip)
-
-
-def _clipped(method: settings.ClippedMethod) -> dict[str, Any]:
-    return {
-        "kl": _kl(method),
-        "clip": method.clip,
-        "clip_high": method.high,
-        "ceiling": method.ratio_ceiling,
-    }
-
-
-def _kl(method: settings.PenalisedMethod) -> KlPenalty:
-    return KlPenalty(method.kl, method.kl_estimator or "k3")
+    return METHODS[type(method)](method, max_tokens)

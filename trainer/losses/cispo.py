@@ -20,7 +20,9 @@ from strongroom.trainer.losses.objective import (
     Penalised,
     mean_over_tokens,
     objective_with_kl,
+    penalty,
 )
+from strongroom.trainer.methods import CispoMethod
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,3 +43,8 @@ class Cispo(Penalised):
         capped = (rho_K > self.cap).double().mean().item()
         metrics = {"clip_low_share": 0.0, "clip_high_share": capped} | divergence
         return LossOutput(-mean_over_tokens(J_K, tokens), metrics)
+
+
+def build(config: CispoMethod, _max_tokens: int) -> Cispo:
+    """The objective of these settings."""
+    return Cispo(kl=penalty(config), cap=config.cap)

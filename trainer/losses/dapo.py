@@ -21,7 +21,14 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from strongroom.trainer.losses.advantages import group_normalised
-from strongroom.trainer.losses.objective import Clipped, LossInput, LossOutput, mean_over_tokens
+from strongroom.trainer.losses.objective import (
+    Clipped,
+    LossInput,
+    LossOutput,
+    mean_over_tokens,
+    penalty,
+)
+from strongroom.trainer.methods import DapoMethod
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,18 +40,33 @@ class Dapo(Clipped):
     max_tokens: int
 
     def advantages(self, rewards_PG: Tensor, lengths_PG: Tensor) -> Tensor:
-        """Â of each completion after the soft punishment of long ones, (P, G)."""
-        return group_normalised(rewards_PG + self._punishment(lengths_PG))
+        """Â of each completion after the soft penalty on long ones, (P, G)."""
+        return group_normalised(rewards_PG + self._penalty(lengths_PG))
 
     def loss(self, tokens: LossInput) -> LossOutput:
         """-J of one step."""
         J_K, metrics = self.surrogate(tokens)
         return LossOutput(-mean_over_tokens(J_K, tokens), metrics)
 
-    def _punishment(self, lengths_PG: Tensor) -> Tensor:
+    def _penalty(self, lengths_PG: Tensor) -> Tensor:
         """``overlong_penalty`` times R_length, (P, G); equation 13."""
         if not self.overlong_buffer:
             return lengths_PG.double() * 0.0
         free = self.max_tokens - self.overlong_buffer
         excess = (lengths_PG.double() - free).clamp(min=0.0)
         return -self.overlong_penalty * excess / self.overlong_buffer
+
+
+def build(config: DapoMethod, max_tokens: int) -> Dapo:
+    """The objective of these settings."""
+    return Dapo(
+        kl=penalty(config),
+        clip=config.clip,
+        clip_high=config.high,
+        ceiling=config.ratio_ceiling,
+        masks_truncated=config.mask_truncated,
+        refills=config.refills,
+        overlong_buffer=config.overlong_buffer,
+        overlong_penalty=config.overlong_penalty,
+        max_tokens=max_tokens,
+    )

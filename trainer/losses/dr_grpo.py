@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from strongroom.trainer.losses.advantages import group_centred
-from strongroom.trainer.losses.objective import Clipped, LossInput, LossOutput
+from strongroom.trainer.losses.objective import Clipped, LossInput, LossOutput, penalty
+from strongroom.trainer.methods import DrGrpoMethod
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,3 +31,13 @@ class DrGrpo(Clipped):
         J_K, metrics = self.surrogate(tokens)
         loss = -J_K.sum() / (tokens.n_completions * tokens.max_tokens)
         return LossOutput(loss, metrics)
+
+
+def build(config: DrGrpoMethod, _max_tokens: int) -> DrGrpo:
+    """The objective of these settings."""
+    return DrGrpo(
+        kl=penalty(config),
+        clip=config.clip,
+        clip_high=config.high,
+        ceiling=config.ratio_ceiling,
+    )

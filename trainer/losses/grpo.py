@@ -22,7 +22,9 @@ from strongroom.trainer.losses.objective import (
     LossInput,
     LossOutput,
     mean_over_completions,
+    penalty,
 )
+from strongroom.trainer.methods import GrpoMethod
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,3 +39,13 @@ class Grpo(Clipped):
         """-J of one step."""
         J_K, metrics = self.surrogate(tokens)
         return LossOutput(-mean_over_completions(J_K, tokens), metrics)
+
+
+def build(config: GrpoMethod, _max_tokens: int) -> Grpo:
+    """The objective of these settings."""
+    return Grpo(
+        kl=penalty(config),
+        clip=config.clip,
+        clip_high=config.high,
+        ceiling=config.ratio_ceiling,
+    )

@@ -25,8 +25,10 @@ from strongroom.trainer.losses.objective import (
     clipped_surrogate,
     mean_over_completions,
     objective_with_kl,
+    penalty,
     sum_per_completion,
 )
+from strongroom.trainer.methods import GspoMethod
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,3 +55,13 @@ class Gspo(Penalised):
         )
         J_K, divergence = objective_with_kl(J_K, tokens, self.kl)
         return LossOutput(-mean_over_completions(J_K, tokens), clipped | divergence)
+
+
+def build(config: GspoMethod, _max_tokens: int) -> Gspo:
+    """The objective of these settings."""
+    return Gspo(
+        kl=penalty(config),
+        clip=config.clip,
+        clip_high=config.clip_high,
+        per_token=config.level == "token",
+    )

@@ -1,8 +1,8 @@
 """What a training method is to the loop: advantages from rewards, a loss from log-probabilities.
 
-Also the few lines of arithmetic that several methods share. All of it is pure. Sums run over the
-K tokens at hand and are divided by counts of the whole step, so that the losses of a step's parts
-add up to the loss of the step.
+Also the arithmetic that several methods share. All of it is pure. Sums run over the K tokens of one
+pass and are divided by counts of the whole step, so that the losses of a step's passes add up to
+the loss of the step.
 """
 
 # Field names carry their shapes.
@@ -14,6 +14,8 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
+
+from strongroom.trainer.methods import PenalisedMethod
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,11 @@ class KlPenalty:
                 return log_r.square() / 2
             case _:
                 return log_r.exp() - 1 - log_r
+
+
+def penalty(config: PenalisedMethod) -> KlPenalty:
+    """The penalty that a method's settings ask for."""
+    return KlPenalty(config.kl, config.kl_estimator or "k3")
 
 
 @dataclass(frozen=True, kw_only=True)

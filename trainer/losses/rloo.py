@@ -24,6 +24,7 @@ from strongroom.trainer.losses.objective import (
     clipped_surrogate,
     sum_per_completion,
 )
+from strongroom.trainer.methods import RlooMethod
 
 
 @dataclass(frozen=True)
@@ -48,3 +49,8 @@ class Rloo:
             rho_C, tokens.advantages_C, self.clip, self.clip_high, None
         )
         return LossOutput(-J_C.sum() / tokens.n_completions, clipped)
+
+
+def build(config: RlooMethod, _max_tokens: int) -> Rloo:
+    """The objective of these settings."""
+    return Rloo(config.clip, config.clip)

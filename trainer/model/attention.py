@@ -1,9 +1,8 @@
 """Attention under an explicit mask, for models whose query heads share key heads (GQA).
 
 transformers copies keys and values for every query head that shares them. Here the queries of the G
-heads that share K key heads stand one below the other instead, as (N, K, G * Q, D): the same
-products and sums without the copies. The mask is made in
-that shape once a pass, not in every layer.
+heads that share a key head are stacked instead, as (N, K, G * Q, D): the same products and sums
+without the copies. The mask is made in that shape once per pass, not in every layer.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ def attend(
 ) -> tuple[Tensor, None]:
     """transformers' attention interface: (N, H, Q, D) of queries to (N, Q, H, D) of results.
 
-    Any mask that :func:`additive` did not make, and none, goes transformers' own way.
+    Without a mask, or with one that :func:`additive` did not make, it is transformers' own.
     """
     (N, H, Q, D), K = query.shape, key.shape[1]
     if mask is None or mask.shape[2] != Q * (H // K):

@@ -1,4 +1,4 @@
-"""The base model, built from bytes in memory: no disk, no network, no code of the model's own.
+"""The base model, built from bytes in memory: no disk, no network, none of the model's own code.
 
 Invariants: every weight named by config.json is present with its exact shape and no other is
 accepted; a model with tied embeddings may leave out ``lm_head.weight``; the tokenizer comes from
@@ -58,7 +58,7 @@ def load_base(
     ``files`` holds config.json, tokenizer.json, tokenizer_config.json, ``*.safetensors`` and,
     where the model has them, generation_config.json and chat_template.jinja. ``threads`` sets how
     many threads torch uses in this process; ``device`` is torch's name of where the model runs. On
-    a CPU torch takes the repeatable form of every operation from here on, in the whole process.
+    a CPU, torch uses its deterministic algorithms from then on, in the whole process.
     Raises the ``SR-TRAIN-001`` to ``-004`` errors.
     """
     torch.set_num_threads(threads)
@@ -117,7 +117,7 @@ def _empty_model(settings: dict[str, Any], dtype: torch.dtype) -> transformers.P
         decoder = model.get_decoder()
         decoder.rotary_emb = type(decoder.rotary_emb)(config=config)
     except Exception as error:
-        # transformers raises whatever its validators raise; the type is enough to look it up.
+        # transformers raises what its validators raise; the type is enough to look it up.
         raise ModelFileInvalid(
             place="config.json", expected=f"a {kind} configuration", actual=type(error).__name__
         ) from None

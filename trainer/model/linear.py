@@ -1,9 +1,9 @@
 """Products with the base model's frozen weights on a CPU.
 
-Two things make them fast there. A weight that lies as (in, out) in memory meets the few rows of a
-token step two to three times as fast as one that lies as (out, in). And a processor without
-instructions for bfloat16 multiplies float32 three times as fast: a product of bfloat16 numbers is
-the sum of their exact products, rounded once, and float32 numbers of the same values give it.
+Two things make them fast. A weight stored as (in, out) multiplies the few rows of a token step two
+to three times as fast as one stored as (out, in). And a processor without instructions for bfloat16
+multiplies float32 three times as fast: a product of bfloat16 numbers is the sum of their exact
+products, rounded once, and float32 numbers of the same values give it.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from strongroom.trainer.model.processor import has_bfloat16
 
 
 class Float32Linear(nn.Linear):
-    """A frozen linear layer that multiplies in float32 whatever the type of what it is given.
+    """A frozen linear layer that multiplies in float32, whatever the type of its input.
 
-    ``weight`` is (out, in) as in every linear layer; only its place in memory is turned.
+    ``weight`` is (out, in) as in every linear layer; only its layout in memory is transposed.
     """
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__(linear.in_features, linear.out_features, bias=False, device="meta")
-        turned_IO = linear.weight.detach().float().T.contiguous()
-        self.weight = nn.Parameter(turned_IO.T, requires_grad=False)
+        transposed_IO = linear.weight.detach().float().T.contiguous()
+        self.weight = nn.Parameter(transposed_IO.T, requires_grad=False)
         if linear.bias is not None:
             self.bias = nn.Parameter(linear.bias.detach().float(), requires_grad=False)
 

@@ -1,8 +1,8 @@
 """The policy: a frozen base model with a trainable low-rank adapter (LoRA, arXiv:2106.09685).
 
 ``h = W x + (alpha / rank) B A x``, with A and B in float32 whatever the base's type. The adapter
-is small on purpose of its own code: PEFT reads files lazily and takes seconds to import, which an
-enclave without a disk cannot afford. Names and arithmetic are PEFT's, so that plain ``peft`` loads
+is code of our own, since PEFT reads files lazily and takes seconds to import, which an enclave
+without a disk cannot afford. Names and arithmetic are PEFT's, so that plain ``peft`` loads
 what is trained here (``tests/trainer/model/test_lora.py`` compares the two).
 
 Invariants: the base's weights never change; all adapter weights are views into one flat tensor,
@@ -73,7 +73,7 @@ class Policy:
 
     @property
     def device(self) -> torch.device:
-        """Where the model and the adapter are. What is sampled and packed stays on the CPU."""
+        """Where the model and the adapter are. Rollouts and batches stay on the CPU."""
         return self.flat.device
 
     @property
@@ -104,7 +104,7 @@ class Policy:
 
     @property
     def adapted(self) -> bool:
-        """Whether the adapter takes part; it does not within :meth:`reference`."""
+        """Whether the adapter is on; it is off within :meth:`reference`."""
         return all(layer.enabled for layer in self._layers.values())
 
     @contextmanager

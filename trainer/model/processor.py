@@ -1,4 +1,4 @@
-"""What the processor multiplies by itself."""
+"""What the processor has instructions for."""
 
 from __future__ import annotations
 

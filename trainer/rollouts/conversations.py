@@ -1,10 +1,10 @@
 """Completions of rows: one for each, or conversations of several turns with an environment.
 
-A conversation's token ids are ``[prompt | completion | turn | completion | …]``. What was sampled
-stays as it was sampled and is never encoded again; of a turn, only what the base model's template
-writes after the completion is encoded. For that the template writes the chat with a placeholder
-where completions were, and what it wrote for the chat before must stand at the beginning of it.
-All conversations of a step go on together, each with one completion in a turn.
+A conversation's token ids are ``[prompt | completion | turn | completion | …]``. Sampled tokens are
+kept as they were sampled and never encoded again; of a turn, only what the base model's template
+writes after the completion is encoded. To find that, the template writes the chat with a
+placeholder for each completion, and what it wrote for the shorter chat must be its beginning. All
+conversations of a step advance together, by one completion in each turn.
 """
 
 # Field names carry their shapes.
@@ -35,7 +35,7 @@ from strongroom.trainer.rollouts.rollout import Engine, Rollouts
 
 @dataclass(frozen=True)
 class Conversations:
-    """Has the policy answer rows."""
+    """Lets the policy answer rows."""
 
     policy: Policy
     engine: Engine
@@ -50,9 +50,9 @@ class Conversations:
         temperature: float,
         generator: torch.Generator | None,
     ) -> tuple[list[Row], Rollouts]:
-        """``samples`` completions or conversations for each row; ``indices`` are the rows'.
+        """``samples`` completions or conversations for each row; ``indices`` are those of the rows.
 
-        Returns the rows with the messages that the conversations began with, and the rollouts.
+        Returns the rows with the messages that their conversations begin with, and the rollouts.
         Raises :class:`ConversationFailed`, :class:`EnvironmentMisbehaved` and whatever the
         environment raises.
         """
@@ -65,7 +65,7 @@ class Conversations:
         if not isinstance(environment, Environment):
             raise EnvironmentMisbehaved(expected="an environment")
         try:
-            begun = self._begun(environment, indices, rows, samples)
+            begun = self._open(environment, indices, rows, samples)
             prompts = [encode_prompt(self.policy, row) for row in begun]
             drawn = self.engine.generate(prompts, samples, max_tokens, temperature, generator)
             talks = [
@@ -74,15 +74,15 @@ class Conversations:
                 )
                 for b in range(len(drawn.texts))
             ]
-            self._go_on(environment, talks, drawn, temperature, generator)
+            self._continue(environment, talks, drawn, temperature, generator)
         except RecordFault as fault:
             raise ConversationFailed(actual=str(fault.code)) from None
         return begun, _rollouts(prompts, talks)
 
-    def _begun(
+    def _open(
         self, environment: Environment, indices: Sequence[int], rows: Sequence[Row], samples: int
     ) -> list[Row]:
-        """The rows with what their conversations begin with."""
+        """The rows with the messages that their conversations begin with."""
         jobs = [
             Job(
                 messages=row.chat(),
@@ -111,7 +111,7 @@ class Conversations:
             begun.append(row)
         return begun
 
-    def _go_on(
+    def _continue(
         self,
         environment: Environment,
         talks: Sequence[_Conversation],
@@ -119,26 +119,26 @@ class Conversations:
         temperature: float,
         generator: torch.Generator | None,
     ) -> None:
-        """Let conversations take turns, from their first completions on, until all are over."""
+        """Take turns, from the first completions on, until every conversation is over."""
         sampling = self.config.sampling
         going = list(range(len(talks)))
         for turn in range(1, sampling.max_turns + 1):
             for place, b in enumerate(going):
-                talks[b].hear(drawn, place)
+                talks[b].add_completion(drawn, place)
             replies = [Reply(episode=b, text=talks[b].text, row=talks[b].index) for b in going]
             turns = environment.step(replies)
             if len(turns) != len(replies):
                 raise EnvironmentMisbehaved(expected=f"{len(replies)} turns")
             if turn == sampling.max_turns:
                 return
-            going = [b for b, said in zip(going, turns, strict=True) if self._told(talks[b], said)]
+            going = [b for b, each in zip(going, turns, strict=True) if self._add(talks[b], each)]
             if not going:
                 return
             contexts = [talks[b].prompt + talks[b].tokens for b in going]
             drawn = self.engine.generate(contexts, 1, sampling.max_tokens, temperature, generator)
 
-    def _told(self, talk: _Conversation, turn: Turn) -> bool:
-        """Put a turn into its conversation; ``False`` when that is over instead."""
+    def _add(self, talk: _Conversation, turn: Turn) -> bool:
+        """Add a turn to its conversation; ``False`` if that is over instead."""
         if turn.done or not talk.finished:
             return False
         chat = [*talk.chat, Message(role="assistant", content=ANSWER), *turn.messages]
@@ -150,13 +150,13 @@ class Conversations:
             return False
         talk.chat = chat
         talk.between += [Message(role="assistant", content=talk.text), *turn.messages]
-        talk.give(ids)
+        talk.add_context(ids)
         return True
 
 
 @dataclass
 class _Conversation:
-    """One conversation as far as it has come."""
+    """One conversation up to now."""
 
     index: int
     row: Row
@@ -173,16 +173,16 @@ class _Conversation:
     def __post_init__(self) -> None:
         self.chat = list(self.row.messages)
 
-    def hear(self, drawn: Rollouts, place: int) -> None:
-        """Take the completion at ``place`` of those that were drawn."""
+    def add_completion(self, drawn: Rollouts, place: int) -> None:
+        """Append the completion at ``place`` of those that were sampled."""
         size = int(drawn.lengths_B[place])
         self.tokens += drawn.tokens_BT[place, :size].tolist()
         self.logprobs += drawn.logprobs_BT[place, :size].tolist()
         self.given += [False] * size
         self.text, self.finished = drawn.texts[place], bool(drawn.finished_B[place])
 
-    def give(self, ids: Sequence[int]) -> None:
-        """Take tokens that nobody sampled."""
+    def add_context(self, ids: Sequence[int]) -> None:
+        """Append tokens that were not sampled."""
         self.tokens += ids
         self.logprobs += [0.0] * len(ids)
         self.given += [True] * len(ids)

@@ -1,8 +1,8 @@
 """What the trainer asks of an evaluator: one score per finished conversation.
 
-The trainer never imports a customer's code. It hands :class:`Job` records to an
-:class:`Evaluator` and gets :class:`Score` records back, in the same order. In the enclave the
-implementation is a separate process; in tests it is a plain function (:class:`FunctionEvaluator`).
+The trainer never imports a customer's code. It sends :class:`Job` records to an :class:`Evaluator`
+and gets :class:`Score` records back, in the same order. In the enclave that is a separate process;
+in tests it is a plain function (:class:`FunctionEvaluator`).
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ class Job(Plaintext, msgspec.Struct, frozen=True, kw_only=True):
     extra: dict[str, Any] = {}
     """The row's other columns, passed to the evaluator as keyword arguments."""
     row: int = 0
-    """Index of the row in its data set, for errors."""
+    """Index of the row in its dataset, for errors."""
     group: int = 0
-    """Completions of one row stand side by side and have the same number."""
+    """Completions of one row are next to each other and have the same number."""
     episode: int = 0
-    """Which of the conversations that were begun together this is."""
+    """Number of this conversation among those of the same :meth:`Environment.reset`."""
 
 
 class Score(msgspec.Struct, frozen=True, kw_only=True):
-    """What an evaluator made of one job."""
+    """An evaluator's result for one job."""
 
     score: float
     """The reward: finite, within the range that the run file declares, if it declares one."""
@@ -50,29 +50,29 @@ class Evaluator(Protocol):
 
 
 class Reply(Plaintext, msgspec.Struct, frozen=True, kw_only=True):
-    """What the model said in one conversation."""
+    """The model's latest completion in one conversation."""
 
     episode: int
     text: str
     row: int = 0
-    """Index of the conversation's row in its data set, for errors."""
+    """Index of the conversation's row in its dataset, for errors."""
 
 
 class Turn(Plaintext, msgspec.Struct, frozen=True, kw_only=True):
-    """What an environment made of a reply."""
+    """An environment's answer to a reply."""
 
     messages: tuple[Message, ...]
-    """What it says to the model; checked by ``trainer.data.chat.check_turn`` unless ``done``."""
+    """Messages for the model, as ``trainer.data.chat.check_turn`` allows; ignored if ``done``."""
     done: bool
-    """Whether the conversation is over. What is said then, nobody hears."""
+    """Whether the conversation is over."""
 
 
 @runtime_checkable
 class Environment(Evaluator, Protocol):
-    """Whom the model talks with in conversations of several turns; scores them, too."""
+    """The other side of conversations of several turns; scores them, too."""
 
     def reset(self, jobs: Sequence[Job]) -> list[tuple[Message, ...] | None]:
-        """Begin a conversation for each job, in place of all that were begun before.
+        """Begin a conversation for each job; all that were begun before are over.
 
         Returns the messages that each begins with, ``None`` for those of its job. May raise.
         """
@@ -84,8 +84,8 @@ class Environment(Evaluator, Protocol):
 class FunctionEvaluator:
     """Runs a customer's ``evaluate(messages, ground_truth, **row)`` in this process.
 
-    ``function`` returns a mapping with ``score`` and, beside it, any other metrics. This class
-    gives no isolation and no time limit: it is for tests and for the enclave's evaluator process.
+    ``function`` returns a mapping with ``score`` and any other metrics. There is neither isolation
+    nor a time limit: it is for tests and benches.
     """
 
     def __init__(self, function: Callable[..., Mapping[str, float]]) -> None:

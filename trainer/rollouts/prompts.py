@@ -11,7 +11,7 @@ from strongroom.trainer.data.rows import Row
 from strongroom.trainer.model.lora import Policy
 
 ANSWER = "answer"
-"""Stands for completions where only what is written around them counts."""
+"""A placeholder for completions where only the text around them is used."""
 
 
 def render(policy: Policy, messages: Sequence[Message], tools: list[dict[str, Any]] | None) -> str:
@@ -19,7 +19,7 @@ def render(policy: Policy, messages: Sequence[Message], tools: list[dict[str, An
 
     Raises :class:`RecordFault` ``template_refused`` when the template rejects the chat (templates
     may, for example, demand that roles alternate), and ``template_without_tools`` when it would
-    leave out tools or tool calls without a word.
+    leave out tools or tool calls.
     """
     tokenizer = policy.base.tokenizer
     used = [("tools", tools), ("tool_calls", any(message.tool_calls for message in messages))]
@@ -32,7 +32,7 @@ def render(policy: Policy, messages: Sequence[Message], tools: list[dict[str, An
             add_generation_prompt=True,
             tokenize=False,
         )
-    except Exception:  # a template is code: it raises what it likes
+    except Exception:  # a template is code, and may raise anything
         raise RecordFault(FaultCode.TEMPLATE_REFUSED) from None
     return text
 
@@ -56,11 +56,6 @@ def encode_prompt(policy: Policy, row: Row) -> list[int]:
     return ids
 
 
-def prompt_tokens(policy: Policy, row: Row) -> int:
-    """How many tokens the row's prompt has. Raises as :func:`encode_prompt`."""
-    return len(encode_prompt(policy, row))
-
-
 def turn_text(
     policy: Policy,
     before: Sequence[Message],
@@ -69,9 +64,9 @@ def turn_text(
 ) -> str:
     """What the template writes between a completion and the next one.
 
-    ``after`` is ``before``, then :data:`ANSWER` as the completion, then what was said to it. Raises
-    as :func:`render`, and ``template_rewrites`` when the template writes ``before`` otherwise once
-    more is said: then what was sampled is not what the chat would look like.
+    ``after`` is ``before``, then :data:`ANSWER` as the completion, then the turn. Raises as
+    :func:`render`, and ``template_rewrites`` when the template writes ``before`` differently once
+    the chat is longer: then the sampled tokens are not those of the longer chat.
     """
     beginning = render(policy, before, tools) + ANSWER
     text = render(policy, after, tools)
@@ -81,18 +76,18 @@ def turn_text(
 
 
 def check_prompt(policy: Policy, row: Row, config: TrainingConfig) -> None:
-    """Raise :class:`RecordFault` unless the model can be asked the row as ``config`` says.
+    """Raise :class:`RecordFault` unless the row can be a prompt under ``config``.
 
     ``prompt_too_long`` unless prompt and completion fit, ``template_rewrites`` for a chat of
-    several turns that the template or the tokenizer does not simply go on writing.
+    several turns that template and tokenizer do not write by appending.
     """
     ids = encode_prompt(policy, row)
     room = config.context_tokens(policy.base.max_positions)
     if len(ids) > config.max_prompt_tokens or len(ids) + config.sampling.max_tokens > room:
         raise RecordFault(FaultCode.PROMPT_TOO_LONG)
     if config.sampling.max_turns > 1:
-        said = [Message(role=role, content=ANSWER) for role in ("assistant", "user")]
-        chat = [*row.messages, *said]
+        further = [Message(role=role, content=ANSWER) for role in ("assistant", "user")]
+        chat = [*row.messages, *further]
         turn = encode(policy, turn_text(policy, row.messages, chat, row.tools))
         if not turn or encode(policy, render(policy, chat, row.tools))[-len(turn) :] != turn:
             raise RecordFault(FaultCode.TEMPLATE_REWRITES)

@@ -1,6 +1,6 @@
-"""Completions sampled from the policy, and what an engine that samples them must promise.
+"""Completions sampled from the policy, and the interface of an engine that samples them.
 
-An :class:`Engine` draws ``samples`` completions of each prompt. It records the log-probability of
+An :class:`Engine` draws ``samples`` completions of each prompt and records the log-probability of
 every token under the distribution it was drawn from, so that the trainer can check its own
 arithmetic against the sampler's. All randomness comes from the generator it is given.
 """
@@ -42,7 +42,7 @@ class Rollouts(Plaintext, msgspec.Struct, frozen=True, eq=False):
     given_BT: Tensor | None = None
     """Which tokens were not sampled but put between completions, bool; ``None``: none were."""
     between: tuple[tuple[Message, ...], ...] = ()
-    """What was said between each prompt and its last completion; ``()``: nothing was."""
+    """Messages between each prompt and its last completion; ``()``: there are none."""
 
     @property
     def sizes_B(self) -> Tensor:
@@ -51,8 +51,8 @@ class Rollouts(Plaintext, msgspec.Struct, frozen=True, eq=False):
             return self.lengths_B
         return self.lengths_B + self.given_BT.sum(dim=1)
 
-    def said_before(self, completion: int) -> tuple[Message, ...]:
-        """What was said between the prompt and the last completion of one conversation."""
+    def messages_between(self, completion: int) -> tuple[Message, ...]:
+        """Messages between the prompt and the last completion of one conversation."""
         return self.between[completion] if self.between else ()
 
     @property

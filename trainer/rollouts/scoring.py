@@ -1,4 +1,4 @@
-"""Asking the evaluator, and believing only finite numbers, one score per completion."""
+"""Completions to an evaluator's jobs, and its scores, which must be finite, one per completion."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from strongroom.trainer.rollouts.rollout import Rollouts
 
 
 class ScoredRollout(Plaintext, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One completion as a key holder may look at it later. Plaintext: it leaves sealed or never."""
+    """One completion, for the key's holder to read later. Plaintext: it leaves only sealed."""
 
     step: int
     """The step that sampled it, from 1; 0 for an evaluation."""
     row: int
-    """Index of its row in the data set."""
+    """Index of its row in the dataset."""
     messages: list[dict[str, Any]]
     completion: str
     tokens: int
     score: float
     metrics: dict[str, float]
     said: int = 0
-    """How many of the messages, at the end, were said in the conversation after its prompt."""
+    """How many of the last messages are not the prompt's but the conversation's."""
 
 
 def score_rollouts(
@@ -49,12 +49,12 @@ def score_rollouts(
 
 
 def scoring_jobs(indices: Sequence[int], rows: Sequence[Row], rollouts: Rollouts) -> list[Job]:
-    """What an evaluator is asked about each completion; arguments as in ``score_rollouts``."""
+    """The evaluator's job for each completion; arguments as in ``score_rollouts``."""
     return [
         Job(
             messages=[
                 *rows[b // rollouts.samples].chat(),
-                *(message.plain() for message in rollouts.said_before(b)),
+                *(message.plain() for message in rollouts.messages_between(b)),
                 {"role": "assistant", "content": text},
             ],
             ground_truth=rows[b // rollouts.samples].ground_truth,
@@ -82,13 +82,13 @@ def scored_rollouts(
             row=indices[b // rollouts.samples],
             messages=[
                 *rows[b // rollouts.samples].chat(),
-                *(message.plain() for message in rollouts.said_before(b)),
+                *(message.plain() for message in rollouts.messages_between(b)),
             ],
             completion=text,
             tokens=lengths[b],
             score=scores[b].score,
             metrics=scores[b].metrics,
-            said=len(rollouts.said_before(b)),
+            said=len(rollouts.messages_between(b)),
         )
         for b, text in enumerate(rollouts.texts)
     ]

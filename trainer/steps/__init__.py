@@ -1,1 +1,4 @@
-"""A training step: sample, learn, and what is kept between steps."""
+"""The parts of a training step: ``sampling`` is its first half, ``learning`` its second.
+
+``state`` is what is kept between steps; ``trainer/__init__.py`` is the map of a whole step.
+"""

@@ -1,11 +1,11 @@
 """What the trainer runs the model on: one row per group, nothing computed twice.
 
 A group's row is its prompt and then the tree of its completions: tokens that several of them begin
-with stand there once. A token sees the prompt and what it follows in its completion, never another
-branch, and its position goes on from there. The last token of a completion predicts nothing and is
-left out. What an environment said in a conversation is context: such tokens are seen by those after
-them and are no targets. What all prompts of the batch share is cut off the rows and stands before
-them once.
+with are there once. A token sees the prompt and what it follows in its completion, never another
+branch, and its position continues from there. The last token of a completion predicts nothing and
+is left out. Tokens that an environment put into a conversation are context: those after them see
+them, and they are no targets. What all prompts of the batch share is cut off the rows and comes
+before them once.
 
 Log-probabilities and gradients are those of one pass per completion
 (``tests/invariants/test_trainer_batch.py``).
@@ -27,7 +27,7 @@ from strongroom.trainer.data.plaintext import Plaintext
 from strongroom.trainer.rollouts.rollout import Rollouts, shared_prefix
 
 MIN_SHARED_PREFIX = 16
-"""Shorter common prefixes are not worth a pass over the weights of their own, in tokens."""
+"""Shorter common prefixes, in tokens, do not repay a pass over the weights of their own."""
 
 
 class GroupBatch(Plaintext, msgspec.Struct, frozen=True, eq=False):
@@ -37,7 +37,7 @@ class GroupBatch(Plaintext, msgspec.Struct, frozen=True, eq=False):
     """
 
     prefix_F: Tensor
-    """Token ids that stand before every row; may be empty."""
+    """Token ids that come before every row; may be empty."""
     ids_NS: Tensor
     """Token ids, padded at the end."""
     positions_NS: Tensor
@@ -60,7 +60,7 @@ class GroupBatch(Plaintext, msgspec.Struct, frozen=True, eq=False):
     """Which of the rollouts' completions they are."""
 
     def to(self, device: torch.device) -> GroupBatch:
-        """The batch there."""
+        """The batch on ``device``."""
         tensors: dict[str, Tensor] = msgspec.structs.asdict(self)
         return GroupBatch(**{name: tensor.to(device) for name, tensor in tensors.items()})
 
@@ -68,7 +68,7 @@ class GroupBatch(Plaintext, msgspec.Struct, frozen=True, eq=False):
 def pack_groups(rollouts: Rollouts, groups: Sequence[int], keep_PG: Tensor) -> GroupBatch:
     """Lay out the ``groups`` (indices of prompts, at least one) of ``rollouts``.
 
-    ``keep_PG`` says which of their completions count; at least one in each group.
+    ``keep_PG`` is true for the completions to include, at least one in each group.
     """
     prompts = [rollouts.prompts[group] for group in groups]
     prefix = shared_prefix(prompts) if len(prompts) > 1 else 0
@@ -145,9 +145,9 @@ class _Row:
 def _row(prompt: Sequence[int], prefix: int, branches: Sequence[_Branch]) -> _Row:
     """One group: ``prompt`` is what follows the shared ``prefix`` tokens."""
     size = len(prompt)
-    # Both by where the token before stands and the token itself: where it stands, if any follows
-    # it, and which of the targets it is, if it was sampled.
-    stands: dict[tuple[int, int], int] = {}
+    # Keys are the position of the token before and the token itself. Values are the token's own
+    # position, if any follows it, and which of the targets it is, if it was sampled.
+    placed: dict[tuple[int, int], int] = {}
     targets: dict[tuple[int, int], int] = {}
     distinct, paths = [], []
     for branch in branches:
@@ -158,9 +158,9 @@ def _row(prompt: Sequence[int], prefix: int, branches: Sequence[_Branch]) -> _Ro
             if drawn:
                 distinct.append(targets.setdefault(edge, len(targets)))
             if len(path) < len(branch.ids):
-                path.append(stands.setdefault(edge, size + len(stands)))
+                path.append(placed.setdefault(edge, size + len(placed)))
         paths.append(torch.tensor(path[1:], dtype=torch.int64))
-    total = size + len(stands)
+    total = size + len(placed)
     visible = torch.zeros(total, total, dtype=torch.bool)
     visible[:, :size] = True
     visible[:size, :size] = torch.ones(size, size).tril().bool()
@@ -169,7 +169,7 @@ def _row(prompt: Sequence[int], prefix: int, branches: Sequence[_Branch]) -> _Ro
         visible[along[:, None], along] = torch.ones(len(along), len(along)).tril().bool()
         positions[along] = torch.arange(len(along)) + prefix + size
     return _Row(
-        ids=torch.tensor([*prompt, *(token for _, token in stands)], dtype=torch.int64),
+        ids=torch.tensor([*prompt, *(token for _, token in placed)], dtype=torch.int64),
         positions=positions,
         visible=visible,
         source=torch.tensor([before for before, _ in targets], dtype=torch.int64),

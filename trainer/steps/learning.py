@@ -1,8 +1,8 @@
 """The second half of a step: batch, loss, gradient, update.
 
-A step's groups may go through the model in several passes and be learned from in several updates.
-Every loss is divided by counts of the whole step, so how it is cut into passes changes its sums'
-rounding and nothing else.
+A step's groups may go through the model in several passes, and be learned from in several updates.
+Every loss is divided by counts of the whole step, so cutting it into passes changes the rounding of
+its sums and nothing else.
 """
 
 # Field names carry their shapes.
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from strongroom.trainer.config import TrainingConfig
 from strongroom.trainer.errors import NotFinite
-from strongroom.trainer.losses import LossInput, Objective, truncated_correction
+from strongroom.trainer.losses.objective import LossInput, Objective, truncated_correction
 from strongroom.trainer.model.lora import Policy
 from strongroom.trainer.steps.batch import GroupBatch, pack_groups
 from strongroom.trainer.steps.logprobs import completion_logprobs
@@ -48,7 +48,7 @@ class _Pass:
 
 @dataclass(frozen=True)
 class Learner:
-    """Learns from what was sampled."""
+    """Updates the policy from sampled groups."""
 
     policy: Policy
     objective: Objective
@@ -58,7 +58,7 @@ class Learner:
         """Update the policy; returns metrics.
 
         A group without a gradient is left out, which changes nothing but the time it takes. With
-        none left nothing is updated: the optimizer's momentum alone would go on in the direction
+        none left nothing is updated: the optimizer's momentum alone would continue in the direction
         of the last gradient, often that of a single group (docs/adr/0013).
 
         Raises :class:`NotFinite` for a loss or gradient that is not.
@@ -66,7 +66,7 @@ class Learner:
         learning_rate = warmed_up(self.config.learning_rate, state.step, self.config.warmup_steps)
         counted_PG = sampled.counted_PG(self.objective)
         useful_P = sampled.differing_P | self.objective.uses_reference
-        # Groups that others were sampled for are no part of the step; without refills all are.
+        # Groups that were replaced by others are no part of the step; without refills all are.
         refilled = self.objective.refills > 0
         step_P = sampled.informative_P(self.objective) if refilled else torch.ones_like(useful_P)
         trained_P = useful_P & step_P & counted_PG.any(dim=1)

@@ -52,8 +52,8 @@ class TargetLogprobs(torch.autograd.Function):
     """``log softmax(hidden W^T / temperature)[target]`` without keeping any logits.
 
     Each output depends on its own hidden state only, so its gradient is one vector,
-    ``W^T (onehot - softmax) / temperature``, which is made while the chunk's logits are at hand and
-    kept instead of them: U * D numbers, not U * V. The head itself gets no gradient.
+    ``W^T (onehot - softmax) / temperature``, which is computed with the chunk's logits and kept
+    instead of them: U * D numbers, not U * V. The head itself gets no gradient.
     """
 
     @staticmethod

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 STEP_METRICS: Mapping[str, str] = {
     "reward_mean": "mean score of the step's completions",
     "reward_std": "standard deviation of the scores within a group, averaged over groups",
-    "zero_variance_share": "share of groups whose scores are all equal; they teach nothing",
+    "zero_variance_share": "share of groups whose scores are all equal; they have no gradient",
     "groups_trained": "groups that the step learned from: its effective batch",
     "groups_filtered": "groups that dynamic sampling set aside for others",
     "completion_tokens_mean": "tokens sampled in a completion or conversation, end tokens included",
@@ -38,4 +38,4 @@ EXPOSURE_METRICS: Mapping[str, str] = {
     "exposure_max": "largest exposure of a planted secret, bits (trainer.evaluation.memorisation)",
     "exposure_mean": "mean exposure of the planted secrets, bits; 1.44 by chance",
 }
-"""What an evaluation says of memorisation, where the run plants secrets."""
+"""What an evaluation reports of memorisation, where the run plants secrets."""

@@ -20,8 +20,8 @@ class StepMetrics(msgspec.Struct, frozen=True, kw_only=True):
     """Steps done, this one included: 1 to ``steps``."""
     values: dict[str, float]
     """Finite numbers under the names in ``trainer.steps.metric_names.STEP_METRICS`` and
-    ``evaluator_<name>``. A step in which no group had anything to teach reports no loss, gradient
-    or agreement, one without a penalty to the base model no divergence from it."""
+    ``evaluator_<name>``. A step in which no group had a gradient reports no loss, gradient or
+    sampler gap; one without a penalty to the base model no divergence from it."""
 
 
 def mean_metrics(scores: Sequence[Score]) -> dict[str, float]:
@@ -36,7 +36,7 @@ def mean_metrics(scores: Sequence[Score]) -> dict[str, float]:
 def rollout_metrics(
     rollouts: Rollouts, rewards_PG: Tensor, scores: Sequence[Score]
 ) -> dict[str, float]:
-    """What the completions of a step say, before anything is learned from them."""
+    """What can be reported of a step's completions before anything is learned from them."""
     return {
         "reward_mean": rewards_PG.mean().item(),
         "reward_std": rewards_PG.std(dim=1).mean().item(),

@@ -33,8 +33,8 @@ class AdamW:
     def step(self, learning_rate: float) -> float:
         """Clip the gradient to norm 1, update the weights, clear the gradient.
 
-        Returns the norm before clipping. Raises :class:`NotFinite` and leaves the weights alone
-        when the gradient is not finite.
+        Returns the norm before clipping. Raises :class:`NotFinite`, and changes nothing, when the
+        gradient is not finite.
         """
         grad = self._policy.flat_grad
         norm = float(torch.linalg.vector_norm(grad))

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from strongroom.trainer.config import TrainingConfig
 from strongroom.trainer.data.rows import Row, Rows
-from strongroom.trainer.losses import Objective
 from strongroom.trainer.losses.advantages import equal_groups
+from strongroom.trainer.losses.objective import Objective
 from strongroom.trainer.model.lora import Policy
 from strongroom.trainer.rollouts.conversations import Conversations
 from strongroom.trainer.rollouts.evaluators import Evaluator, Score
@@ -31,7 +31,7 @@ class Sampled:
     indices: list[int]
     """The groups' rows in the data set."""
     rows: list[Row]
-    """Those rows, with the messages that were asked."""
+    """Those rows, with the messages of their prompts."""
     rollouts: Rollouts
     scores: list[Score]
     rewards_PG: Tensor
@@ -52,15 +52,15 @@ class Sampled:
         return (~cut_off_B).view_as(self.rewards_PG)
 
     def informative_P(self, objective: Objective) -> Tensor:
-        """Which groups need no other in their place, bool: the evaluator told their completions
-        apart, and one of them counts. Being punished for length tells nothing of right and wrong.
+        """Which groups need no replacement, bool: the evaluator gave their completions different
+        scores, and one of them counts. A penalty for length alone does not make one informative.
         """
         return ~equal_groups(self.rewards_PG) & self.counted_PG(objective).any(dim=1)
 
 
 @dataclass(frozen=True)
 class StepSampler:
-    """Samples what a step learns from."""
+    """Samples the groups of a step."""
 
     policy: Policy
     rows: Rows
@@ -87,8 +87,8 @@ class StepSampler:
     def _round(self, state: TrainingState, count: int) -> Sampled:
         started = time.perf_counter()
         config = self.config
-        indices = row_indices(state.rows_dealt, count, len(self.rows), config.seed)
-        state.rows_dealt += count
+        indices = row_indices(state.rows_taken, count, len(self.rows), config.seed)
+        state.rows_taken += count
         rows, rollouts = Conversations(self.policy, self.engine, self.evaluator, config).hold(
             indices,
             [self.rows[index] for index in indices],

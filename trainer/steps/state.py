@@ -1,4 +1,4 @@
-"""What changes while a run trains, beside the adapter itself."""
+"""What changes while a run trains, other than the adapter itself."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from strongroom.trainer.steps.optimizer import AdamW
 
 @dataclass
 class TrainingState:
-    """Everything that a checkpoint must hold for a run to go on as if nothing had happened."""
+    """Everything, with the adapter, that a run needs to continue."""
 
     step: int
     """Steps done."""
-    rows_dealt: int
+    rows_taken: int
     """Rows sampled from so far."""
     optimizer: AdamW
     generator: torch.Generator
@@ -27,4 +27,4 @@ class TrainingState:
 def new_state(policy: Policy, config: TrainingConfig) -> TrainingState:
     """The state before the first step."""
     generator = torch.Generator().manual_seed(config.seed)
-    return TrainingState(step=0, rows_dealt=0, optimizer=AdamW(policy), generator=generator)
+    return TrainingState(step=0, rows_taken=0, optimizer=AdamW(policy), generator=generator)

@@ -17,9 +17,9 @@ from typing import Any
 
 import torch
 
+from strongroom.trainer.checkpoints.checkpoint import Checkpoint, resumed_state
 from strongroom.trainer.engines import hf
 from strongroom.trainer.loop import train
-from strongroom.trainer.steps.checkpoint import Checkpoint, resumed_state
 from strongroom.trainer.steps.state import new_state
 from support import tiny_model as tiny
 

@@ -11,9 +11,9 @@ from strongroom.pipeline.embedded.packages import CACHE
 
 from strongroom.trainer.config import LoraConfig, Sampling, TrainingConfig, VllmEngine
 from strongroom.trainer.engines import vllm
+from strongroom.trainer.engines.scratch import FolderScratch
 from strongroom.trainer.model.base import load_base
 from strongroom.trainer.model.lora import attach_lora
-from strongroom.trainer.scratch import FolderScratch
 from strongroom.trainer.steps.batch import pack_groups
 from strongroom.trainer.steps.logprobs import completion_logprobs
 

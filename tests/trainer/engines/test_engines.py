@@ -1,18 +1,19 @@
 """Choosing an engine, without vLLM at hand; with it, see ``tests/with_vllm``."""
 
+import subprocess
 import sys
 
 import pytest
 
-from strongroom.trainer.config import VllmEngine
-from strongroom.trainer.engines import build_engine, vllm
-from strongroom.trainer.errors import EngineMissing, EngineNotStarted
-from strongroom.trainer.scratch import (
+from strongroom.trainer.config import HfEngine, VllmEngine
+from strongroom.trainer.engines import build_engine, reads_files, vllm
+from strongroom.trainer.engines.scratch import (
     ADAPTER_WEIGHTS,
     FolderScratch,
     base_names,
     most_bytes,
 )
+from strongroom.trainer.errors import EngineMissing, EngineNotStarted
 from support import tiny_model as tiny
 
 
@@ -31,8 +32,17 @@ def test_an_engine_that_was_not_started_does_not_answer():
         build_engine(VllmEngine(), tiny.tiny_policy())
 
 
-def test_importing_the_trainer_does_not_import_vllm():
-    assert "vllm" not in sys.modules
+def test_the_table_of_engines_loads_no_engine():
+    loaded = "import strongroom.trainer.engines, sys; print(*sys.modules)"
+    found = subprocess.check_output([sys.executable, "-c", loaded], text=True).split()
+    assert "strongroom.trainer.engines" in found
+    assert not {"torch", "transformers", "vllm", "strongroom.trainer.engines.hf"} & set(found)
+
+
+def test_an_engine_is_loaded_when_it_is_chosen():
+    build_engine(HfEngine(), tiny.tiny_policy())
+    assert "strongroom.trainer.engines.hf" in sys.modules
+    assert [reads_files(HfEngine()), reads_files(VllmEngine())] == [False, True]
 
 
 def test_a_policy_says_whether_its_adapter_takes_part():

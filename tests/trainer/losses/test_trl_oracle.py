@@ -16,8 +16,9 @@ import torch
 import transformers
 from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 
-from strongroom.trainer import config
-from strongroom.trainer.losses import LossInput, build_objective, truncated_correction
+from strongroom.trainer import methods
+from strongroom.trainer.losses import build_objective
+from strongroom.trainer.losses.objective import LossInput, truncated_correction
 from support.trl_cases import CASES, RLOO
 
 MAX_TOKENS = 7
@@ -240,9 +241,9 @@ def test_truncated_importance_weights_are_trl_s(parts, name):
 
 
 ADVANTAGES = {
-    "grpo": (GRPOConfig, {"scale_rewards": "group"}, config.GrpoMethod()),
-    "dr_grpo": (GRPOConfig, {"scale_rewards": "none"}, config.DrGrpoMethod()),
-    "rloo": (RLOOConfig, {}, config.RlooMethod()),
+    "grpo": (GRPOConfig, {"scale_rewards": "group"}, methods.GrpoMethod()),
+    "dr_grpo": (GRPOConfig, {"scale_rewards": "none"}, methods.DrGrpoMethod()),
+    "rloo": (RLOOConfig, {}, methods.RlooMethod()),
 }
 
 
@@ -271,10 +272,10 @@ def test_another_setting_on_one_side_is_seen(parts):
     d = drawn(0, 0.3)
     theirs = trl_loss(trainer, d)
     wrong = [
-        config.GrpoMethod(kl=0.06),
-        config.GrpoMethod(kl=0.05, clip=0.25),
-        config.DrGrpoMethod(kl=0.05),
-        config.DapoMethod(kl=0.05, clip_high=0.2),
+        methods.GrpoMethod(kl=0.06),
+        methods.GrpoMethod(kl=0.05, clip=0.25),
+        methods.DrGrpoMethod(kl=0.05),
+        methods.DapoMethod(kl=0.05, clip_high=0.2),
     ]
     for method in wrong:
         with pytest.raises(AssertionError):

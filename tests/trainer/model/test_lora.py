@@ -5,11 +5,11 @@ import pytest
 import safetensors.torch
 import torch
 
+from strongroom.trainer.checkpoints.checkpoint import load_adapter, save
 from strongroom.trainer.config import LoraConfig
 from strongroom.trainer.errors import CheckpointInvalid, CheckpointMismatch, LoraTargetMissing
 from strongroom.trainer.model.base import load_base
 from strongroom.trainer.model.lora import attach_lora
-from strongroom.trainer.steps.checkpoint import load_adapter, save
 from strongroom.trainer.steps.state import new_state
 from support import tiny_model as tiny
 

@@ -6,7 +6,7 @@ from strongroom.trainer.data.chat import FaultCode, Message, RecordFault
 from strongroom.trainer.data.rows import Row
 from strongroom.trainer.engines import build_engine, hf
 from strongroom.trainer.engines.drawing import draw
-from strongroom.trainer.rollouts.prompts import check_prompt, encode_prompt, prompt_tokens
+from strongroom.trainer.rollouts.prompts import check_prompt, encode_prompt
 from strongroom.trainer.rollouts.rollout import shared_prefix
 from support import tiny_model as tiny
 
@@ -166,7 +166,7 @@ def test_a_changed_adapter_changes_the_next_samples(policy, prompts):
 
 def test_prompt_length_is_a_fault_before_training(policy):
     row = tiny.tiny_rows(1)[0]
-    tokens = prompt_tokens(policy, row)
+    tokens = len(encode_prompt(policy, row))
 
     def check(max_prompt_tokens, max_tokens):
         sampling = Sampling(max_tokens=max_tokens)
@@ -183,4 +183,4 @@ def test_prompt_length_is_a_fault_before_training(policy):
 def test_a_template_that_refuses_is_a_fault(policy):
     policy.base.tokenizer.chat_template = "{{ raise_exception('roles must alternate') }}"
     with pytest.raises(RecordFault, match=FaultCode.TEMPLATE_REFUSED):
-        prompt_tokens(policy, Row(messages=(Message(role="user", content="x"),)))
+        encode_prompt(policy, Row(messages=(Message(role="user", content="x"),)))

@@ -10,7 +10,9 @@ import pytest
 import torch
 from msgspec.structs import replace
 
-from strongroom.trainer.config import (
+from strongroom.trainer.engines import build_engine
+from strongroom.trainer.losses import build_objective
+from strongroom.trainer.methods import (
     CispoMethod,
     DapoMethod,
     DrGrpoMethod,
@@ -18,8 +20,6 @@ from strongroom.trainer.config import (
     GspoMethod,
     RlooMethod,
 )
-from strongroom.trainer.engines import build_engine
-from strongroom.trainer.losses import build_objective
 from strongroom.trainer.rollouts.prompts import encode_prompt
 from strongroom.trainer.steps.learning import Learner
 from strongroom.trainer.steps.optimizer import AdamW

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import pytest
 from msgspec.structs import replace
 
-from strongroom.trainer.config import DapoMethod
 from strongroom.trainer.engines import build_engine
 from strongroom.trainer.losses import build_objective
+from strongroom.trainer.methods import DapoMethod
 from strongroom.trainer.rollouts.evaluators import Score
 from strongroom.trainer.rollouts.rollout import Engine
 from strongroom.trainer.steps.learning import Learner

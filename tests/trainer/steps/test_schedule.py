@@ -3,7 +3,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strongroom.trainer.config import DapoMethod
+from strongroom.trainer.methods import DapoMethod
 from strongroom.trainer.steps.schedule import needed_rows, row_indices
 from support import tiny_model as tiny
 

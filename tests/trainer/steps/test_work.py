@@ -10,9 +10,9 @@ import pytest
 import torch
 from msgspec.structs import replace
 
-from strongroom.trainer.config import GrpoMethod
 from strongroom.trainer.engines import build_engine
 from strongroom.trainer.losses import build_objective
+from strongroom.trainer.methods import GrpoMethod
 from strongroom.trainer.rollouts.prompts import encode_prompt
 from strongroom.trainer.rollouts.rollout import shared_prefix
 from strongroom.trainer.steps.batch import pack_groups

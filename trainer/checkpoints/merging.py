@@ -3,8 +3,8 @@
 Works on the bytes of the base model's own safetensors files: the tensors that have an adapter are
 replaced in place, and names, order, types and every other tensor stay as they are. The sum is made
 in float32 and rounded once, to the type that the base model is stored in. With bfloat16 that
-rounding (8 bits) is coarser than many updates, so a merged model answers almost, not exactly, like
-base and adapter apart.
+rounding (8 bits) is coarser than many updates, so a merged model answers almost, but not exactly,
+like base and adapter apart.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from strongroom.trainer.checkpoints.checkpoint import read_adapter
 from strongroom.trainer.errors import CheckpointMismatch, ModelFileInvalid
 from strongroom.trainer.model.lora import PEFT_PREFIX
-from strongroom.trainer.steps.checkpoint import read_adapter
 
 _TYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 _LENGTH_BYTES = 8
@@ -26,7 +26,7 @@ _A, _B = ".lora_A.weight", ".lora_B.weight"
 
 
 class AdapterMerge:
-    """An adapter on its way into a base model, file by file."""
+    """Adds an adapter to a base model, file by file."""
 
     def __init__(self, adapter: bytes) -> None:
         """``adapter`` is a checkpoint's. Raises ``CheckpointInvalid``."""
@@ -58,7 +58,7 @@ class AdapterMerge:
             self._left.remove(name)
 
     def check_complete(self) -> None:
-        """Raise ``CheckpointMismatch`` unless every weight of the adapter has found its place."""
+        """Raise ``CheckpointMismatch`` unless every weight of the adapter was added."""
         if self._left:
             raise CheckpointMismatch(
                 place=min(self._left), expected="a weight of the base model", actual="none"
@@ -66,7 +66,7 @@ class AdapterMerge:
 
 
 def warm_up() -> None:
-    """Touch what a merge needs once, so that nothing is imported or compiled after a lock-down."""
+    """Do once what a merge does, so that nothing is imported or compiled after a lock-down."""
     torch.set_num_threads(1)  # one order of summation, and a merge is bound by memory anyway
     low_in, low_out = torch.ones(1, 2), torch.ones(2, 1)
     for dtype in _TYPES.values():

@@ -4,12 +4,12 @@ import pytest
 import safetensors.torch
 import torch
 
+from strongroom.trainer.checkpoints.checkpoint import save
+from strongroom.trainer.checkpoints.merging import AdapterMerge
 from strongroom.trainer.config import LoraConfig
 from strongroom.trainer.errors import CheckpointInvalid, CheckpointMismatch, ModelFileInvalid
 from strongroom.trainer.model.base import load_base
 from strongroom.trainer.model.lora import attach_lora
-from strongroom.trainer.steps.checkpoint import save
-from strongroom.trainer.steps.merging import AdapterMerge
 from strongroom.trainer.steps.state import new_state
 from support import tiny_model as tiny
 

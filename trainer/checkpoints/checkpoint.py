@@ -1,8 +1,8 @@
-"""Checkpoints as bytes: what a run needs to go on, bit for bit, as if it had never stopped.
+"""Checkpoints as bytes: a resumed run continues bit for bit as if it had not been interrupted.
 
 Two safetensors blobs, no pickle: the ``adapter`` under PEFT's names, which plain ``peft`` loads
-beside the configuration in its metadata, and the ``state``: optimiser moments, generator state,
-step and settings. The bytes hold no time and no path: equal runs give equal bytes.
+together with the configuration in its metadata, and the ``state``: optimiser moments, generator
+state, step and settings. The bytes hold no time and no path: equal runs give equal bytes.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Checkpoint(Plaintext, msgspec.Struct, frozen=True):
 
 
 def save(policy: Policy, state: TrainingState, config: TrainingConfig) -> Checkpoint:
-    """The checkpoint of this moment."""
+    """The checkpoint of the present state."""
     weights = {name: weight.detach() for name, weight in policy.named_weights().items()}
     tensors: dict[str, Tensor] = {_RNG: state.generator.get_state()}
     for name, span in policy.spans().items():
@@ -55,7 +55,7 @@ def save(policy: Policy, state: TrainingState, config: TrainingConfig) -> Checkp
 def restore(
     policy: Policy, state: TrainingState, checkpoint: Checkpoint, config: TrainingConfig
 ) -> None:
-    """Put ``policy`` and ``state`` where the checkpoint was taken, in place.
+    """Set ``policy`` and ``state`` to the checkpoint's, in place.
 
     Raises :class:`CheckpointInvalid` for bytes that are not a checkpoint, and
     :class:`CheckpointMismatch` for one of other settings or another model. Neither changes
@@ -82,7 +82,7 @@ def restore(
         state.optimizer.exp_avg_sq[span] = tensors[_EXP_AVG_SQ + name]
     state.optimizer.updates = int(metadata["updates"])
     state.step = checkpoint.step
-    state.rows_dealt = int(metadata["cursor"]["rows"])
+    state.rows_taken = int(metadata["cursor"]["rows"])
     policy.flat_grad.zero_()
 
 
@@ -112,7 +112,7 @@ def read_adapter(adapter: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def _settings(policy: Policy, config: TrainingConfig) -> dict[str, Any]:
-    """What must be the same for a run to go on."""
+    """What must be the same for a run to continue."""
     return {
         "format": FORMAT,
         "lora": policy.lora.model_dump(mode="json"),
@@ -123,7 +123,7 @@ def _settings(policy: Policy, config: TrainingConfig) -> dict[str, Any]:
 
 def _position(state: TrainingState) -> dict[str, Any]:
     return {
-        "cursor": {"rows": state.rows_dealt},
+        "cursor": {"rows": state.rows_taken},
         "step": state.step,
         "updates": state.optimizer.updates,
     }

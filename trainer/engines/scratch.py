@@ -1,6 +1,6 @@
-"""Where an engine that insists on reading paths finds the model and the adapter.
+"""The folder in which an engine that reads files finds the model and the adapter.
 
-Imports nothing: an enclave makes the files before it loads any library.
+Loads no library, since an enclave makes the files before its lock-down.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ class Scratch(Protocol):
         """Fill the file of this name, a path below the folder; later with as many bytes."""
 
     def drop(self, name: str) -> None:
-        """Give a file's memory back, for good."""
+        """Free a file's memory. The file must not be used again."""
 
 
 def base_names(files: Mapping[str, object]) -> dict[str, str]:
-    """The base model's files that an engine reads: their names there, and below the scratch.
+    """The base model's files that an engine reads, by the model's name: the name in the scratch.
 
-    The names below the scratch are ours: a model's own might lead out of the folder.
+    Names in the scratch are ours, since the model's might lead out of the folder.
     """
     weights = sorted(name for name in files if name.endswith(".safetensors"))
     numbered = {name: f"{BASE}/{index:05d}.safetensors" for index, name in enumerate(weights)}
@@ -42,7 +42,7 @@ def base_names(files: Mapping[str, object]) -> dict[str, str]:
 
 
 def most_bytes(sizes: Mapping[str, int]) -> dict[str, int]:
-    """Every file that an engine needs, and the most it may hold; ``sizes`` are the base's files."""
+    """Every file that an engine needs and its largest size; ``sizes`` are the base model's."""
     base = {inside: sizes.get(name, 0) for name, inside in base_names(sizes).items()}
     return {**base, ADAPTER_CONFIG: _MOST_CONFIG_BYTES, ADAPTER_WEIGHTS: _MOST_ADAPTER_BYTES}
 

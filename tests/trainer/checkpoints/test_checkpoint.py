@@ -4,10 +4,10 @@ import pytest
 import safetensors.torch
 import torch
 
+from strongroom.trainer.checkpoints.checkpoint import Checkpoint, restore, resumed_state, save
 from strongroom.trainer.config import LoraConfig
 from strongroom.trainer.errors import CheckpointInvalid, CheckpointMismatch
 from strongroom.trainer.loop import train
-from strongroom.trainer.steps.checkpoint import Checkpoint, restore, resumed_state, save
 from strongroom.trainer.steps.state import new_state
 from support import tiny_model as tiny
 

@@ -1,0 +1,1 @@
+"""A run's state as bytes, and an adapter merged into its base model."""
