@@ -1,4 +1,4 @@
-"""The JSON document that each bench prints last: its figures, and what they were taken on."""
+"""The JSON document that each bench prints last: its figures, of which version, and on what."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import shlex
+import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -42,9 +43,18 @@ def _processor() -> str:
     return ""
 
 
+def _commit() -> str:
+    """This checkout's commit, with a "+" where tracked files differ; "" outside of a checkout."""
+    command = ["git", "describe", "--always", "--exclude=*", "--abbrev=12", "--dirty=+"]
+    folder = Path(__file__).parent
+    done = subprocess.run(command, cwd=folder, check=False, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
 def taken_on() -> dict[str, Any]:
-    """When and on what; ``load`` is what the machine had to do in the last five minutes."""
+    """Of which version, when and on what; ``load`` is the machine's of the last five minutes."""
     return {
+        "commit": _commit(),
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
         "machine": platform.machine(),
         "processor": _processor(),

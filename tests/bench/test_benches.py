@@ -1,6 +1,7 @@
 """The benches run, at a size that says nothing of speed: what nobody can repeat is no figure."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +19,20 @@ def document(bench, *options, ends=(0,)):
     assert done.stdout, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["bench"] == bench
+    assert re.fullmatch(r"([0-9a-f]{12}\+?)?", found["commit"])
     return found
+
+
+RECORDS = sorted((ROOT / "bench" / "results").glob("*.json"))
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=lambda path: path.stem)
+def test_a_kept_record_says_of_which_version_and_machine_it_is(record):
+    found = json.loads(record.read_text())
+    assert re.fullmatch(r"[0-9a-f]{12}", found["commit"]), "not of a clean checkout"
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d", found["date"])
+    assert found["processor"]
+    assert found["cores"] > 0
 
 
 def test_decrypt():

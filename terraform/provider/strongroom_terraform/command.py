@@ -7,7 +7,7 @@ import os
 import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from tf.utils import Diagnostics
 
@@ -96,6 +96,12 @@ class Strongroom:
                 done.returncode,
             )
         return document
+
+
+class Configured(Protocol):
+    """The provider as its resources see it: all that they need is the command."""
+
+    strongroom: Strongroom
 
 
 def params_options(params: dict[str, str] | None) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tf.iface import (
     CreateContext,
@@ -25,10 +25,7 @@ from tf.types import Number, String, Unknown
 from tf.utils import Diagnostics
 
 from strongroom_terraform.attributes import computed
-from strongroom_terraform.command import CommandFailed, report
-
-if TYPE_CHECKING:
-    from strongroom_terraform.provider import StrongroomProvider
+from strongroom_terraform.command import CommandFailed, Configured, report
 
 DATASET_MISSING = "SR-SEAL-004"
 SOURCES = ("*.jsonl", "*.jsonl.zst", "*.parquet")
@@ -45,7 +42,7 @@ COMPUTED = {
 class Dataset(Resource):
     """A sealed dataset."""
 
-    def __init__(self, provider: StrongroomProvider) -> None:
+    def __init__(self, provider: Configured) -> None:
         self._strongroom = provider.strongroom
 
     @classmethod

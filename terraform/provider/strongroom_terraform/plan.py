@@ -7,19 +7,14 @@ parameter that the run file's line takes its value from, else on ``run_file``.
 from __future__ import annotations
 
 import json
-import re
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tf.iface import DataSource, ReadDataContext
 from tf.schema import Schema
 from tf.types import Number, String
 
-from strongroom_terraform.attributes import computed, run_file
-from strongroom_terraform.command import CommandFailed, params_options, report
-
-if TYPE_CHECKING:
-    from strongroom_terraform.provider import StrongroomProvider
+from strongroom_terraform.attributes import attribute_of, computed, run_file
+from strongroom_terraform.command import CommandFailed, Configured, params_options, report
 
 COMPUTED = {
     "id": (String(), "The run's id: name and intent."),
@@ -36,14 +31,12 @@ COMPUTED = {
     ),
     "capacity_bits": (Number(), "Most bits that numbers may carry out of the enclave."),
 }
-_LINE = re.compile(r":(\d+)(?::\d+)?$")
-_PARAM = re.compile(r"\$\{params\.([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 class PlanSource(DataSource):
     """The plan of one run file."""
 
-    def __init__(self, provider: StrongroomProvider) -> None:
+    def __init__(self, provider: Configured) -> None:
         self._strongroom = provider.strongroom
 
     @classmethod
@@ -91,17 +84,3 @@ class PlanSource(DataSource):
             "leases": json.dumps(plan["leases"], sort_keys=True),
             "capacity_bits": plan["capacity_bits"],
         }
-
-
-def attribute_of(config: dict[str, Any], place: str) -> list[Any]:
-    """The attribute that an error at ``place`` (``run.yaml:9:3``) is about."""
-    match = _LINE.search(place)
-    if match is not None:
-        try:
-            lines = Path(config["run_file"]).read_text(encoding="utf-8").splitlines()
-            found = _PARAM.search(lines[int(match[1]) - 1])
-        except (OSError, UnicodeDecodeError, IndexError):
-            found = None
-        if found is not None and found[1] in (config.get("params") or {}):
-            return ["params", (found[1],)]
-    return ["run_file"]

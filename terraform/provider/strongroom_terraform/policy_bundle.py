@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tf.iface import (
     CreateContext,
@@ -21,10 +21,7 @@ from tf.types import Bool, NormalizedJson, String, Unknown
 from tf.utils import Diagnostics
 
 from strongroom_terraform.attributes import computed
-from strongroom_terraform.command import CommandFailed, report
-
-if TYPE_CHECKING:
-    from strongroom_terraform.provider import StrongroomProvider
+from strongroom_terraform.command import CommandFailed, Configured, report
 
 COMPUTED = {
     "id": (String(), "The folder."),
@@ -37,7 +34,7 @@ BUNDLE_MISSING = "SR-POLICY-002"
 class PolicyBundle(Resource):
     """A folder with a policy bundle."""
 
-    def __init__(self, provider: StrongroomProvider) -> None:
+    def __init__(self, provider: Configured) -> None:
         self._strongroom = provider.strongroom
 
     @classmethod

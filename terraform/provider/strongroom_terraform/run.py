@@ -8,7 +8,7 @@ the log, stay.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tf.iface import (
     CreateContext,
@@ -21,12 +21,8 @@ from tf.iface import (
 from tf.schema import Attribute, Schema
 from tf.types import Bool, Map, Number, String
 
-from strongroom_terraform.attributes import computed, run_file
-from strongroom_terraform.command import CommandFailed, params_options, report
-from strongroom_terraform.plan import attribute_of
-
-if TYPE_CHECKING:
-    from strongroom_terraform.provider import StrongroomProvider
+from strongroom_terraform.attributes import attribute_of, computed, run_file
+from strongroom_terraform.command import CommandFailed, Configured, params_options, report
 
 RUN_UNKNOWN = "SR-RUN-203"
 RUN_ENDED = "SR-RUN-217"
@@ -52,7 +48,7 @@ COMPUTED = {
 class Run(Resource):
     """A submitted run."""
 
-    def __init__(self, provider: StrongroomProvider) -> None:
+    def __init__(self, provider: Configured) -> None:
         self._strongroom = provider.strongroom
 
     @classmethod

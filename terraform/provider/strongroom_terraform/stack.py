@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tf.iface import (
     CreateContext,
@@ -17,10 +17,7 @@ from tf.types import String
 from tf.utils import Diagnostics
 
 from strongroom_terraform.attributes import computed
-from strongroom_terraform.command import CommandFailed, report
-
-if TYPE_CHECKING:
-    from strongroom_terraform.provider import StrongroomProvider
+from strongroom_terraform.command import CommandFailed, Configured, report
 
 COMPUTED = {
     "data_uri": "The data bucket.",
@@ -37,7 +34,7 @@ COMPUTED = {
 class Stack(Resource):
     """Servers, buckets and keys on loopback, in the provider's state folder."""
 
-    def __init__(self, provider: StrongroomProvider) -> None:
+    def __init__(self, provider: Configured) -> None:
         self._strongroom = provider.strongroom
 
     @classmethod
