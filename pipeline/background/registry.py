@@ -20,7 +20,6 @@ from strongroom.pipeline.runfile.fields import written_socket
 from strongroom.pipeline.runfile.load import LoadedRun
 from strongroom.pipeline.runfile.spec import RunSpec
 from strongroom.pipeline.runfile.yaml_reader import read
-from strongroom.pipeline.runfile.yaml_tree import Mapping, Mark
 
 
 def remember(state: Path, run: str, spec: RunSpec, run_file: Path) -> bytes | None:
@@ -83,7 +82,7 @@ def reload(state: Path, run: str) -> LoadedRun:
     spec = recall(state, run)
     data: dict[str, Any] = json.loads((state / "runs" / f"{run}.json").read_bytes())
     path = Path(data["run_file"])
-    return LoadedRun(spec, path, read(path).root or Mapping(Mark(1, 1)))
+    return LoadedRun(spec, path, read(path))
 
 
 def asked(state: Path, run: str) -> dict[str, str]:

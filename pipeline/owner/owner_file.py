@@ -6,19 +6,16 @@ file. It holds no secret: the identity's credentials are named by path.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from strongroom.errors import ErrorList, StrongroomError
-from strongroom.pipeline.runfile.explain import Explainer
 from strongroom.pipeline.runfile.fields import SignerKey, UnixSocket
-from strongroom.pipeline.runfile.spec import Access, OpenBaoIdentity, Part
-from strongroom.pipeline.runfile.variables import secrets_in
+from strongroom.pipeline.runfile.part import Part
+from strongroom.pipeline.runfile.spec import Access, OpenBaoIdentity
+from strongroom.pipeline.runfile.validate import validated
 from strongroom.pipeline.runfile.yaml_reader import read
-from strongroom.pipeline.runfile.yaml_tree import to_data
 
 
 class OwnerFile(Part):
@@ -46,14 +43,4 @@ class OwnerFile(Part):
     @classmethod
     def load(cls, path: Path) -> OwnerFile:
         """From YAML; relative paths start at its folder. Raises ``ErrorList`` with every error."""
-        source = read(path)
-        errors: list[StrongroomError] = [*secrets_in(source)] or [*source.errors]
-        if source.root is None or errors:
-            raise ErrorList(errors)
-        text, context = json.dumps(to_data(source.root)), {"folder": path.resolve().parent}
-        try:
-            return cls.model_validate_json(text, strict=True, context=context)
-        except ValidationError as error:
-            details = error.errors(include_url=False, include_input=False)
-        explainer = Explainer(source, source.root, {}, cls.model_json_schema(by_alias=True))
-        raise ErrorList([found for _, found in explainer.explain(details)])
+        return validated(read(path), cls, path.resolve().parent)

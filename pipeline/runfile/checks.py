@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-Path = tuple[str | int, ...]
+from strongroom.pipeline.runfile.yaml_tree import Path
 
 
 class Problem(NamedTuple):

@@ -131,7 +131,7 @@ class BadInterpolation(RunError):
     code = "SR-RUN-019"
     title = "a ${…} expression cannot be used here"
     remedy = (
-        "Values may hold ${env.NAME}, ${params.NAME}, ${stack.NAME} and ${run.NAME}; "
+        "Values may hold ${env.NAME}, ${params.NAME}, ${stack.NAME} and ${run.name}; "
         "$${ stands for a literal ${"
     )
 
@@ -155,6 +155,12 @@ class FileMissing(RunError):
     code = "SR-RUN-022"
     title = "a file that the run file names is not there"
     remedy = "Relative paths start at the run file's folder"
+
+
+class ParameterMalformed(RunError):
+    code = "SR-RUN-023"
+    title = "a parameter has no value"
+    remedy = "Write --param name=value for each; name= alone gives an empty text"
 
 
 class PlanMalformed(RunError):

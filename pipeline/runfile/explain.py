@@ -7,14 +7,14 @@ in, the expression is shown instead.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
-from collections.abc import Mapping as Dict
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pydantic_core import ErrorDetails
 
 from strongroom.errors import StrongroomError
 from strongroom.pipeline.runfile.checks import Problem
+from strongroom.pipeline.runfile.document import Document
 from strongroom.pipeline.runfile.errors import (
     Inconsistent,
     InvalidValue,
@@ -25,10 +25,17 @@ from strongroom.pipeline.runfile.errors import (
     UnknownVersion,
     WrongType,
 )
-from strongroom.pipeline.runfile.yaml_tree import Mapping, Mark, Node, Scalar, Sequence, Source
+from strongroom.pipeline.runfile.yaml_tree import (
+    MappingNode,
+    Node,
+    Path,
+    ScalarNode,
+    SequenceNode,
+    exists,
+    find,
+)
 
-Path = tuple[str | int, ...]
-Schema = Dict[str, Any]
+Schema = Mapping[str, Any]
 
 _TYPES = {
     "string_type": "text",
@@ -46,38 +53,11 @@ _TYPES = {
 }
 
 
-def find(root: Node, path: Path) -> tuple[Node, Mark]:
-    """The deepest node on ``path`` that exists, and where to point at it.
-
-    A scalar is pointed at directly; a collection at the key that names it.
-    """
-    node, mark = root, root.mark
-    for step in path:
-        if isinstance(node, Mapping) and step in node.entries:
-            key_mark = node.key_marks[str(step)]
-            node = node.entries[str(step)]
-            mark = node.mark if isinstance(node, Scalar) else key_mark
-        elif isinstance(node, Sequence) and isinstance(step, int) and step < len(node.items):
-            node = node.items[step]
-            mark = node.mark
-        else:
-            break
-    return node, mark
-
-
 class Explainer:
-    """Explains schema errors for one file.
+    """Explains schema errors of one document; suggestions come from ``schema``, its JSON Schema."""
 
-    ``written`` maps paths of interpolated values to their text in the file; ``schema`` is the run
-    file's JSON Schema, from which suggestions come.
-    """
-
-    def __init__(
-        self, source: Source, root: Node, written: Dict[Path, str], schema: Schema
-    ) -> None:
-        self.source = source
-        self.root = root
-        self.written = written
+    def __init__(self, document: Document, schema: Schema) -> None:
+        self.document = document
         self.schema = schema
 
     def explain(self, details: Iterable[ErrorDetails]) -> list[tuple[Path, StrongroomError]]:
@@ -108,32 +88,26 @@ class Explainer:
         )
 
     def _place(self, path: Path) -> str:
-        return self.source.place(find(self.root, path)[1])
+        return self.document.place(path)
 
     def path(self, location: tuple[int | str, ...]) -> Path:
         """A schema location without the tags of unions, as far as it exists in the file."""
-        node: Node = self.root
-        path: list[str | int] = []
+        path: Path = ()
         for step in location:
-            if isinstance(node, Mapping) and step in node.entries:
-                node = node.entries[str(step)]
-            elif isinstance(node, Sequence) and isinstance(step, int) and step < len(node.items):
-                node = node.items[step]
-            else:
-                continue
-            path.append(step)
-        return tuple(path)
+            if exists(self.document.root, (*path, step)):
+                path = (*path, step)
+        return path
 
     def _unknown_field(self, path: Path) -> tuple[StrongroomError, Path]:
-        parent, _ = find(self.root, path[:-1])
+        parent, _ = find(self.document.root, path[:-1])
         name = str(path[-1])
-        mark = parent.key_marks[name] if isinstance(parent, Mapping) else parent.mark
-        given = set(parent.entries) if isinstance(parent, Mapping) else set()
+        mark = parent.key_marks[name] if isinstance(parent, MappingNode) else parent.mark
+        given = set(parent.entries) if isinstance(parent, MappingNode) else set()
         fields = self._fields(path[:-1])
         close = difflib.get_close_matches(name, [f for f in fields if f not in given], n=1)
         suggestion = f"Did you mean {close[0]}?" if close else ""
         error = UnknownField(
-            place=self.source.place(mark),
+            place=self.document.at(mark),
             expected=", ".join(fields) if not close else "",
             actual=_dotted(path),
             remedy=suggestion,
@@ -162,28 +136,29 @@ class Explainer:
         return path, self._choice(path, tags)
 
     def _choice(self, path: Path, choices: list[str]) -> StrongroomError:
-        node, mark = find(self.root, path)
-        text = node.text if isinstance(node, Scalar) else ""
+        node, mark = find(self.document.root, path)
+        text = node.text if isinstance(node, ScalarNode) else ""
+        put_in = path in self.document.written
         close = difflib.get_close_matches(text, choices, n=1)
         error: type[RunError] = UnknownChoice
         if path in (("apiVersion",), ("kind",)):
             error = UnknownVersion
         return error(
-            place=self.source.place(mark),
+            place=self.document.at(mark),
             expected=" or ".join(choices),
             actual=self._shown(path, node),
-            remedy=f"Did you mean {close[0]}?" if close and path not in self.written else "",
+            remedy=f"Did you mean {close[0]}?" if close and not put_in else "",
         )
 
     def _value(self, path: Path, detail: ErrorDetails) -> StrongroomError:
-        node, mark = find(self.root, path)
+        node, mark = find(self.document.root, path)
         kind = detail["type"]
         context = detail.get("ctx", {})
         if kind in ("literal_error", "enum"):
             text = str(context.get("expected", "")).replace(" or ", ", ")
             return self._choice(path, [choice.strip(" '") for choice in text.split(",")])
         shown = self._shown(path, node)
-        place = self.source.place(mark)
+        place = self.document.at(mark)
         if kind in _TYPES:
             return WrongType(
                 place=place, expected=_TYPES[kind], actual=f"{shown} for {_dotted(path)}"
@@ -198,14 +173,14 @@ class Explainer:
         return InvalidValue(place=place, expected=message, actual=f"{shown} for {_dotted(path)}")
 
     def _shown(self, path: Path, node: Node) -> str:
-        if path in self.written:
-            return f"the value of {self.written[path][:80]!r}"
+        if path in self.document.written:
+            return f"the value of {self.document.written[path][:80]!r}"
         match node:
-            case Mapping():
+            case MappingNode():
                 return "a mapping"
-            case Sequence():
+            case SequenceNode():
                 return f"a list of {len(node.items)}"
-            case Scalar():
+            case ScalarNode():
                 if node.value is None:
                     return "nothing"
                 shown = node.text if len(node.text) <= 60 else node.text[:57] + "…"
@@ -230,8 +205,8 @@ class Explainer:
     def _resolve(self, part: Schema, path: Path) -> Schema:
         about = part.get("description")
         if "discriminator" in part:
-            node, _ = find(self.root, (*path, part["discriminator"]["propertyName"]))
-            tag = node.value if isinstance(node, Scalar) else None
+            node, _ = find(self.document.root, (*path, part["discriminator"]["propertyName"]))
+            tag = node.value if isinstance(node, ScalarNode) else None
             reference = part["discriminator"].get("mapping", {}).get(tag)
             part = part if reference is None else {"$ref": reference}
         for option in part.get("anyOf", []):

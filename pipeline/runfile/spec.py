@@ -10,10 +10,9 @@ one definition of each hyperparameter.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from strongroom.pipeline.runfile.checks import problems_in
@@ -36,17 +35,10 @@ from strongroom.pipeline.runfile.fields import (
     Timeout,
     UnixSocket,
 )
+from strongroom.pipeline.runfile.part import Part
 from strongroom.trainer.config import LoraConfig, TrainingConfig
 
 API_VERSION = "strongroom/v1"
-
-
-class Part(BaseModel):
-    """A mapping of the run file, or of a file in its words: frozen, unknown fields refused."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", serialize_by_alias=True, allow_inf_nan=False
-    )
 
 
 class Metadata(Part):
@@ -305,15 +297,6 @@ class RunSpec(Part):
                 "run_together", "fields that go together", {"problems": tuple(problems)}
             )
         return self
-
-    @classmethod
-    def parse(cls, data: str | bytes, *, folder: Path | None = None) -> RunSpec:
-        """From JSON text with strict types; relative paths start at ``folder``.
-
-        Raises ``pydantic.ValidationError``.
-        """
-        context = None if folder is None else {"folder": folder}
-        return cls.model_validate_json(data, strict=True, context=context)
 
     def normalised(self) -> dict[str, Any]:
         """The run file as plain data with every default filled in, as a run file would spell it.

@@ -26,10 +26,12 @@ from ruamel.yaml.events import (
 )
 from ruamel.yaml.reader import ReaderError
 
+from strongroom.pipeline.runfile.document import Document
 from strongroom.pipeline.runfile.errors import (
     AliasRefused,
     DuplicateKey,
     KeyNotText,
+    RunError,
     RunFileEmpty,
     RunFileNotUtf8,
     RunFileTooDeep,
@@ -39,13 +41,13 @@ from strongroom.pipeline.runfile.errors import (
     TagRefused,
     YamlSyntax,
 )
+from strongroom.pipeline.runfile.secrets import secrets_in
 from strongroom.pipeline.runfile.yaml_tree import (
-    Mapping,
+    MappingNode,
     Mark,
     Node,
-    Scalar,
-    Sequence,
-    Source,
+    ScalarNode,
+    SequenceNode,
     core_value,
 )
 
@@ -54,55 +56,59 @@ MAX_DEPTH = 32
 MAX_NODES = 10_000
 
 
-def read(path: Path) -> Source:
-    """Read a run file. Errors are collected in ``Source.errors``; nothing is raised for input."""
-    name = path.name
+def read(path: Path) -> Document:
+    """Read a file. What is wrong with it is in ``Document.errors``; nothing is raised for input."""
     try:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
         reason = error.strerror or "an unreadable file"
-        return Source(name, "", None, [RunFileUnreadable(place=str(path), actual=reason)])
-    return parse(data, name)
+        return Document(path.name, errors=[RunFileUnreadable(place=str(path), actual=reason)])
+    return parse(data, path.name)
 
 
-def parse(data: bytes, name: str) -> Source:
-    """Read a run file from bytes; ``name`` is used in places."""
-    source = Source(name, "", None, [])
-    if len(data) > MAX_BYTES:
-        source.errors.append(
-            RunFileTooLarge(place=name, expected=f"at most {MAX_BYTES} bytes", actual="more")
-        )
-        return source
+def parse(data: bytes, name: str) -> Document:
+    """Read a document from bytes; ``name`` is used in places."""
+    document = Document(name)
     try:
-        source.text = data.decode("utf-8-sig")
+        document.text = _text(data, name)
+        document.root = _tree(document)
+        document.is_read = True
+    except RunError as error:
+        document.errors.append(error)
+    document.secrets = secrets_in(document)
+    return document
+
+
+def _text(data: bytes, name: str) -> str:
+    if len(data) > MAX_BYTES:
+        raise RunFileTooLarge(place=name, expected=f"at most {MAX_BYTES} bytes", actual="more")
+    try:
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         column = error.start - data.rfind(b"\n", 0, error.start)
-        source.errors.append(
-            RunFileNotUtf8(
-                place=f"{name}:{line}:{column}", actual=f"the byte 0x{data[error.start]:02x}"
-            )
-        )
-        return source
-    builder = _Builder(source)
+        place, actual = f"{name}:{line}:{column}", f"the byte 0x{data[error.start]:02x}"
+    raise RunFileNotUtf8(place=place, actual=actual)
+
+
+def _tree(document: Document) -> Node:
+    builder = _Builder(document)
     try:
-        for event in YAML(typ="safe", pure=True).parse(source.text):
-            if not builder.accept(event):
-                return source
+        for event in YAML(typ="safe", pure=True).parse(document.text):
+            builder.accept(event)
     except (MarkedYAMLError, ReaderError) as error:
-        source.errors.append(_syntax_error(source, error))
-        return source
-    source.root = builder.root
-    if source.root is None or (isinstance(source.root, Scalar) and source.root.value is None):
-        source.errors.append(RunFileEmpty(place=name))
-    return source
+        raise _syntax_error(document, error) from None
+    root = builder.root
+    if root is None or (isinstance(root, ScalarNode) and root.value is None):
+        raise RunFileEmpty(place=document.name)
+    return root
 
 
-def _syntax_error(source: Source, error: MarkedYAMLError | ReaderError) -> YamlSyntax:
+def _syntax_error(document: Document, error: MarkedYAMLError | ReaderError) -> YamlSyntax:
     if isinstance(error, ReaderError):
         position = int(error.position)
-        before = source.text[:position]
+        before = document.text[:position]
         mark = Mark(before.count("\n") + 1, position - before.rfind("\n"))
         problem = "a control character"
     else:
@@ -110,80 +116,69 @@ def _syntax_error(source: Source, error: MarkedYAMLError | ReaderError) -> YamlS
         mark = Mark(where.line + 1, where.column + 1) if where else Mark(1, 1)
         text = str(error.problem or error.context or "a broken structure")
         problem = " ".join(text.split()).removeprefix("found ")
-    return YamlSyntax(place=source.place(mark), actual=problem)
+    return YamlSyntax(place=document.at(mark), actual=problem)
 
 
 class _Builder:
     """Builds the tree from parser events, with its own stack of open collections."""
 
-    def __init__(self, source: Source) -> None:
-        self.source = source
+    def __init__(self, document: Document) -> None:
+        self.document = document
         self.root: Node | None = None
         self.documents = 0
         self.nodes = 0
-        self.open: list[Sequence | Mapping] = []
+        self.open: list[SequenceNode | MappingNode] = []
         # For each open collection the key that waits for its value, with None for "expect a key".
         self.keys: list[str | None] = []
 
-    def accept(self, event: Any) -> bool:
-        """Take one event; False ends the reading."""
+    def accept(self, event: Any) -> None:
+        """Take one event. Raises what ends the reading: a second document, or a limit."""
         match event:
             case DocumentStartEvent():
-                return self._document(event)
+                self._begin(event)
             case AliasEvent():
                 self._refuse_alias(event)
-                self._add(Scalar(None, "", self._mark(event)))
+                self._add(ScalarNode(None, "", self._mark(event)))
             case ScalarEvent():
                 self._check_node(event)
                 plain = event.style is None or event.style == ""
                 value = core_value(event.value) if plain else event.value
-                self._add(Scalar(value, event.value, self._mark(event), plain))
+                self._add(ScalarNode(value, event.value, self._mark(event), plain))
             case MappingStartEvent():
                 self._check_node(event)
-                self._push(Mapping(self._mark(event)))
+                self._push(MappingNode(self._mark(event)))
             case SequenceStartEvent():
                 self._check_node(event)
-                self._push(Sequence(self._mark(event)))
+                self._push(SequenceNode(self._mark(event)))
             case MappingEndEvent() | SequenceEndEvent():
                 self.open.pop()
                 self.keys.pop()
-        return self._within_limits(event)
+        self._check_limits(event)
 
-    def _document(self, event: DocumentStartEvent) -> bool:
+    def _begin(self, event: DocumentStartEvent) -> None:
         self.documents += 1
         if self.documents > 1:
-            self.source.errors.append(
-                SeveralDocuments(place=self.source.place(self._mark(event)), expected="one")
-            )
-            return False
+            raise SeveralDocuments(place=self.document.at(self._mark(event)), expected="one")
         if event.version or event.tags:
-            self.source.errors.append(TagRefused(place=self.source.place(Mark(1, 1))))
-        return True
+            self.document.errors.append(TagRefused(place=self.document.at(Mark(1, 1))))
 
-    def _within_limits(self, event: Any) -> bool:
-        place = self.source.place(self._mark(event))
+    def _check_limits(self, event: Any) -> None:
+        place = self.document.at(self._mark(event))
         if len(self.open) > MAX_DEPTH:
-            self.source.errors.append(
-                RunFileTooDeep(place=place, expected=f"at most {MAX_DEPTH} levels")
-            )
-            return False
+            raise RunFileTooDeep(place=place, expected=f"at most {MAX_DEPTH} levels")
         if self.nodes > MAX_NODES:
-            self.source.errors.append(
-                RunFileTooLarge(place=place, expected=f"at most {MAX_NODES} values")
-            )
-            return False
-        return True
+            raise RunFileTooLarge(place=place, expected=f"at most {MAX_NODES} values")
 
     def _check_node(self, event: Any) -> None:
         if event.anchor is not None:
             self._refuse_alias(event)
         if event.ctag is not None:
-            self.source.errors.append(TagRefused(place=self.source.place(self._mark(event))))
+            self.document.errors.append(TagRefused(place=self.document.at(self._mark(event))))
 
     def _refuse_alias(self, event: Any) -> None:
-        self.source.errors.append(AliasRefused(place=self.source.place(self._mark(event))))
+        self.document.errors.append(AliasRefused(place=self.document.at(self._mark(event))))
 
-    def _push(self, node: Sequence | Mapping) -> None:
+    def _push(self, node: SequenceNode | MappingNode) -> None:
         self._add(node)
         self.open.append(node)
         self.keys.append(None)
@@ -194,7 +189,7 @@ class _Builder:
             self.root = node
             return
         parent = self.open[-1]
-        if isinstance(parent, Sequence):
+        if isinstance(parent, SequenceNode):
             parent.items.append(node)
         elif self.keys[-1] is None:
             self.keys[-1] = self._key(parent, node)
@@ -204,17 +199,17 @@ class _Builder:
                 parent.entries[self.keys[-1]] = node
             self.keys[-1] = None
 
-    def _key(self, parent: Mapping, node: Node) -> str:
-        place = self.source.place(node.mark)
-        if not isinstance(node, Scalar) or not isinstance(node.value, str) or not node.text:
-            self.source.errors.append(KeyNotText(place=place))
+    def _key(self, parent: MappingNode, node: Node) -> str:
+        place = self.document.at(node.mark)
+        if not isinstance(node, ScalarNode) or not isinstance(node.value, str) or not node.text:
+            self.document.errors.append(KeyNotText(place=place))
             return ""
         if node.text == "<<":
-            self.source.errors.append(AliasRefused(place=place))
+            self.document.errors.append(AliasRefused(place=place))
             return ""
         if node.text in parent.key_marks:
-            first = self.source.place(parent.key_marks[node.text])
-            self.source.errors.append(
+            first = self.document.at(parent.key_marks[node.text])
+            self.document.errors.append(
                 DuplicateKey(place=place, actual=f"{node.text[:60]!r}, first given at {first}")
             )
             return ""

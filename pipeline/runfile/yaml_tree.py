@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from strongroom.errors import StrongroomError
-
+Path = tuple[str | int, ...]
+"""Steps from the root: keys and indexes."""
 Value = str | int | float | bool | None
 
 
@@ -21,7 +21,7 @@ class Mark:
 
 
 @dataclass
-class Scalar:
+class ScalarNode:
     """One value. ``plain`` means unquoted, so its text was read by the core schema."""
 
     value: Value
@@ -31,7 +31,7 @@ class Scalar:
 
 
 @dataclass
-class Sequence:
+class SequenceNode:
     """A list of nodes."""
 
     mark: Mark
@@ -39,7 +39,7 @@ class Sequence:
 
 
 @dataclass
-class Mapping:
+class MappingNode:
     """Keys (text, each once) with the key's own mark and the value."""
 
     mark: Mark
@@ -47,21 +47,7 @@ class Mapping:
     key_marks: dict[str, Mark] = field(default_factory=dict)
 
 
-Node = Scalar | Sequence | Mapping
-
-
-@dataclass
-class Source:
-    """A file's text, its tree, and what was wrong with it."""
-
-    name: str
-    text: str
-    root: Node | None
-    errors: list[StrongroomError]
-
-    def place(self, mark: Mark) -> str:
-        """``run.yaml:9:3``."""
-        return f"{self.name}:{mark.line}:{mark.column}"
+Node = ScalarNode | SequenceNode | MappingNode
 
 
 # YAML 1.2.2, section 10.3.2, the core schema.
@@ -89,22 +75,56 @@ def core_value(text: str) -> Value:
 def to_data(node: Node) -> Any:
     """The tree as dicts, lists and scalars."""
     match node:
-        case Scalar():
+        case ScalarNode():
             return node.value
-        case Sequence():
+        case SequenceNode():
             return [to_data(item) for item in node.items]
-        case Mapping():
+        case MappingNode():
             return {key: to_data(value) for key, value in node.entries.items()}
 
 
-def scalars(node: Node, path: tuple[str | int, ...] = ()) -> Iterator[tuple[Any, Scalar]]:
+def scalars(node: Node, path: Path = ()) -> Iterator[tuple[Path, ScalarNode]]:
     """Every scalar value with its path, in file order."""
     match node:
-        case Scalar():
+        case ScalarNode():
             yield path, node
-        case Sequence():
+        case SequenceNode():
             for index, item in enumerate(node.items):
                 yield from scalars(item, (*path, index))
-        case Mapping():
+        case MappingNode():
             for key, value in node.entries.items():
                 yield from scalars(value, (*path, key))
+
+
+def child(node: Node, step: str | int) -> Node | None:
+    """The node one step below, if there is one."""
+    if isinstance(node, MappingNode) and isinstance(step, str):
+        return node.entries.get(step)
+    if isinstance(node, SequenceNode) and isinstance(step, int) and step < len(node.items):
+        return node.items[step]
+    return None
+
+
+def exists(root: Node, path: Path) -> bool:
+    """Whether the tree has a node at ``path``."""
+    node: Node | None = root
+    for step in path:
+        node = None if node is None else child(node, step)
+    return node is not None
+
+
+def find(root: Node, path: Path) -> tuple[Node, Mark]:
+    """The deepest node on ``path`` that exists, and where to point at it.
+
+    A scalar is pointed at directly; a collection at the key that names it.
+    """
+    node, mark = root, root.mark
+    for step in path:
+        below = child(node, step)
+        if below is None:
+            break
+        mark = below.mark
+        if isinstance(node, MappingNode) and not isinstance(below, ScalarNode):
+            mark = node.key_marks[str(step)]
+        node = below
+    return node, mark

@@ -20,8 +20,9 @@ errors are reported at once with line and column. This page is generated from
 `pipeline/runfile/spec.py` and `trainer/config.py`.
 
 Values may hold `${env.NAME}`, `${params.NAME}` (set with `--param NAME=VALUE`), `${stack.NAME}`
-(the embedded stack) and `${run.name}`; `$${` stands for a literal `${`. Variables are put in once,
-after parsing, and never in keys. A value that is one variable takes the type that its field wants.
+(the embedded stack) and `${run.name}` (the file's own `metadata.name`); `$${` stands for a literal
+`${`. Variables are put in once, after parsing, and never in keys. A value that is one variable
+takes the type that its field wants.
 Anchors, aliases, merge keys and tags are refused. Secrets are refused: keys and credentials are
 named by reference.
 

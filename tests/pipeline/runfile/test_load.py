@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import pickle
 import re
 from collections.abc import Callable
@@ -11,9 +12,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
-from strongroom.errors import ErrorList
+from strongroom.errors import ErrorList, Exit
+from strongroom.pipeline.cli.main import app
 from strongroom.pipeline.runfile.load import LoadedRun, load, load_text
+from strongroom.pipeline.runfile.variables import parameters
 from strongroom.pipeline.runfile.yaml_reader import MAX_BYTES, parse
 
 Load = Callable[..., LoadedRun]
@@ -215,6 +219,46 @@ def test_variables_are_put_in_once(load_example: Load, example: str) -> None:
     assert run.spec.metadata.labels == {"team": "a-team"}
     found = errors_of(load_example, text, params={"team": "${env.HOME}"})
     assert [entry.split()[1] for entry in found] == ["SR-RUN-015"]
+
+
+def test_the_run_s_name_is_the_file_s_own(load_example: Load, example: str) -> None:
+    text = example.replace("outputs: s3://acme-data/runs/", "outputs: s3://acme-data/${run.name}/")
+    assert text != example
+    assert load_example(text).spec.spec.outputs == "s3://acme-data/feedback-json/"
+    text = text.replace("name: feedback-json ", "name: feedback-${params.kind} ")
+    found = load_example(text, params={"kind": "xml"}).spec
+    assert (found.metadata.name, found.spec.outputs) == (
+        "feedback-xml",
+        "s3://acme-data/feedback-xml/",
+    )
+
+
+def test_the_run_s_name_does_not_name_itself(load_example: Load, example: str) -> None:
+    text = example.replace("name: feedback-json ", "name: x-${run.name} ")
+    assert errors_of(load_example, text) == [f"{line_of(text, 'x-${')}:9 SR-RUN-018"]
+
+
+def test_parameters_are_names_with_values() -> None:
+    given = parameters(["steps=60", "note=a=b\nc", "empty="])
+    assert given == {"steps": "60", "note": "a=b\nc", "empty": ""}
+
+
+@pytest.mark.parametrize("text", ["steps", "", "=60", "steps 60", "9=a", "a-b=c", "steps:60"])
+def test_a_parameter_without_its_form_is_one_error_that_says_it(text: str) -> None:
+    with pytest.raises(ErrorList) as caught:
+        parameters(["rate=1", text])
+    (error,) = caught.value.errors
+    assert (error.code, error.place) == ("SR-RUN-023", "--param 2")
+    assert "name=value" in error.expected
+
+
+def test_the_command_says_the_form_of_a_parameter(example: str, tmp_path: Path) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text(example.replace("steps: 60", "steps: ${params.steps}"))
+    arguments = ["validate", str(file), "--state", str(tmp_path), "--param", "steps", "--json"]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == Exit.BAD_INPUT
+    assert [error["code"] for error in json.loads(done.stdout)["errors"]] == ["SR-RUN-023"]
 
 
 def test_a_whole_variable_takes_the_type_of_its_field(load_example: Load, example: str) -> None:
