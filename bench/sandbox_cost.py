@@ -217,7 +217,7 @@ class Trainee:
             run=RUN,
             limits=_limits(job.plan(steps, threads)),
             objects=job,
-            notify=self._heard,
+            notify=self._reported,
         )
         evidence = self._handle.evidence
         self.seccomp = evidence.probes["seccomp"]
@@ -245,7 +245,7 @@ class Trainee:
         except StrongroomError as error:
             self._done.put(error)
 
-    def _heard(self, record: frames.Outgoing, _extra: dict[str, object]) -> None:
+    def _reported(self, record: frames.Report) -> None:
         if isinstance(record, frames.StepDone):
             os.kill(self._handle.pid, signal.SIGSTOP)
             wall = time.perf_counter() - self._started

@@ -24,7 +24,7 @@ from strongroom.enclave.channel import frames
 from strongroom.enclave.channel.errors import ChannelBroken, ChannelViolation, EnclaveKilled
 from strongroom.enclave.channel.framing import Channel, Kind
 from strongroom.enclave.channel.gate import Gate
-from strongroom.enclave.channel.words import DETAILS
+from strongroom.enclave.channel.outgoing_words import DETAILS
 from strongroom.enclave.checkpoints import checkpoint_manifest
 from strongroom.enclave.evidence import Evidence, decode_evidence
 from strongroom.enclave.sandbox import launch
@@ -63,7 +63,7 @@ class EnclaveHandle:
         run: str,
         limits: frames.Limits,
         objects: Objects,
-        notify: Callable[[frames.Outgoing, dict[str, object]], None],
+        notify: Callable[[frames.Report], None],
     ) -> None:
         self._run = run
         self._plan_digest = sha256(plan)
@@ -108,12 +108,13 @@ class EnclaveHandle:
                     case frames.Put():
                         self._receive(record)
                     case frames.CheckpointDone():
-                        digest = self._finish_checkpoint(record)
-                        self._notify(record, {"manifest": digest})
+                        self._notify(self._finish_checkpoint(record))
                     case frames.Failure():
                         raise _failure(record)
+                    case frames.EvidenceFrame() | frames.ShardSealed():
+                        raise _unexpected(record, "a record of a run")
                     case _:
-                        self._notify(record, {})
+                        self._notify(record)
         except StrongroomError as error:
             explained = self._explained(error)
             self.kill()
@@ -151,15 +152,13 @@ class EnclaveHandle:
                 case frames.Fetch(kind="model"):
                     self._channel.send_object(self._objects.fetch(record))
                 case frames.Progress():
-                    self._notify(record, {})
+                    self._notify(record)
                 case frames.EvidenceFrame():
                     return decode_evidence(record.evidence)
                 case frames.Failure():
                     raise _failure(record)
                 case _:
-                    raise ChannelViolation(
-                        place="enclave", expected="evidence first", actual=type(record).__name__
-                    )
+                    raise _unexpected(record, "evidence first")
 
     def _receive(self, put: frames.Put) -> None:
         """One sealed object, whole, into the bucket."""
@@ -183,7 +182,7 @@ class EnclaveHandle:
             header=base64.b64encode(sealed[:HEADER_BYTES]).decode(),
         )
 
-    def _finish_checkpoint(self, record: frames.CheckpointDone) -> Sha256:
+    def _finish_checkpoint(self, record: frames.CheckpointDone) -> frames.CheckpointWritten:
         """Rebuild the manifest from what was really written, check the signature, write it."""
         entries = {
             "adapter": record.adapter,
@@ -202,10 +201,16 @@ class EnclaveHandle:
             envelope = sign_envelope(CHECKPOINT_TYPE, payload, signer, lambda _message: signature)
         except CryptoError:
             raise ChannelViolation(place="enclave", expected="its own signature") from None
-        return self._objects.put_manifest(record.step, envelope)
+        return frames.CheckpointWritten(
+            step=record.step,
+            adapter=record.adapter,
+            state=record.state,
+            rollouts=record.rollouts,
+            manifest=self._objects.put_manifest(record.step, envelope),
+        )
 
     def _explained(self, error: StrongroomError) -> StrongroomError:
-        """A broken channel, told as what became of the process."""
+        """A broken channel as the way in which the process ended."""
         if not isinstance(error, ChannelBroken):
             return error
         try:
@@ -214,6 +219,10 @@ class EnclaveHandle:
             return error
         actual = signal.Signals(-status).name if status < 0 else f"exit status {status}"
         return EnclaveKilled(place=f"enclave of run {self._run}", actual=actual)
+
+
+def _unexpected(record: frames.Outgoing, expected: str) -> ChannelViolation:
+    return ChannelViolation(place="enclave", expected=expected, actual=type(record).__name__)
 
 
 def _failure(record: frames.Failure) -> StrongroomError:

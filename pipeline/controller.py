@@ -1,7 +1,7 @@
 """The product in one page: plan, admit, start, release, open, verify, train, evaluate, publish.
 
-The controller plans and drives; it holds no credential, no key, no ciphertext and no row. Whatever
-happens is logged before the run goes on, and whatever fails is logged before it is shown.
+The controller plans and drives; it holds no credential, no key, no ciphertext and no row. What
+happens is logged before the run goes on, and what fails is logged before it is shown.
 """
 
 from __future__ import annotations
@@ -11,25 +11,25 @@ from pathlib import Path
 from typing import Literal
 
 from strongroom.audit.events import types as events
-from strongroom.crypto.digests import sha256
-from strongroom.crypto.dsse import open_self_signed
-from strongroom.crypto.manifest import DATASET_TYPE, DatasetManifest, decode_sealed
 from strongroom.pipeline.broker.errors import OutputConflict
-from strongroom.pipeline.planning.errors import (
-    FactMissing,
-    PlanNotAdmitted,
-    RunExists,
-    RunUnknown,
-)
+from strongroom.pipeline.planning.errors import PlanNotAdmitted
 from strongroom.pipeline.planning.intent import check_same, new_run_id
-from strongroom.pipeline.planning.objects import MANIFEST, RunLayout, run_objects
+from strongroom.pipeline.planning.objects import RunLayout
 from strongroom.pipeline.planning.plan import Plan, build_plan
 from strongroom.pipeline.run.admission import admit
 from strongroom.pipeline.run.collect import collect_facts
 from strongroom.pipeline.run.connections import Connections, connected
-from strongroom.pipeline.run.errors import ReplayDiffers, RunFinished, RunUnfinished
-from strongroom.pipeline.run.failures import told_before_a_plan
+from strongroom.pipeline.run.errors import ReplayDiffers, RunFinished
+from strongroom.pipeline.run.failures import logging_failures_before_plan
+from strongroom.pipeline.run.history import History
 from strongroom.pipeline.run.session import RunSession
+from strongroom.pipeline.run.stored import (
+    check_complete,
+    check_unused,
+    restore_evaluator,
+    stored_manifests,
+    stored_plan,
+)
 from strongroom.pipeline.run.watcher import Watcher
 from strongroom.pipeline.runfile.load import LoadedRun
 from strongroom.pipeline.runfile.spec import RunSpec
@@ -64,69 +64,34 @@ def make_plan(loaded: LoadedRun, run_id: str, watcher: Watcher) -> tuple[Plan, D
 
 def run(loaded: LoadedRun, run_id: str, watcher: Watcher) -> Outcome:
     """One run from its file to its result."""
+    layout = RunLayout(loaded.spec.spec.outputs, run_id)
     with connected(loaded.spec, run_id, watcher) as connections:
-        with told_before_a_plan(connections, unless=("running", "completed")):
-            _unused(run_id, loaded.spec, connections)
+        with logging_failures_before_plan(connections, unless=("running", "completed")):
+            check_unused(layout, connections.data)
         return _begin(loaded, run_id, connections)
 
 
 def resume(spec: RunSpec, run_id: str, watcher: Watcher) -> Outcome:
-    """Take a run up where its last checkpoint left it; the plan is the one that was admitted."""
+    """Continue a run after its last checkpoint; the plan is the one that was admitted."""
     with connected(spec, run_id, watcher) as connections:
-        return _go_on(spec, run_id, connections, finished_is_fine=False)
+        return _resume(spec, run_id, connections, finished_is_fine=False)
 
 
 def run_or_resume(loaded: LoadedRun, run_id: str, watcher: Watcher) -> Outcome:
-    """A run to its end, wherever it stands: begun, gone on with, or, when it is complete, told.
+    """A run to its end, wherever it stands: begun, resumed or, when it is complete, read.
 
-    For whoever starts a run without knowing whether somebody did before. Raises ``RunExists`` when
-    the id is that of another run.
+    For callers that do not know whether the run was started before. Raises ``RunExists`` when the
+    id is that of another run.
     """
     layout = RunLayout(loaded.spec.spec.outputs, run_id)
     with connected(loaded.spec, run_id, watcher) as connections:
-        with told_before_a_plan(connections, unless=("running", "completed")):
+        with logging_failures_before_plan(connections, unless=("running", "completed")):
             stored = connections.data.read(layout.plan, "run-read")
             if stored is not None:
-                check_same(Plan.from_json(stored[0]), loaded.spec, layout)
+                check_same(Plan.from_json(stored.data), loaded.spec, layout)
         if stored is None:
             return _begin(loaded, run_id, connections)
-        return _go_on(loaded.spec, run_id, connections, finished_is_fine=True)
-
-
-def _begin(loaded: LoadedRun, run_id: str, connections: Connections) -> Outcome:
-    spec = loaded.spec
-    connections.watcher.stage("plan")
-    with told_before_a_plan(connections, unless=()):
-        facts, manifests = collect_facts(spec, connections)
-        plan = build_plan(spec, facts, run_id)
-    session = RunSession(plan, manifests, connections)
-    with session.failing():
-        session.enter("admit")
-        admit(loaded, plan, session)
-        source = spec.spec.evaluator.source
-        session.publish_plan(None if source is None else source.read_bytes())
-        return _execute(session)
-
-
-def _go_on(
-    spec: RunSpec, run_id: str, connections: Connections, *, finished_is_fine: bool
-) -> Outcome:
-    layout = RunLayout(spec.spec.outputs, run_id)
-    connections.watcher.stage("plan")
-    with told_before_a_plan(connections, unless=("completed",)):
-        plan, manifests = _stored_plan(connections, layout)
-        session = RunSession(plan, manifests, connections)
-        history = [event.data for event in session.journal.history()]
-        _check_admitted(plan, history, layout.plan)
-    if any(isinstance(data, events.RunCompleted) for data in history):
-        if not finished_is_fine:
-            raise RunFinished(place=layout.result)
-        session.hear(history)
-        return _outcome(session)
-    with session.failing():
-        _restore_evaluator(spec, plan, layout, connections)
-        session.go_on(history)
-        return _execute(session)
+        return _resume(loaded.spec, run_id, connections, finished_is_fine=True)
 
 
 def replay(spec: RunSpec, run_id: str, watcher: Watcher) -> Outcome:
@@ -141,15 +106,13 @@ def replay(spec: RunSpec, run_id: str, watcher: Watcher) -> Outcome:
     replay_id = new_run_id(f"{run_id[:40]}-replay")
     with connected(spec, run_id, watcher, log_as=replay_id) as connections:
         watcher.stage("plan")
-        with told_before_a_plan(connections, unless=()):
-            plan, manifests = _stored_plan(connections, layout)
-            session = RunSession(plan, manifests, connections)
-            history = [event.data for event in session.journal.history(run_id)]
-            _check_admitted(plan, history, layout.plan)
-            session.original = _complete(spec, layout, history, connections)
+        with logging_failures_before_plan(connections, unless=()):
+            session = _stored_session(layout, connections)
+            history = _admitted_history(session, run_id)
+            session.original = check_complete(spec, layout, history.finished, connections.data)
         try:
             with session.failing():
-                session.go_on()
+                session.resume(History())
                 outcome = _execute(session)
         except OutputConflict as error:
             _log_replay(session, "different")
@@ -160,117 +123,85 @@ def replay(spec: RunSpec, run_id: str, watcher: Watcher) -> Outcome:
     return outcome
 
 
-def _log_replay(session: RunSession, outcome: Literal["same", "different"]) -> None:
-    plan = session.plan
-    event = events.RunReplayed(
-        original=plan.run, plan=plan.digest, step=session.course.checkpoint, outcome=outcome
-    )
-    session.journal.record("controller", event)
+def _begin(loaded: LoadedRun, run_id: str, connections: Connections) -> Outcome:
+    spec = loaded.spec
+    connections.watcher.stage("plan")
+    with logging_failures_before_plan(connections, unless=()):
+        facts, manifests = collect_facts(spec, connections)
+        plan = build_plan(spec, facts, run_id)
+    session = RunSession(plan, manifests, connections)
+    with session.failing():
+        session.recorder.enter("admit")
+        admit(loaded, plan, session.journal)
+        source = spec.spec.evaluator.source
+        session.publish_plan(None if source is None else source.read_bytes())
+        return _execute(session)
 
 
-def _check_admitted(plan: Plan, history: list[events.EventData], place: str) -> None:
-    admitted = {data.plan for data in history if isinstance(data, events.RunAdmitted)}
-    if plan.digest not in admitted:
+def _resume(
+    spec: RunSpec, run_id: str, connections: Connections, *, finished_is_fine: bool
+) -> Outcome:
+    layout = RunLayout(spec.spec.outputs, run_id)
+    connections.watcher.stage("plan")
+    with logging_failures_before_plan(connections, unless=("completed",)):
+        session = _stored_session(layout, connections)
+        history = _admitted_history(session, run_id)
+    if history.completed:
+        if not finished_is_fine:
+            raise RunFinished(place=layout.result)
+        session.recorder.continue_from(history)
+        return _outcome(session)
+    with session.failing():
+        restore_evaluator(spec, session.plan, layout, connections.data)
+        session.resume(history)
+        return _execute(session)
+
+
+def _stored_session(layout: RunLayout, connections: Connections) -> RunSession:
+    """A session of the run as its plan lies in the bucket."""
+    plan = stored_plan(layout, connections.data)
+    return RunSession(plan, stored_manifests(plan, connections.data), connections)
+
+
+def _admitted_history(session: RunSession, run_id: str) -> History:
+    """What the log says of the run. Raises ``PlanNotAdmitted`` for a plan that it does not name."""
+    history = History.of(event.data for event in session.journal.events(run_id))
+    if session.plan.digest not in history.admitted:
         raise PlanNotAdmitted(
-            place=place, expected=" or ".join(sorted(admitted)), actual=plan.digest
+            place=session.layout.plan,
+            expected=" or ".join(sorted(history.admitted)),
+            actual=session.plan.digest,
         )
-
-
-def _complete(
-    spec: RunSpec, layout: RunLayout, history: list[events.EventData], connections: Connections
-) -> events.TrainingFinished:
-    """How the run's training ended. Raises ``RunUnfinished`` for a run that lacks an object, which
-    a replay would write."""
-    ended = [data for data in history if isinstance(data, events.TrainingFinished)]
-    if not ended:
-        raise RunUnfinished(place=layout.result)
-    training = spec.spec.training.model_copy(update={"steps": ended[-1].step})
-    written = {layout.folder + name for name in connections.data.sizes(layout.folder, "run-read")}
-    missing = set(run_objects(layout, training)) - written
-    if missing:
-        raise RunUnfinished(place=min(missing))
-    return ended[-1]
-
-
-def _stored_plan(
-    connections: Connections, layout: RunLayout
-) -> tuple[Plan, dict[str, tuple[bytes, DatasetManifest]]]:
-    """The plan as it lies in the bucket, and the manifests that it pins."""
-    stored = connections.data.read(layout.plan, "run-read")
-    if stored is None:
-        raise RunUnknown(place=layout.plan)
-    plan = Plan.from_json(stored[0])
-    refs = {"train": plan.data.train, "held_out": plan.data.held_out}
-    if plan.evaluator.sealed is not None:
-        refs["evaluator"] = plan.evaluator.sealed
-    manifests = {
-        name: _stored_manifest(connections, ref.uri, ref.manifest_sha256)
-        for name, ref in refs.items()
-    }
-    return plan, manifests
+    return history
 
 
 def _execute(session: RunSession) -> Outcome:
     # Beam takes a second to load, and neither a plan nor a run that is refused needs it.
     from strongroom.pipeline.run.stages import run_pipeline
 
-    evidence = session.start_enclave()
-    session.release_keys(evidence)
+    evidence = session.enclave.start()
+    session.enclave.release_keys(evidence)
     run_pipeline(session)
     return _outcome(session)
 
 
 def _outcome(session: RunSession) -> Outcome:
-    course = session.course
+    history = session.history
     return Outcome(
         run=session.plan.run,
-        step=course.chosen.step if course.chosen else 0,
-        adapter=course.chosen.adapter if course.chosen else "",
-        evaluations=course.evaluations,
+        step=history.chosen.step if history.chosen else 0,
+        adapter=history.chosen.adapter if history.chosen else "",
+        evaluations=history.evaluations,
         folder=session.layout.folder,
-        trained_steps=course.checkpoint,
-        ended=course.finished.reason if course.finished else "",
-        alarms=sorted(course.alarms),
+        trained_steps=history.checkpoint,
+        ended=history.finished.reason if history.finished else "",
+        alarms=sorted(history.alarms),
     )
 
 
-def _unused(run_id: str, spec: RunSpec, connections: Connections) -> None:
-    """Refuse a used id before the log says anything of a second run under it."""
-    plan = RunLayout(spec.spec.outputs, run_id).plan
-    if connections.data.read(plan, "run-read") is not None:
-        raise RunExists(place=plan)
-
-
-def _restore_evaluator(
-    spec: RunSpec, plan: Plan, layout: RunLayout, connections: Connections
-) -> None:
-    """A run that was killed right after its plan was written has no evaluator beside it yet."""
-    source = spec.spec.evaluator.source
-    if source is None:
-        return
-    if connections.data.read(layout.evaluator, "run-read") is not None:
-        return
-    code = source.read_bytes() if source.is_file() else b""
-    if sha256(code) != plan.evaluator.sha256:
-        raise FactMissing(place=str(source), expected=plan.evaluator.sha256, actual=sha256(code))
-    connections.data.create(layout.evaluator, "run-create", code)
-
-
-def _stored_manifest(
-    connections: Connections, uri: str, digest: str
-) -> tuple[bytes, DatasetManifest]:
-    place = uri + MANIFEST
-    stored = connections.data.read(place, "data-read")
-    if stored is None or sha256(stored[0]) != digest:
-        raise FactMissing(
-            place=place,
-            expected=digest,
-            actual="no object" if stored is None else sha256(stored[0]),
-        )
-    return stored[0], manifest_of(stored[0], place)
-
-
-def manifest_of(envelope: bytes, place: str) -> DatasetManifest:
-    """The manifest in an envelope whose digest is pinned, so that its signer may be any key."""
-    payload, _signer = open_self_signed(envelope, DATASET_TYPE, place=place)
-    return decode_sealed(payload, place)
+def _log_replay(session: RunSession, outcome: Literal["same", "different"]) -> None:
+    plan = session.plan
+    event = events.RunReplayed(
+        original=plan.run, plan=plan.digest, step=session.history.checkpoint, outcome=outcome
+    )
+    session.journal.record("controller", event)

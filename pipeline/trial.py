@@ -9,20 +9,18 @@ outputs; what happened is in the audit log, under an id of its own.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 from strongroom.audit.events import types as events
 from strongroom.crypto.manifest import DatasetManifest
 from strongroom.enclave.channel import frames
-from strongroom.pipeline.broker import messages
 from strongroom.pipeline.planning.intent import new_run_id
 from strongroom.pipeline.planning.plan import Plan, build_plan
 from strongroom.pipeline.run.admission import admit
 from strongroom.pipeline.run.collect import collect_facts
 from strongroom.pipeline.run.connections import connected
 from strongroom.pipeline.run.errors import TrialTooLarge
-from strongroom.pipeline.run.failures import told_before_a_plan
+from strongroom.pipeline.run.failures import logging_failures_before_plan
 from strongroom.pipeline.run.session import RunSession
 from strongroom.pipeline.run.watcher import Watcher
 from strongroom.pipeline.runfile.load import LoadedRun
@@ -43,23 +41,24 @@ class Fault:
     line: int
 
 
-@dataclass
+@dataclass(frozen=True)
 class Tested:
     """What a trial found."""
 
     run: str
     plan: Plan
     samples: int
-    rows: int = 0
-    completions: int = 0
-    failures: int = 0
-    values: dict[str, float] = field(default_factory=dict)
-    histogram: tuple[int, ...] = ()
-    faults: list[Fault] = field(default_factory=list)
+    """Completions of each row."""
+    rows: int
+    completions: int
+    failures: int
+    values: dict[str, float]
+    histogram: tuple[int, ...]
+    faults: tuple[Fault, ...]
 
     @property
     def untried(self) -> int:
-        """Completions that nobody asked for any more, since the evaluator had ended."""
+        """Completions that were not asked for any more, since the evaluator had ended."""
         return self.rows * self.samples - self.completions - self.failures
 
     def bars(self) -> list[tuple[float, float, int]]:
@@ -88,63 +87,69 @@ def try_evaluator(loaded: LoadedRun, rows: int, samples: int, watcher: Watcher) 
     run_id = new_run_id(f"{spec.metadata.name[:40]}-trial")
     with connected(spec, run_id, watcher, without=WRITES) as connections:
         watcher.stage("plan")
-        with told_before_a_plan(connections, unless=()):
+        with logging_failures_before_plan(connections, unless=()):
             facts, manifests = collect_facts(spec, connections)
             session = RunSession(build_plan(spec, facts, run_id), manifests, connections)
-        tested = Tested(run_id, session.plan, samples)
         with session.failing():
-            session.enter("admit")
-            admit(loaded, session.plan, session)
+            session.recorder.enter("admit")
+            admit(loaded, session.plan, session.journal)
             source = spec.spec.evaluator.source
-            evidence = session.start_enclave(b"" if source is None else source.read_bytes())
-            session.release_keys(evidence, keep=False)
+            evidence = session.enclave.start(b"" if source is None else source.read_bytes())
+            session.enclave.release_keys(evidence, keep=False)
             _verify(session)
-            session.enter("trial")
-            hearing = _Hearing(tested, manifests["train"][1], watcher)
-            connections.on_record = hearing.heard
-            command = frames.TestEvaluator(rows=rows, samples=samples)
-            connections.data.ask(messages.Run(command=command))
-            connections.data.ask(messages.StopEnclave())
+            session.recorder.enter("trial")
+            sums, faults = session.enclave.test_evaluator(rows, samples)
+            session.enclave.stop()
+        tested = _tested(session.plan, manifests.train.manifest, samples, sums, faults)
         session.journal.record("enclave", _event(tested))
     return tested
 
 
 def _verify(session: RunSession) -> None:
-    """The training rows, as a run verifies them: all that are bad are told before any is used."""
+    """The training rows, as a run verifies them: all bad ones are named before any is used."""
     handles = [handle for handle in session.open_datasets() if handle.dataset == "train"]
     bad = sum(session.verify_shard(handle).bad_records for handle in handles)
     if bad:
-        raise session.rejected(bad)
+        raise session.recorder.rejected(bad)
 
 
-class _Hearing:
-    """Takes what the enclave says of a trial."""
+def _tested(
+    plan: Plan,
+    train: DatasetManifest,
+    samples: int,
+    sums: frames.EvaluatorTested,
+    faults: list[frames.EvaluatorFault],
+) -> Tested:
+    return Tested(
+        run=plan.run,
+        plan=plan,
+        samples=samples,
+        rows=sums.rows,
+        completions=sums.completions,
+        failures=sums.failures,
+        values=sums.values,
+        histogram=sums.histogram,
+        faults=tuple(
+            Fault(
+                place=f"{plan.data.train.uri}{_place(train, fault.row)}",
+                row=fault.row,
+                sample=fault.sample,
+                code=fault.code,
+                detail=fault.detail,
+                line=fault.line,
+            )
+            for fault in faults
+        ),
+    )
 
-    def __init__(self, tested: Tested, train: DatasetManifest, watcher: Watcher) -> None:
-        self._tested = tested
-        self._uri = tested.plan.data.train.uri
-        self._train = train
-        self._watcher = watcher
 
-    def heard(self, notice: messages.Notice) -> None:
-        data: dict[str, Any] = notice.data
-        match notice.kind:
-            case "progress":
-                self._watcher.progress(data["activity"], data["done"], data["total"])
-            case "evaluator_fault":
-                place = f"{self._uri}{self._place(data['row'])}"
-                self._tested.faults.append(Fault(place, **data))
-            case "evaluator_tested":
-                for name, value in data.items():
-                    setattr(self._tested, name, value)
-
-    def _place(self, row: int) -> str:
-        """A row's shard and line, from how many rows each shard holds."""
-        for shard in self._train.shards:
-            if row < shard.records:
-                return f"{shard.object}:{row + 1}"
-            row -= shard.records
-        return ""
+def _place(train: DatasetManifest, row: int) -> str:
+    """A row's shard and line, from how many rows each shard holds."""
+    for shard in train.shards:
+        if row < shard.records:
+            return f"{shard.object}:{row + 1}"
+        row -= shard.records
+    return ""
 
 
 def _event(tested: Tested) -> events.EvaluatorTested:

@@ -15,11 +15,7 @@ from typing import Literal
 
 import msgspec
 
-# A failure's code may be of any package inside: whoever reads one must know these classes.
-from strongroom.crypto import errors as _crypto_errors  # noqa: F401
-from strongroom.enclave import errors as _enclave_errors  # noqa: F401
-from strongroom.enclave.channel import errors as _channel_errors  # noqa: F401
-from strongroom.trainer import errors as _trainer_errors  # noqa: F401
+from strongroom.crypto.digests import Sha256
 
 Dataset = Literal["train", "held_out"]
 Phase = Literal["before", "during", "after"]
@@ -323,6 +319,31 @@ Outgoing = (
     | EvaluatorTested
     | Failure
     | Done
+)
+
+
+# ---- reports: what the broker passes on to the controller ---------------------------------------
+
+
+class CheckpointWritten(_Frame, frozen=True, tag="checkpoint_written"):
+    """The broker has written a checkpoint's objects and, last, its manifest with this digest."""
+
+    step: int
+    adapter: SealedEntry
+    state: SealedEntry
+    rollouts: SealedEntry
+    manifest: Sha256
+
+
+Report = (
+    ShardVerified
+    | BadRecord
+    | Progress
+    | StepDone
+    | CheckpointWritten
+    | Evaluated
+    | EvaluatorFault
+    | EvaluatorTested
 )
 
 

@@ -71,104 +71,142 @@ class Gate:
     def admit(self, record: frames.Outgoing) -> None:
         """Return when ``record`` may pass; raise ``ChannelViolation`` when it may not."""
         match record:
-            case frames.StepDone():
-                self._plan_step(record.step)
-                self._require(record.step > self._step, "each step once, in order")
-                self._step = record.step
-                self._values(record.values, self._limits.step_metrics)
-            case frames.Evaluated():
-                once = record.phase != "during"
-                self._count(f"evaluated_{record.phase}", 1 if once else self._limits.evaluations)
-                self._require(0 < record.rows <= self._limits.records, "a row count of the plan")
-                self._values(record.values, self._limits.evaluation_metrics)
-            case frames.Fetch():
-                self._count("fetch", self._limits.fetches)
-                indices = frames.fetch_indices(self._limits)[record.kind]
-                self._require(0 <= record.index < indices, "an object of the plan")
-                used = {name: getattr(record, name) for name in _FETCH_FIELDS[record.kind]}
-                plain = frames.Fetch(kind=record.kind, **used)
-                self._require(record == plain, "the fields of this kind of object only")
-            case frames.Put():
-                self._count("put", 3 * self._limits.checkpoints)
-                self._require(record.artifact != "shard", "an artifact of a run")
-                self._plan_step(record.index)
-                self._first("object", record.artifact, record.index)
-                self._require(record.size_bytes > 0, "sealed bytes")
-                self._output_bytes += record.size_bytes
-                self._require(
-                    self._output_bytes <= self._limits.output_bytes,
-                    f"at most {self._limits.output_bytes} sealed bytes in a run",
-                )
-            case frames.CheckpointDone():
-                self._count("checkpoint", self._limits.checkpoints)
-                self._plan_step(record.step)
-                self._first("checkpoint", record.step)
-                self._require(bool(_SIGNATURE.fullmatch(record.signature)), "a signature")
-                for entry in (record.adapter, record.state, record.rollouts):
-                    self._require(bool(_HEADER.fullmatch(entry.header)), "a sealed header")
-                    self._require(bool(_DIGEST.fullmatch(entry.sha256)), "a digest")
-                    self._require(bool(_DIGEST.fullmatch(entry.plaintext_sha256)), "a digest")
-            case frames.ShardVerified():
-                self._count("shard", self._limits.shards)
-                self._shard(record.shard)
-                self._first("shard", record.dataset, record.shard)
-                self._counts(record.records, record.bad_records)
-                self._require(0 <= record.plaintext_bytes < 1 << frames.SIZE_BITS, "a size")
-            case frames.BadRecord():
-                self._count("bad_record", frames.BAD_RECORD_LIMIT)
-                self._shard(record.shard)
-                self._require(1 <= record.line <= self._limits.records, "a line of the shard")
-                self._word(record.fault)
-            case frames.EvaluatorFault():
-                self._count("evaluator_fault", frames.TRIAL_FAULT_LIMIT)
-                self._require(0 <= record.row < self._limits.records, "a row of the plan")
-                self._require(-1 <= record.sample < frames.TRIAL_COMPLETIONS, "a completion")
-                found = all_codes().get(record.code, ErrorList)
-                self._require(issubclass(found, EvaluatorError), "an error of an evaluator")
-                if record.detail:
-                    self._word(record.detail)
-                self._require(-1 <= record.line < 1 << frames.LINE_BITS, "a line")
-            case frames.EvaluatorTested():
-                self._count("evaluator_tested", 1)
-                self._counts(record.rows)
-                bars = record.histogram
-                self._require(len(bars) == frames.TRIAL_BINS, "the histogram's bars")
-                counted = (record.completions, record.failures, *bars)
-                self._require(
-                    all(0 <= number <= frames.TRIAL_COMPLETIONS for number in counted),
-                    "counts in range",
-                )
-                self._values(
-                    record.values, (*self._limits.evaluation_metrics, *frames.TRIAL_VALUES)
-                )
-            case frames.Progress():
-                self._count(f"progress_{record.activity}", frames.PROGRESS_LIMIT)
-                self._require(0 <= record.done <= record.total, "progress")
-                self._counts(record.total)
-            case frames.Failure():
-                self._count("failure", 1)
-                found = all_codes().get(record.code, ErrorList)
-                self._require(not issubclass(found, ErrorList), "a known error code")
-                if record.detail:
-                    self._word(record.detail)
-                place = msgspec.structs.asdict(record).values()
-                numbers = [number for number in place if isinstance(number, int)]
-                self._require(
-                    all(-1 <= number < 1 << frames.PLACE_BITS for number in numbers), "a place"
-                )
             case frames.EvidenceFrame():
-                self._count("evidence", 1)
-                self._require(len(record.evidence) <= 16 << 10, "evidence")
+                self._admit_evidence(record)
+            case frames.Fetch():
+                self._admit_fetch(record)
+            case frames.Put():
+                self._admit_put(record)
+            case frames.CheckpointDone():
+                self._admit_checkpoint(record)
+            case frames.ShardVerified():
+                self._admit_shard(record)
+            case frames.BadRecord():
+                self._admit_bad_record(record)
+            case frames.Progress():
+                self._admit_progress(record)
+            case frames.StepDone():
+                self._admit_step(record)
+            case frames.Evaluated():
+                self._admit_evaluation(record)
+            case frames.EvaluatorFault():
+                self._admit_fault(record)
+            case frames.EvaluatorTested():
+                self._admit_trial(record)
+            case frames.Failure():
+                self._admit_failure(record)
             case frames.Done():
-                # Keys, each shard, an evaluation before and one after, and what lies between.
-                between = self._limits.checkpoints + self._limits.evaluations
-                self._count("done", 3 + self._limits.shards + between)
-            case _:
+                self._admit_done()
+            case frames.ShardSealed():
                 raise self._violation("a record that this role may send")
 
     def admit_sealed(self, head: bytes, size_bytes: int) -> None:
         """As :func:`check_sealed`."""
         check_sealed(head, size_bytes)
+
+    # ---- one rule per record ---------------------------------------------------------------
+
+    def _admit_evidence(self, record: frames.EvidenceFrame) -> None:
+        self._count("evidence", 1)
+        self._require(len(record.evidence) <= 16 << 10, "evidence")
+
+    def _admit_fetch(self, record: frames.Fetch) -> None:
+        self._count("fetch", self._limits.fetches)
+        indices = frames.fetch_indices(self._limits)[record.kind]
+        self._require(0 <= record.index < indices, "an object of the plan")
+        used = {name: getattr(record, name) for name in _FETCH_FIELDS[record.kind]}
+        plain = frames.Fetch(kind=record.kind, **used)
+        self._require(record == plain, "the fields of this kind of object only")
+
+    def _admit_put(self, record: frames.Put) -> None:
+        self._count("put", 3 * self._limits.checkpoints)
+        self._require(record.artifact != "shard", "an artifact of a run")
+        self._plan_step(record.index)
+        self._first("object", record.artifact, record.index)
+        self._require(record.size_bytes > 0, "sealed bytes")
+        self._output_bytes += record.size_bytes
+        self._require(
+            self._output_bytes <= self._limits.output_bytes,
+            f"at most {self._limits.output_bytes} sealed bytes in a run",
+        )
+
+    def _admit_checkpoint(self, record: frames.CheckpointDone) -> None:
+        self._count("checkpoint", self._limits.checkpoints)
+        self._plan_step(record.step)
+        self._first("checkpoint", record.step)
+        self._require(bool(_SIGNATURE.fullmatch(record.signature)), "a signature")
+        for entry in (record.adapter, record.state, record.rollouts):
+            self._require(bool(_HEADER.fullmatch(entry.header)), "a sealed header")
+            self._require(bool(_DIGEST.fullmatch(entry.sha256)), "a digest")
+            self._require(bool(_DIGEST.fullmatch(entry.plaintext_sha256)), "a digest")
+
+    def _admit_shard(self, record: frames.ShardVerified) -> None:
+        self._count("shard", self._limits.shards)
+        self._shard(record.shard)
+        self._first("shard", record.dataset, record.shard)
+        self._counts(record.records, record.bad_records)
+        self._require(0 <= record.plaintext_bytes < 1 << frames.SIZE_BITS, "a size")
+
+    def _admit_bad_record(self, record: frames.BadRecord) -> None:
+        self._count("bad_record", frames.BAD_RECORD_LIMIT)
+        self._shard(record.shard)
+        self._require(1 <= record.line <= self._limits.records, "a line of the shard")
+        self._word(record.fault)
+
+    def _admit_progress(self, record: frames.Progress) -> None:
+        self._count(f"progress_{record.activity}", frames.PROGRESS_LIMIT)
+        self._require(0 <= record.done <= record.total, "progress")
+        self._counts(record.total)
+
+    def _admit_step(self, record: frames.StepDone) -> None:
+        self._plan_step(record.step)
+        self._require(record.step > self._step, "each step once, in order")
+        self._step = record.step
+        self._values(record.values, self._limits.step_metrics)
+
+    def _admit_evaluation(self, record: frames.Evaluated) -> None:
+        once = record.phase != "during"
+        self._count(f"evaluated_{record.phase}", 1 if once else self._limits.evaluations)
+        self._require(0 < record.rows <= self._limits.records, "a row count of the plan")
+        self._values(record.values, self._limits.evaluation_metrics)
+
+    def _admit_fault(self, record: frames.EvaluatorFault) -> None:
+        self._count("evaluator_fault", frames.TRIAL_FAULT_LIMIT)
+        self._require(0 <= record.row < self._limits.records, "a row of the plan")
+        self._require(-1 <= record.sample < frames.TRIAL_COMPLETIONS, "a completion")
+        found = all_codes().get(record.code, ErrorList)
+        self._require(issubclass(found, EvaluatorError), "an error of an evaluator")
+        if record.detail:
+            self._word(record.detail)
+        self._require(-1 <= record.line < 1 << frames.LINE_BITS, "a line")
+
+    def _admit_trial(self, record: frames.EvaluatorTested) -> None:
+        self._count("evaluator_tested", 1)
+        self._counts(record.rows)
+        bars = record.histogram
+        self._require(len(bars) == frames.TRIAL_BINS, "the histogram's bars")
+        counted = (record.completions, record.failures, *bars)
+        self._require(
+            all(0 <= number <= frames.TRIAL_COMPLETIONS for number in counted), "counts in range"
+        )
+        self._values(record.values, (*self._limits.evaluation_metrics, *frames.TRIAL_VALUES))
+
+    def _admit_failure(self, record: frames.Failure) -> None:
+        self._count("failure", 1)
+        found = all_codes().get(record.code, ErrorList)
+        self._require(not issubclass(found, ErrorList), "a known error code")
+        if record.detail:
+            self._word(record.detail)
+        place = msgspec.structs.asdict(record).values()
+        numbers = [number for number in place if isinstance(number, int)]
+        self._require(all(-1 <= number < 1 << frames.PLACE_BITS for number in numbers), "a place")
+
+    def _admit_done(self) -> None:
+        # Keys, each shard, an evaluation before and one after, and what lies between.
+        between = self._limits.checkpoints + self._limits.evaluations
+        self._count("done", 3 + self._limits.shards + between)
+
+    # ---- what the rules are made of --------------------------------------------------------
 
     def _values(self, values: dict[str, float], names: tuple[str, ...]) -> None:
         unknown = set(values) - set(names)

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 import torch
 
 from strongroom.enclave.channel import frames
+from strongroom.enclave.channel.outgoing_words import DETAILS
 from strongroom.enclave.channel.progress import Progress
-from strongroom.enclave.channel.words import DETAILS
 from strongroom.enclave.errors import EvaluatorError
 from strongroom.enclave.evaluator.process import EvaluatorProcess
 from strongroom.trainer.config import TrainingConfig

@@ -21,7 +21,7 @@ from strongroom.enclave.attest import COMMANDS
 from strongroom.enclave.channel import frames
 from strongroom.enclave.channel.errors import ChannelBroken, ChannelViolation, EnclaveFailed
 from strongroom.enclave.channel.framing import Channel
-from strongroom.enclave.channel.words import DETAILS
+from strongroom.enclave.channel.outgoing_words import DETAILS
 from strongroom.enclave.evaluator.process import EvaluatorProcess
 from strongroom.enclave.plan_excerpt import PlanExcerpt, read_plan_excerpt
 from strongroom.enclave.roles.fetcher import Fetcher

@@ -16,6 +16,7 @@ from typing import Any
 
 from strongroom.audit.errors import LogNotFound
 from strongroom.audit.events import types as events
+from strongroom.audit.events.entries import Event
 from strongroom.connectors.host.errors import StackStartFailed
 from strongroom.connectors.host.processes import start
 from strongroom.errors import ErrorDocument, StrongroomError
@@ -34,7 +35,7 @@ from strongroom.pipeline.planning.intent import check_same
 from strongroom.pipeline.planning.plan import Plan
 from strongroom.pipeline.run.connections import connected
 from strongroom.pipeline.run.errors import RunCancelled
-from strongroom.pipeline.run.history import Course
+from strongroom.pipeline.run.history import History
 from strongroom.pipeline.run.watcher import Silent
 from strongroom.pipeline.runfile.load import LoadedRun
 from strongroom.pipeline.runfile.spec import RunSpec
@@ -164,14 +165,14 @@ def cancel(state: Path, run: str) -> None:
 
 def _log_cancellation(spec: RunSpec, run: str) -> None:
     """What the run wrote stays. Raises ``RunEnded`` when it completed before it could be ended."""
-    course = Course()
     with connected(spec, run, Silent()) as connections:
+        log: list[Event] = []
         with contextlib.suppress(LogNotFound):  # stopped before it had said anything
-            for event in connections.journal.history():
-                course.hear(event.data)
-        if course.state == "completed":
-            raise RunEnded(place=run, actual=course.state)
-        connections.journal.record("owner", events.RunCancelled(step=len(course.steps)))
+            log = connections.journal.events()
+        history = History.of(event.data for event in log)
+        if history.state == "completed":
+            raise RunEnded(place=run, actual=history.state)
+        connections.journal.record("owner", events.RunCancelled(step=len(history.steps)))
         connections.journal.record("broker")  # the lease that writing it took
 
 

@@ -7,26 +7,37 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import TypeVar
 
 import msgspec
 
-from strongroom.enclave.channel.errors import ChannelBroken
+from strongroom.audit.events import types as events
+from strongroom.enclave.channel import frames
+from strongroom.enclave.channel.errors import ChannelBroken, ChannelViolation
 from strongroom.enclave.channel.framing import Channel
+from strongroom.enclave.evidence import Evidence
 from strongroom.errors.registry import from_documents
 from strongroom.pipeline.broker import messages
 from strongroom.pipeline.broker.errors import BrokerLost
+from strongroom.pipeline.planning.facts import BucketFacts
+from strongroom.pipeline.planning.parts import Purpose
 
 ANSWERS: msgspec.json.Decoder[messages.Answer] = msgspec.json.Decoder(messages.Answer)
+R = TypeVar("R")
 
 
 class BrokerClient:
     """Starts one broker process and asks it things, one at a time.
 
-    ``notice`` is called for each notice in the thread that asked.
+    ``on_report`` and ``on_lease`` are called for each report of the enclave and each lease, in the
+    thread that asked.
     """
 
-    def __init__(self, notice: Callable[[messages.Notice], None]) -> None:
+    def __init__(
+        self,
+        on_report: Callable[[frames.Report], None],
+        on_lease: Callable[[events.LeaseIssued], None],
+    ) -> None:
         ours, theirs = Channel.pair()
         self._process = subprocess.Popen(
             [
@@ -45,7 +56,8 @@ class BrokerClient:
         )
         theirs.close()
         self._channel = Channel(ours, "broker")
-        self._notice = notice
+        self._on_report = on_report
+        self._on_lease = on_lease
         self._lock = threading.RLock()
 
     @property
@@ -53,44 +65,47 @@ class BrokerClient:
         """The broker's process id."""
         return self._process.pid
 
-    def ask(self, request: messages.Request) -> messages.Reply:
-        """Send a request, pass on notices, return the reply. Raises what the broker reports."""
-        with self._lock:
-            try:
-                self._channel.send_record(request)
-                while True:
-                    answer = self._channel.recv_record(ANSWERS)
-                    match answer:
-                        case messages.Reply():
-                            return answer
-                        case messages.Notice():
-                            self._notice(answer)
-                        case messages.Refused():
-                            raise from_documents(answer.errors)
-            except ChannelBroken:
-                raise BrokerLost(place="broker", actual=self._ending()) from None
+    def configure(self, configure: messages.Configure) -> None:
+        """Say who the broker is and which leases it may take; the first request of all."""
+        self._ask(configure, messages.Done)
 
-    def read(self, uri: str, purpose: str) -> tuple[bytes, str] | None:
-        """A control object's bytes and tag; None when there is none."""
-        reply = self.ask(messages.Read(uri=uri, purpose=purpose))
-        return None if reply.value is None else (reply.data, str(reply.value))
+    def read(self, uri: str, purpose: Purpose) -> messages.Stored | None:
+        """A control object; None when there is none."""
+        return self._ask(messages.Read(uri=uri, purpose=purpose), messages.Contents).stored
 
-    def create(self, uri: str, purpose: str, data: bytes) -> bool:
+    def create(self, uri: str, purpose: Purpose, data: bytes) -> bool:
         """Create a control object; False when it exists."""
-        return bool(self.ask(messages.Create(uri=uri, purpose=purpose, data=data)).value)
+        request = messages.Create(uri=uri, purpose=purpose, data=data)
+        return self._ask(request, messages.Written).written
 
-    def replace(self, uri: str, purpose: str, data: bytes, etag: str) -> bool:
+    def replace(self, uri: str, purpose: Purpose, data: bytes, etag: str) -> bool:
         """Swap a control object; False when it has changed."""
         request = messages.Replace(uri=uri, purpose=purpose, data=data, etag=etag)
-        return bool(self.ask(request).value)
+        return self._ask(request, messages.Written).written
 
-    def sizes(self, uri: str, purpose: str) -> dict[str, int]:
+    def sizes(self, uri: str, purpose: Purpose) -> dict[str, int]:
         """Sizes of the objects under ``uri``, by name below it."""
-        return dict(self.ask(messages.Head(uri=uri, purpose=purpose)).value)
+        return self._ask(messages.Sizes(uri=uri, purpose=purpose), messages.Listing).sizes
 
-    def facts(self, uri: str, purpose: str) -> dict[str, Any]:
+    def facts(self, uri: str, purpose: Purpose) -> BucketFacts:
         """What the store says about the bucket of ``uri``."""
-        return dict(self.ask(messages.BucketFacts(uri=uri, purpose=purpose)).value)
+        return self._ask(messages.BucketFacts(uri=uri, purpose=purpose), messages.Facts).facts
+
+    def start_enclave(self, request: messages.StartEnclave) -> Evidence:
+        """Start an enclave; what it says of itself."""
+        return self._ask(request, messages.Started).evidence
+
+    def give_keys(self, sealed: bytes) -> None:
+        """Hand the releaser's sealed keys to the enclave."""
+        self._ask(messages.GiveKeys(sealed=sealed), messages.Done)
+
+    def command(self, command: frames.Command) -> None:
+        """Give the enclave a command; returns once it has done it."""
+        self._ask(messages.Run(command=command), messages.Done)
+
+    def stop_enclave(self) -> None:
+        """End the enclave in good order."""
+        self._ask(messages.StopEnclave(), messages.Done)
 
     def close(self) -> None:
         """End the broker, and with it its enclave."""
@@ -100,6 +115,31 @@ class BrokerClient:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+    def _ask(self, request: messages.Request, kind: type[R]) -> R:
+        """Send a request, pass on notices, return the reply. Raises what the broker reports."""
+        with self._lock:
+            try:
+                self._channel.send_record(request)
+                while True:
+                    answer = self._channel.recv_record(ANSWERS)
+                    match answer:
+                        case messages.Reported(report=report):
+                            self._on_report(report)
+                        case messages.Leased(lease=lease):
+                            self._on_lease(lease)
+                        case messages.Refused(errors=errors):
+                            raise from_documents(errors)
+                        case _ if isinstance(answer, kind):
+                            return answer
+                        case _:
+                            raise ChannelViolation(
+                                place="broker",
+                                expected=kind.__name__,
+                                actual=type(answer).__name__,
+                            )
+            except ChannelBroken:
+                raise BrokerLost(place="broker", actual=self._ending()) from None
 
     def _ending(self) -> str:
         try:

@@ -1,19 +1,20 @@
-"""What the controller asks of a broker, and what it hears back.
+"""What the controller asks of a broker, and what it gets to know.
 
-One request at a time over a socket pair; a reply is zero or more ``Notice``s and then one
-``Reply`` or ``Refused``. Secrets have no field here: a broker reads its own credentials file.
+One request at a time over a socket pair; the answer is zero or more notices and then one reply, of
+the type that the request says, or ``Refused``. No message has a field for a credential: a broker
+reads its own credentials file.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
+from strongroom.audit.events import types as events
 from strongroom.enclave.channel import frames
-from strongroom.enclave.evidence import Assurance
+from strongroom.enclave.evidence import Assurance, Evidence
 from strongroom.errors import ErrorDocument
-from strongroom.pipeline.planning.parts import LeaseRef
+from strongroom.pipeline.planning import facts
+from strongroom.pipeline.planning.parts import LeaseRef, Purpose
 
 
 class _Message(
@@ -34,7 +35,10 @@ class Identity(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
 
 class Configure(_Message, frozen=True, tag="configure"):
-    """First request: who the broker is, and the leases that it may take, as in the plan."""
+    """First request: who the broker is, and the leases that it may take, as in the plan.
+
+    The reply is ``Done``.
+    """
 
     run: str
     identity: Identity
@@ -42,45 +46,45 @@ class Configure(_Message, frozen=True, tag="configure"):
 
 
 class BucketFacts(_Message, frozen=True, tag="bucket_facts"):
-    """Region, versioning, lock and encryption of the bucket that holds ``uri``."""
+    """What is true of the bucket that holds ``uri``. The reply is ``Facts``."""
 
     uri: str
-    purpose: str
+    purpose: Purpose
 
 
-class Head(_Message, frozen=True, tag="head"):
-    """Sizes of all objects under ``uri``."""
+class Sizes(_Message, frozen=True, tag="sizes"):
+    """All objects under ``uri``. The reply is ``Listing``."""
 
     uri: str
-    purpose: str
+    purpose: Purpose
 
 
 class Read(_Message, frozen=True, tag="read"):
-    """One control object (manifest, plan, log): never a sealed one."""
+    """One control object (manifest, plan, log): never a sealed one. The reply is ``Contents``."""
 
     uri: str
-    purpose: str
+    purpose: Purpose
 
 
 class Create(_Message, frozen=True, tag="create"):
-    """Create a control object; the reply says whether it was new."""
+    """Create a control object. The reply is ``Written``: not where it exists."""
 
     uri: str
-    purpose: str
+    purpose: Purpose
     data: bytes
 
 
 class Replace(_Message, frozen=True, tag="replace"):
-    """Compare and swap a control object; the reply says whether it happened."""
+    """Compare and swap a control object. The reply is ``Written``: not where it has changed."""
 
     uri: str
-    purpose: str
+    purpose: Purpose
     data: bytes
     etag: str
 
 
 class StartEnclave(_Message, frozen=True, tag="start_enclave"):
-    """Start an enclave on a plan; the reply holds its evidence.
+    """Start an enclave on a plan. The reply is ``Started``.
 
     ``evaluator`` is the evaluator's source where it does not lie in the run's folder.
     """
@@ -92,25 +96,25 @@ class StartEnclave(_Message, frozen=True, tag="start_enclave"):
 
 
 class GiveKeys(_Message, frozen=True, tag="give_keys"):
-    """Hand the releaser's sealed keys to the enclave."""
+    """Hand the releaser's sealed keys to the enclave. The reply is ``Done``."""
 
     sealed: bytes
 
 
 class Run(_Message, frozen=True, tag="run"):
-    """Give the enclave one command."""
+    """Give the enclave one command. The reply is ``Done``."""
 
     command: frames.Command
 
 
 class StopEnclave(_Message, frozen=True, tag="stop_enclave"):
-    """End the enclave in good order."""
+    """End the enclave in good order. The reply is ``Done``."""
 
 
 Request = (
     Configure
     | BucketFacts
-    | Head
+    | Sizes
     | Read
     | Create
     | Replace
@@ -120,21 +124,63 @@ Request = (
     | StopEnclave
 )
 
+# ---- notices -----------------------------------------------------------------------------------
+
+
+class Reported(_Message, frozen=True, tag="reported"):
+    """The enclave reported something."""
+
+    report: frames.Report
+
+
+class Leased(_Message, frozen=True, tag="leased"):
+    """A lease was taken or renewed; it is logged as it is."""
+
+    lease: events.LeaseIssued
+
+
 # ---- replies -----------------------------------------------------------------------------------
 
 
-class Notice(_Message, frozen=True, tag="notice"):
-    """Something happened: a record of the enclave, or a lease that was taken or renewed."""
-
-    kind: str
-    data: dict[str, Any]
+class Done(_Message, frozen=True, tag="done"):
+    """The request is done; there is nothing to say."""
 
 
-class Reply(_Message, frozen=True, tag="reply"):
-    """The request is done."""
+class Facts(_Message, frozen=True, tag="facts"):
+    """What the store says about a bucket."""
 
-    value: Any = None
-    data: bytes = b""
+    facts: facts.BucketFacts
+
+
+class Listing(_Message, frozen=True, tag="listing"):
+    """Sizes of objects in bytes, by name below the prefix."""
+
+    sizes: dict[str, int]
+
+
+class Stored(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """An object as it lies in the bucket."""
+
+    data: bytes
+    etag: str
+
+
+class Contents(_Message, frozen=True, tag="contents"):
+    """An object; None where there is none."""
+
+    stored: Stored | None
+
+
+class Written(_Message, frozen=True, tag="written"):
+    """Whether the object was written."""
+
+    written: bool
+
+
+class Started(_Message, frozen=True, tag="started"):
+    """The enclave runs, and gave this evidence."""
+
+    evidence: Evidence
 
 
 class Refused(_Message, frozen=True, tag="refused"):
@@ -143,4 +189,5 @@ class Refused(_Message, frozen=True, tag="refused"):
     errors: tuple[ErrorDocument, ...]
 
 
-Answer = Notice | Reply | Refused
+Reply = Done | Facts | Listing | Contents | Written | Started
+Answer = Reported | Leased | Reply | Refused

@@ -66,7 +66,7 @@ class RunObjects:
 
     def _locate(self, request: frames.Fetch) -> tuple[str, str]:
         plan = self._plan
-        dataset = plan.data.train if request.dataset == "train" else plan.data.held_out
+        dataset = plan.data.of(request.dataset)
         match request.kind:
             case "model" if request.index < len(plan.model.files):
                 return "data-read", plan.model.uri + plan.model.files[request.index].name

@@ -14,6 +14,7 @@ from queue import SimpleQueue
 
 import msgspec
 
+from strongroom.audit.events import types as events
 from strongroom.connectors.access.leases import Lease
 from strongroom.connectors.buckets.bucket import Bucket
 from strongroom.connectors.buckets.errors import ObjectChanged, ObjectExists, ObjectMissing
@@ -21,6 +22,7 @@ from strongroom.enclave.broker import EnclaveHandle
 from strongroom.enclave.channel import frames
 from strongroom.enclave.channel.errors import ChannelBroken
 from strongroom.enclave.channel.framing import Channel
+from strongroom.enclave.evidence import Evidence
 from strongroom.enclave.sandbox import syscalls
 from strongroom.errors import StrongroomError
 from strongroom.errors.defect import defect
@@ -42,9 +44,9 @@ class BrokerProcess:
         self._reach: Reach | None = None
         self._enclave: EnclaveHandle | None = None
         self._run = ""
-        self._leases: SimpleQueue[messages.Notice] = SimpleQueue()
-        """Taken or renewed, and not told yet. Threads that prefetch renew too; they must not write
-        into the channel, which is the serving thread's."""
+        self._leases: SimpleQueue[messages.Leased] = SimpleQueue()
+        """Taken or renewed, and not reported yet. Threads that prefetch renew too; they must not
+        write into the channel, which is the serving thread's."""
 
     def serve(self) -> None:
         """Until the controller is gone."""
@@ -60,7 +62,7 @@ class BrokerProcess:
             except Exception as error:
                 reply = messages.Refused(errors=documents_of(defect(error)))
             try:
-                self._tell_leases()
+                self._report_leases()
                 self._channel.send_record(reply)
             except ChannelBroken:
                 break
@@ -72,62 +74,68 @@ class BrokerProcess:
             case messages.Configure():
                 self._reach = Reach(request, self._lease_issued)
                 self._run = request.run
-                return messages.Reply()
             case messages.BucketFacts():
-                return messages.Reply(value=self._need_reach().facts(request.purpose, request.uri))
-            case messages.Head():
+                facts = self._need_reach().facts(request.purpose, request.uri)
+                return messages.Facts(facts=facts)
+            case messages.Sizes():
                 bucket, key = self._need_reach().bucket(request.purpose, request.uri)
                 found = {info.key.removeprefix(key): info.size_bytes for info in bucket.list(key)}
-                return messages.Reply(value=found)
+                return messages.Listing(sizes=found)
             case messages.Read():
-                bucket, key = self._control(request.purpose, request.uri)
-                try:
-                    data, etag = bucket.get(key)
-                except ObjectMissing:
-                    return messages.Reply()
-                return messages.Reply(value=etag, data=data)
+                return messages.Contents(stored=self._stored(request))
             case messages.Create():
-                bucket, key = self._control(request.purpose, request.uri)
-                try:
-                    bucket.create(key, request.data)
-                except ObjectExists:
-                    return messages.Reply(value=False)
-                return messages.Reply(value=True)
+                return messages.Written(written=self._created(request))
             case messages.Replace():
-                bucket, key = self._control(request.purpose, request.uri)
-                try:
-                    bucket.replace(key, request.data, request.etag)
-                except (ObjectChanged, ObjectMissing):
-                    return messages.Reply(value=False)
-                return messages.Reply(value=True)
+                return messages.Written(written=self._replaced(request))
             case messages.StartEnclave():
-                return self._start(request)
+                return messages.Started(evidence=self._started(request))
             case messages.GiveKeys():
                 self._need_enclave().give_keys(request.sealed)
-                return messages.Reply()
             case messages.Run():
                 self._need_enclave().run(request.command)
-                return messages.Reply()
             case messages.StopEnclave():
                 if self._enclave is not None:
                     self._enclave.stop()
                     self._enclave = None
-                return messages.Reply()
+        return messages.Done()
 
-    def _start(self, request: messages.StartEnclave) -> messages.Reply:
+    def _stored(self, request: messages.Read) -> messages.Stored | None:
+        bucket, key = self._control(request.purpose, request.uri)
+        try:
+            data, etag = bucket.get(key)
+        except ObjectMissing:
+            return None
+        return messages.Stored(data=data, etag=etag)
+
+    def _created(self, request: messages.Create) -> bool:
+        bucket, key = self._control(request.purpose, request.uri)
+        try:
+            bucket.create(key, request.data)
+        except ObjectExists:
+            return False
+        return True
+
+    def _replaced(self, request: messages.Replace) -> bool:
+        bucket, key = self._control(request.purpose, request.uri)
+        try:
+            bucket.replace(key, request.data, request.etag)
+        except (ObjectChanged, ObjectMissing):
+            return False
+        return True
+
+    def _started(self, request: messages.StartEnclave) -> Evidence:
         plan = Plan.from_json(request.plan)
         self._enclave = EnclaveHandle(
             plan=request.plan,
             nonce=request.nonce,
             assurance=request.assurance,
-            threads=plan.spec["spec"]["enclave"]["threads"],
+            threads=plan.enclave.threads,
             run=plan.run,
             limits=plan.limits,
             objects=RunObjects(self._need_reach(), plan, request.evaluator),
-            notify=self._record,
+            notify=self._reported,
         )
-        evidence = msgspec.json.encode(self._enclave.evidence)
-        return messages.Reply(value=self._enclave.pid, data=evidence)
+        return self._enclave.evidence
 
     def _control(self, purpose: str, uri: str) -> tuple[Bucket, str]:
         """Control objects only: sealed bytes never go to the controller."""
@@ -135,25 +143,26 @@ class BrokerProcess:
             raise PurposeRefused(place=uri, expected="a control object", actual="a sealed one")
         return self._need_reach().bucket(purpose, uri)
 
-    def _record(self, record: frames.Outgoing, extra: dict[str, object]) -> None:
-        data = dict(msgspec.to_builtins(record)) | extra
-        self._tell_leases()
-        self._channel.send_record(messages.Notice(kind=data.pop("frame"), data=data))
+    def _reported(self, report: frames.Report) -> None:
+        self._report_leases()
+        self._channel.send_record(messages.Reported(report=report))
 
     def _lease_issued(self, lease: Lease) -> None:
-        data = {
-            "lease": lease.lease_id,
-            "purpose": lease.purpose,
-            "role": lease.role,
-            "bucket": lease.scope.bucket,
-            "read": list(lease.scope.read),
-            "create": list(lease.scope.create),
-            "ttl_s": lease.ttl_s,
-            "expires_at": lease.expires_at.isoformat(timespec="milliseconds"),
-        }
-        self._leases.put(messages.Notice(kind="lease", data=data))
+        expires = lease.expires_at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        life_s = (lease.expires_at - lease.issued_at).total_seconds()
+        event = events.LeaseIssued(
+            lease=lease.lease_id,
+            purpose=lease.purpose,
+            role=lease.role,
+            bucket=lease.scope.bucket,
+            read=lease.scope.read,
+            create=lease.scope.create,
+            ttl_s=lease.ttl_s or round(life_s),  # where the token service chose it
+            expires_at=expires,
+        )
+        self._leases.put(messages.Leased(lease=event))
 
-    def _tell_leases(self) -> None:
+    def _report_leases(self) -> None:
         while not self._leases.empty():
             self._channel.send_record(self._leases.get())
 

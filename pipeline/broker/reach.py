@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import msgspec
-
 from strongroom.connectors.access.identity import OpenBaoIdentity
 from strongroom.connectors.access.leases import Lease
 from strongroom.connectors.access.scopes import Scope
@@ -18,6 +16,7 @@ from strongroom.connectors.buckets.leased import open_leased
 from strongroom.connectors.buckets.uri import parse
 from strongroom.pipeline.broker import messages as rpc
 from strongroom.pipeline.broker.errors import PurposeRefused
+from strongroom.pipeline.planning.facts import BucketFacts
 from strongroom.pipeline.planning.leases import FACTS_PURPOSES
 from strongroom.pipeline.planning.parts import LeaseRef
 
@@ -25,7 +24,7 @@ from strongroom.pipeline.planning.parts import LeaseRef
 class Reach:
     """Every bucket that this broker may reach, by purpose, under leases taken when needed.
 
-    ``issued`` hears of each lease when it is taken and whenever it is renewed, in any thread.
+    ``issued`` is called with each lease when it is taken and whenever it is renewed, in any thread.
     """
 
     def __init__(self, config: rpc.Configure, issued: Callable[[Lease], None]) -> None:
@@ -38,12 +37,22 @@ class Reach:
         ref = self._ref(purpose, uri)
         return self._leased(ref)[0], parse(uri).key
 
-    def facts(self, purpose: str, uri: str) -> dict[str, object]:
-        """What the store says about the bucket of ``uri``."""
+    def facts(self, purpose: str, uri: str) -> BucketFacts:
+        """What the store says about the bucket of ``uri``.
+
+        A fact that could not be had counts as not given: rules deny what they cannot see.
+        """
         ref = self._ref(purpose, uri)
         lease = self._leased(ref)[1]
-        facts = bucket_facts(parse(uri), lease.credentials, *endpoint_and_region(ref.endpoint))
-        return dict(msgspec.to_builtins(facts))
+        found = bucket_facts(parse(uri), lease.credentials, *endpoint_and_region(ref.endpoint))
+        return BucketFacts(
+            versioned=found.versioned is True,
+            object_lock=found.object_lock is True,
+            lock_mode=found.lock_mode,
+            lock_days=found.lock_days,
+            region=found.region,
+            encryption=found.encryption,
+        )
 
     def _ref(self, purpose: str, uri: str) -> LeaseRef:
         parse(uri)  # strict, so that what begins with a folder's name lies in that folder

@@ -1,7 +1,7 @@
 """Reading a run's objects from this process, with leases that can only read.
 
-For whoever inspects a run (``verify``, ``report``, ``status``): control objects and sealed bytes,
-never a key. The leases are those of the run, stripped of every right to create.
+For the commands that inspect a run (``verify``, ``report``, ``status``): control objects and sealed
+bytes, never a key. The leases are those of the run, stripped of every right to create.
 """
 
 from __future__ import annotations

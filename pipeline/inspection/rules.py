@@ -55,7 +55,7 @@ from strongroom.pipeline.planning.objects import (
 )
 from strongroom.pipeline.planning.parts import DatasetRef
 from strongroom.pipeline.planning.plan import Plan
-from strongroom.pipeline.run.history import Course
+from strongroom.pipeline.run.history import History
 from strongroom.pipeline.run.result import result_of
 from strongroom.trainer.config import TrainingConfig
 
@@ -96,7 +96,7 @@ class Rules:
         self._layout = layout
         self._audit = audit
         self._ours: list[Event] = []
-        self._history = Course()
+        self._history = History()
 
     # ---- the log ---------------------------------------------------------------------------
 
@@ -110,7 +110,7 @@ class Rules:
             entries = ()
         self._ours = [event for event in entries if event.run == self._run]
         for event in self._ours:
-            self._history.hear(event.data)
+            self._history.apply(event.data)
         self._check_story()
 
     def _check_story(self) -> None:
@@ -346,6 +346,6 @@ def _same(data: bytes, digest: str) -> bytes:
 def _training(plan: Plan) -> TrainingConfig | None:
     """The plan's training settings; None where they are of another version."""
     try:
-        return TrainingConfig.model_validate(plan.spec["spec"]["training"])
+        return plan.training
     except (LookupError, TypeError, ValidationError):
         return None

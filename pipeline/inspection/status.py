@@ -18,7 +18,7 @@ from strongroom.pipeline.planning.errors import ReleaserMissing
 from strongroom.pipeline.planning.objects import RunLayout, complete_checkpoints
 from strongroom.pipeline.releaser.client import ReleaserClient
 from strongroom.pipeline.run.errors import RunCancelled
-from strongroom.pipeline.run.history import Course
+from strongroom.pipeline.run.history import History
 from strongroom.pipeline.run.journal import log_origin
 from strongroom.pipeline.runfile.spec import RunSpec
 from strongroom.policies.errors import AdmissionDenied
@@ -42,30 +42,30 @@ def verify_run(spec: RunSpec, run: str, vkey: str = "") -> tuple[Check, ...]:
 def run_status(spec: RunSpec, run: str, vkey: str = "") -> dict[str, Any]:
     """Where a run stands, as its log tells; ``unknown`` where it tells nothing."""
     store = ReadOnlyLog(ReadAccess(spec, run))
-    course, log = Course(), None
+    history, log = History(), None
     with contextlib.suppress(LogNotFound):
         view = read_log(store, vkey or log_vkey(spec), log_origin(spec.spec.audit))
         log = {"origin": view.origin, "size": view.size, "root": view.root.hex()}
         for event in (from_entry(entry) for entry in view.entries):
             if event.run == run:
-                course.hear(event.data)
+                history.apply(event.data)
     total = spec.spec.training.steps
-    code, reason = _why(course.last)
+    code, reason = _why(history.last)
     return {
         "run": run,
-        "state": course.state,
-        "step": len(course.steps),
+        "state": history.state,
+        "step": len(history.steps),
         "steps": total,
-        "reward_mean": course.steps[-1].get("reward_mean") if course.steps else None,
-        "seconds_left": seconds_left(course.steps, total),
-        "held_out": {str(step): score for step, score in sorted(course.scores.items())},
-        "alarms": sorted(course.alarms),
-        "metrics": course.evaluations,
+        "reward_mean": history.steps[-1].values.get("reward_mean") if history.steps else None,
+        "seconds_left": seconds_left([step.values for step in history.steps], total),
+        "held_out": {str(step): score for step, score in sorted(history.scores.items())},
+        "alarms": sorted(history.alarms),
+        "metrics": history.evaluations,
         "adapter_sha256": (
-            course.last.adapter if isinstance(course.last, events.RunCompleted) else None
+            history.last.adapter if isinstance(history.last, events.RunCompleted) else None
         ),
         "outputs": RunLayout(spec.spec.outputs, run).folder,
-        "plan": course.plan or None,
+        "plan": history.plan or None,
         "log": log,
         "code": code,
         "reason": reason,
@@ -74,14 +74,14 @@ def run_status(spec: RunSpec, run: str, vkey: str = "") -> dict[str, Any]:
 
 def run_steps(spec: RunSpec, run: str, vkey: str = "") -> list[dict[str, float]]:
     """Every number that a run's steps reported, in order; of a repeated step, the last."""
-    course = Course()
+    history = History()
     view = read_log(
         ReadOnlyLog(ReadAccess(spec, run)), vkey or log_vkey(spec), log_origin(spec.spec.audit)
     )
     for event in (from_entry(entry) for entry in view.entries):
         if event.run == run:
-            course.hear(event.data)
-    return course.numbered_steps
+            history.apply(event.data)
+    return history.numbered_steps
 
 
 def _why(last: events.EventData | None) -> tuple[str | None, str | None]:

@@ -98,7 +98,7 @@ def export(
     check_free(target)
     access = ReadAccess(spec, run)
     with connected(spec, run, Silent()) as connections:
-        source = _source(access, connections.journal.history(), step)
+        source = _source(access, connections.journal.events(), step)
         written = source.written
         connections.journal.record(
             "owner",

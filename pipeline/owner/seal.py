@@ -41,7 +41,7 @@ from strongroom.enclave.channel.errors import (
 )
 from strongroom.enclave.channel.framing import Channel
 from strongroom.enclave.channel.gate import check_sealed
-from strongroom.enclave.channel.words import DETAILS
+from strongroom.enclave.channel.outgoing_words import DETAILS
 from strongroom.enclave.rows.sources import source_files
 from strongroom.enclave.sandbox import launch
 from strongroom.errors import ErrorList, StrongroomError

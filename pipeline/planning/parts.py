@@ -8,6 +8,7 @@ import msgspec
 
 from strongroom.crypto.digests import Sha256
 from strongroom.crypto.manifest import WrappedKeyset
+from strongroom.enclave.channel.frames import Dataset
 from strongroom.pipeline.planning.facts import BucketFacts, KmsFacts, ModelFile
 
 Precision = Literal["bfloat16", "float32"]
@@ -33,6 +34,10 @@ class DataRefs(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     train: DatasetRef
     held_out: DatasetRef
+
+    def of(self, dataset: Dataset) -> DatasetRef:
+        """One of them."""
+        return self.train if dataset == "train" else self.held_out
 
 
 class ModelRef(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -48,7 +48,8 @@ from strongroom.pipeline.planning.parts import (
     Writes,
 )
 from strongroom.pipeline.runfile.errors import FactsDisagree, PlanMalformed
-from strongroom.pipeline.runfile.spec import Keys, RunSpec, TrainingRun
+from strongroom.pipeline.runfile.spec import Enclave, Keys, RunSpec, TrainingRun
+from strongroom.trainer.config import TrainingConfig
 
 _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")
 MAX_PLAN_BYTES = 16 << 20
@@ -76,6 +77,16 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     facts: PlanFacts
     limits: Limits
     capacity_bits: int
+
+    @property
+    def training(self) -> TrainingConfig:
+        """``spec.training`` of the run file."""
+        return TrainingConfig.model_validate(self.spec["spec"]["training"])
+
+    @property
+    def enclave(self) -> Enclave:
+        """``spec.enclave`` of the run file."""
+        return Enclave.model_validate(self.spec["spec"]["enclave"])
 
     def to_json(self) -> bytes:
         """Canonical JSON; what is stored as ``plan.json`` and what the digest is over."""

@@ -120,7 +120,7 @@ class Releaser:
     def _release_run(self, request: rpc.ReleaseRun) -> rpc.Released:
         plan = Plan.from_json(request.plan)
         self._admit(plan)
-        wanted = plan.spec["spec"]["enclave"]["assurance"]
+        wanted = plan.enclave.assurance
         evidence = self._trusted(request.evidence, "train", sha256(request.plan), wanted)
         keysets: dict[str, Keyset] = {}
         pinned = {"train": plan.data.train, "held_out": plan.data.held_out}

@@ -7,16 +7,16 @@ from pathlib import Path
 
 from strongroom.audit.events import types as events
 from strongroom.pipeline.planning.plan import Plan
-from strongroom.pipeline.run.session import RunSession
+from strongroom.pipeline.run.journal import Journal
 from strongroom.pipeline.runfile.load import LoadedRun
 from strongroom.policies.gate import denial_list, evaluate
 
 
-def admit(loaded: LoadedRun, plan: Plan, session: RunSession) -> None:
+def admit(loaded: LoadedRun, plan: Plan, journal: Journal) -> None:
     """Ask the policy; log its decision; raise its denials with their lines in the run file."""
     decision = evaluate(Path(loaded.spec.spec.policy.bundle), plan.to_dict())
     if not decision.allowed:
-        session.journal.record(
+        journal.record(
             "controller",
             events.RunDenied(
                 plan=plan.digest,
@@ -28,7 +28,7 @@ def admit(loaded: LoadedRun, plan: Plan, session: RunSession) -> None:
             ),
         )
         raise denial_list(decision, loaded.position)
-    session.journal.record(
+    journal.record(
         "controller",
         events.RunAdmitted(
             plan=plan.digest,

@@ -12,6 +12,7 @@ import platform
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -29,7 +30,6 @@ from strongroom.enclave.channel import frames
 from strongroom.errors import ErrorList, StrongroomError
 from strongroom.pipeline.planning.errors import FactMissing
 from strongroom.pipeline.planning.facts import (
-    BucketFacts,
     CodeFacts,
     DatasetFacts,
     EvaluatorFacts,
@@ -41,6 +41,7 @@ from strongroom.pipeline.planning.model_list import decode_model_list
 from strongroom.pipeline.planning.objects import MANIFEST, MODEL_LIST, checkpoint_steps
 from strongroom.pipeline.planning.plan import key_refs
 from strongroom.pipeline.run.connections import Connections
+from strongroom.pipeline.run.manifests import Manifests, SignedManifest
 from strongroom.pipeline.runfile.spec import RunSpec, TrainingRun
 from strongroom.policies.gate import read_bundle
 from strongroom.trainer.errors import EngineMissing
@@ -49,16 +50,13 @@ from strongroom.trainer.steps.metric_names import EXPOSURE_METRICS, STEP_METRICS
 
 #: Sealed bytes that one checkpoint may hold: far above any adapter, far below a dataset.
 CHECKPOINT_BYTES = 1 << 30
-PURPOSE = "facts-read"
+PURPOSE: Final = "facts-read"
 
 
-def collect_facts(
-    spec: RunSpec, connections: Connections
-) -> tuple[Facts, dict[str, tuple[bytes, DatasetManifest]]]:
-    """Everything that ``build_plan`` needs, and the manifests by dataset with their envelopes.
+def collect_facts(spec: RunSpec, connections: Connections) -> tuple[Facts, Manifests]:
+    """Everything that ``build_plan`` needs, and the signed manifests.
 
-    A sealed evaluator's manifest stands among them as ``evaluator``. Raises every problem found as
-    one ``ErrorList``.
+    Raises every problem found as one ``ErrorList``.
     """
     run = spec.spec
     errors: list[StrongroomError] = []
@@ -73,11 +71,11 @@ def collect_facts(
     with _noted(errors):
         model = _model(connections, run.model.base)
     with _noted(errors):
-        data_bucket = _bucket(connections.data.facts(run.data.train, PURPOSE))
+        data_bucket = connections.data.facts(run.data.train, PURPOSE)
     with _noted(errors):
-        outputs_bucket = _bucket(connections.data.facts(connections.run_folder, "run-read"))
+        outputs_bucket = connections.data.facts(connections.run_folder, "run-read")
     with _noted(errors):
-        audit_bucket = _bucket(connections.log.facts(run.audit, "audit-append"))
+        audit_bucket = connections.log.facts(run.audit, "audit-append")
     with _noted(errors):
         kms = connections.releaser.describe_keys(key_refs(run.keys))
     installed = code_facts()
@@ -85,8 +83,9 @@ def collect_facts(
         errors.append(EngineMissing(place="spec.training.engine", expected="the package vllm"))
     if errors:
         raise errors[0] if len(errors) == 1 else ErrorList(errors)
-    manifests = {name: (envelope, facts.manifest) for name, (envelope, facts) in found.items()}
-    datasets = [manifest for name, (_, manifest) in manifests.items() if name != "evaluator"]
+    signed = {name: SignedManifest(data, facts.manifest) for name, (data, facts) in found.items()}
+    manifests = Manifests(signed["train"], signed["held_out"], signed.get("evaluator"))
+    datasets = [manifests.of("train"), manifests.of("held_out")]
     limits = run_limits(spec, datasets, len(model.files))
     bundle = read_bundle(Path(run.policy.bundle))
     facts = Facts(
@@ -109,7 +108,7 @@ def collect_facts(
 
 @contextmanager
 def _noted(errors: list[StrongroomError]) -> Iterator[None]:
-    """Note what is raised and go on, so that all that is wrong is told at once."""
+    """Collect what is raised, so that everything that is wrong is reported at once."""
     try:
         yield
     except StrongroomError as error:
@@ -181,7 +180,7 @@ def _dataset(
     stored = connections.data.read(place, PURPOSE)
     if stored is None:
         raise FactMissing(place=place, expected="a signed manifest")
-    envelope = stored[0]
+    envelope = stored.data
     payload, signer = open_self_signed(envelope, DATASET_TYPE, place=place)
     manifest = decode(payload, place)
     sizes = connections.data.sizes(uri, PURPOSE)
@@ -213,22 +212,6 @@ def _model(connections: Connections, uri: str) -> ModelFacts:
     if stored is None:
         raise FactMissing(place=place, expected="the model's file list")
     try:
-        return ModelFacts(files=decode_model_list(stored[0]))
+        return ModelFacts(files=decode_model_list(stored.data))
     except msgspec.DecodeError:
         raise FactMissing(place=place, expected="a file list") from None
-
-
-def _bucket(facts: dict[str, object]) -> BucketFacts:
-    """A fact that could not be had counts as not given: rules deny what they cannot see."""
-    return BucketFacts(
-        versioned=facts.get("versioned") is True,
-        object_lock=facts.get("object_lock") is True,
-        lock_mode=_text(facts.get("lock_mode")),
-        lock_days=days if isinstance(days := facts.get("lock_days"), int) else None,
-        region=_text(facts.get("region")),
-        encryption=_text(facts.get("encryption")),
-    )
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None

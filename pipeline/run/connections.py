@@ -1,4 +1,4 @@
-"""The processes behind a run, and whoever watches it: what is there before a plan is."""
+"""The processes behind a run, from before its plan until its end."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from contextlib import contextmanager
 
 import msgspec
 
+from strongroom.audit.events import types as events
 from strongroom.crypto.dsse import KeyRef
+from strongroom.enclave.channel import frames
 from strongroom.pipeline.broker import messages
 from strongroom.pipeline.broker.client import BrokerClient
 from strongroom.pipeline.planning.errors import IdentityMissing, ReleaserMissing
 from strongroom.pipeline.planning.leases import plan_leases
 from strongroom.pipeline.planning.objects import RunLayout, check_run_id
 from strongroom.pipeline.releaser.client import ReleaserClient
-from strongroom.pipeline.run.journal import Journal, lease_event
+from strongroom.pipeline.run.journal import Journal
 from strongroom.pipeline.run.watcher import Watcher
 from strongroom.pipeline.runfile.spec import RunSpec
 
@@ -36,10 +38,10 @@ class Connections:
         self.releaser = releaser
         self.run_folder = run_folder
         self.watcher = watcher
-        self.on_record: Callable[[messages.Notice], None] = lambda _notice: None
+        self.on_report: Callable[[frames.Report], None] = lambda _report: None
         public = releaser.public_keys(audit_kms)
-        self.data = BrokerClient(self._notice)
-        self.log = BrokerClient(self._notice)
+        self.data = BrokerClient(self._report, self._lease)
+        self.log = BrokerClient(self._report, self._lease)
         self.journal = Journal(
             run,
             audit_uri,
@@ -50,8 +52,8 @@ class Connections:
         try:
             audit = tuple(ref for ref in configure.leases if ref.purpose == "audit-append")
             data = tuple(ref for ref in configure.leases if ref.purpose != "audit-append")
-            self.data.ask(msgspec.structs.replace(configure, leases=data))
-            self.log.ask(msgspec.structs.replace(configure, leases=audit))
+            self.data.configure(msgspec.structs.replace(configure, leases=data))
+            self.log.configure(msgspec.structs.replace(configure, leases=audit))
         except BaseException:
             self.close()
             raise
@@ -61,11 +63,11 @@ class Connections:
         self.data.close()
         self.log.close()
 
-    def _notice(self, notice: messages.Notice) -> None:
-        if notice.kind == "lease":
-            self.journal.note("broker", lease_event(notice.data))
-        else:
-            self.on_record(notice)
+    def _report(self, report: frames.Report) -> None:
+        self.on_report(report)
+
+    def _lease(self, lease: events.LeaseIssued) -> None:
+        self.journal.note("broker", lease)
 
 
 @contextmanager

@@ -1,11 +1,12 @@
-"""What a run's log tells of it so far: how its training goes, and how it ended.
+"""What a run's log says of it so far: how its training goes, and how it ended.
 
-A session keeps one and lets it hear every event that it logs; whoever takes a run up again, or
-checks it, lets it hear those of the log. So both know the same and decide the same.
+A session applies every event that it logs; a run that is resumed or checked is built from the
+events of the log. So both know the same and decide the same.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -15,23 +16,27 @@ from strongroom.trainer.monitoring import Trend, best_step, reason_to_stop, step
 
 
 @dataclass
-class Course:
+class History:
     """One run, as far as it is logged."""
 
     state: Literal["unknown", "running", "denied", "failed", "cancelled", "completed"] = "unknown"
-    """After the last word on it: a failed run that was resumed runs."""
+    """After the last event on it: a failed run that was resumed runs."""
     last: events.EventData | None = None
     """The event that the state follows from."""
     plan: str = ""
     """Digest of the plan that was admitted or denied."""
+    admitted: set[str] = field(default_factory=set)
+    """Digests of all plans that were admitted."""
+    completed: bool = False
+    """Whether the run ever completed, whatever came after."""
     checkpoints: dict[int, events.CheckpointWritten] = field(default_factory=dict)
     scores: dict[int, float] = field(default_factory=dict)
     """Held-out scores of checkpoints while training, by step."""
-    evaluations: dict[str, dict[str, float]] = field(default_factory=dict)
-    """Held-out values before and after, by phase."""
-    evaluated_rows: int = 0
-    steps: list[dict[str, float]] = field(default_factory=list)
-    """Metrics of steps 1, 2, …: of a repeated step, the last."""
+    before: events.EvaluationFinished | None = None
+    after: events.EvaluationFinished | None = None
+    """The held-out rows without an adapter, and with the one that was chosen."""
+    steps: list[events.TrainingStep] = field(default_factory=list)
+    """Steps 1, 2, …: of a repeated step, the last."""
     seconds: list[float] = field(default_factory=list)
     """Of each step that was ever done, repeated ones too."""
     alarms: set[str] = field(default_factory=set)
@@ -39,13 +44,21 @@ class Course:
     _trends: list[Trend] = field(default_factory=list)
     """After each of ``steps``, so that a repeated step goes on from the one before it."""
 
-    def hear(self, event: events.EventData) -> None:
+    @classmethod
+    def of(cls, log: Iterable[events.EventData]) -> History:
+        """The history that these events make."""
+        history = cls()
+        for event in log:
+            history.apply(event)
+        return history
+
+    def apply(self, event: events.EventData) -> None:
         """Take one event in."""
         match event:
             case events.TrainingStep(step=step, values=values):
                 del self.steps[step - 1 :]
                 del self._trends[step - 1 :]
-                self.steps.append(values)
+                self.steps.append(event)
                 self._trends.append(self._trend.after(values))
                 self.seconds.append(step_seconds(values))
             case events.TrainingAlarm(alarm=alarm):
@@ -54,12 +67,16 @@ class Course:
                 self.checkpoints[step] = event
             case events.EvaluationFinished(phase="during", step=step, values=values):
                 self.scores[step] = values["score_mean"]
-            case events.EvaluationFinished(phase=phase, values=values, records=records):
-                self.evaluations[phase] = values
-                self.evaluated_rows = records
+            case events.EvaluationFinished(phase="before"):
+                self.before = event
+            case events.EvaluationFinished():
+                self.after = event
             case events.TrainingFinished():
                 self.finished = event
-            case events.RunAdmitted(plan=plan) | events.RunResumed(plan=plan):
+            case events.RunAdmitted(plan=plan):
+                self.state, self.last, self.plan = "running", event, plan
+                self.admitted.add(plan)
+            case events.RunResumed(plan=plan):
                 self.state, self.last, self.plan = "running", event, plan
             case events.RunDenied(plan=plan):
                 self.state, self.last, self.plan = "denied", event, plan
@@ -69,15 +86,24 @@ class Course:
                 self.state, self.last = "cancelled", event
             case events.RunCompleted():
                 self.state, self.last = "completed", event
+                self.completed = True
 
     @property
-    def _trend(self) -> Trend:
-        return self._trends[-1] if self._trends else Trend()
+    def evaluations(self) -> dict[str, dict[str, float]]:
+        """Held-out values before and after, by phase."""
+        found = (self.before, self.after)
+        return {each.phase: each.values for each in found if each is not None}
+
+    @property
+    def evaluated_rows(self) -> int:
+        """Held-out rows of the last evaluation before or after; 0 for none."""
+        last = self.after or self.before
+        return last.records if last else 0
 
     @property
     def numbered_steps(self) -> list[dict[str, float]]:
         """What each step reported, with its number as ``step``."""
-        return [{"step": at, **values} for at, values in enumerate(self.steps, start=1)]
+        return [{"step": at, **event.values} for at, event in enumerate(self.steps, start=1)]
 
     @property
     def checkpoint(self) -> int:
@@ -113,3 +139,7 @@ class Course:
             return None
         chosen = best_step(self.scores) if config.publish == "best" else step
         return events.TrainingFinished(step=step, reason=reason, chosen=chosen)
+
+    @property
+    def _trend(self) -> Trend:
+        return self._trends[-1] if self._trends else Trend()

@@ -8,7 +8,7 @@ cannot be written, ``record`` raises and the run stops: nothing happens unlogged
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Final
 
 from strongroom.audit.errors import LogNotWritable, LogUnreadable
 from strongroom.audit.events import types as events
@@ -21,7 +21,7 @@ from strongroom.crypto.dsse import KeyRef, public_key
 from strongroom.pipeline.broker.client import BrokerClient
 from strongroom.pipeline.broker.errors import BrokerLost
 
-PURPOSE = "audit-append"
+PURPOSE: Final = "audit-append"
 
 
 class BucketLogStore:
@@ -39,10 +39,12 @@ class BucketLogStore:
         """See ``LogStore.read``."""
         if key in self._fetched:
             return self._fetched[key]
-        found = self._broker.read(self._prefix + key, PURPOSE)
-        if found is not None and key != CHECKPOINT:
-            self._fetched[key] = found
-        return found
+        stored = self._broker.read(self._prefix + key, PURPOSE)
+        if stored is None:
+            return None
+        if key != CHECKPOINT:
+            self._fetched[key] = stored.data, stored.etag
+        return stored.data, stored.etag
 
     def create(self, key: str, data: bytes) -> bool:
         """See ``LogStore.create``."""
@@ -115,7 +117,7 @@ class Journal:
         """The whole log, verified."""
         return read_log(self.store, self.vkey, self._key.name)
 
-    def history(self, run: str = "") -> list[Event]:
+    def events(self, run: str = "") -> list[Event]:
         """This run's events so far, or another's, from the verified log.
 
         What a killed writer had begun to append is completed first: it comes before whatever is
@@ -124,17 +126,3 @@ class Journal:
         self._log.finish()
         found = (from_entry(entry) for entry in self.view().entries)
         return [event for event in found if event.run == (run or self._run)]
-
-
-def lease_event(data: dict[str, Any]) -> events.LeaseIssued:
-    """A broker's lease notice as an event."""
-    return events.LeaseIssued(
-        lease=data["lease"],
-        purpose=data["purpose"],
-        role=data["role"],
-        bucket=data["bucket"],
-        read=tuple(data["read"]),
-        create=tuple(data["create"]),
-        ttl_s=data["ttl_s"],
-        expires_at=data["expires_at"].replace("+00:00", "Z"),
-    )

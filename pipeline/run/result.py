@@ -7,15 +7,13 @@ from collections.abc import Iterable
 
 from strongroom.audit.events.entries import Event
 from strongroom.crypto.digests import canonical
-from strongroom.pipeline.run.history import Course
+from strongroom.pipeline.run.history import History
 
 
-def result_of(run: str, plan_digest: str, history: Iterable[Event]) -> bytes:
+def result_of(run: str, plan_digest: str, log: Iterable[Event]) -> bytes:
     """The result of a run with these events: its chosen checkpoint and its evaluations."""
-    course = Course()
-    for event in history:
-        course.hear(event.data)
-    chosen, finished = course.chosen, course.finished
+    history = History.of(event.data for event in log)
+    chosen, finished = history.chosen, history.finished
     return canonical(
         {
             "version": 1,
@@ -24,8 +22,8 @@ def result_of(run: str, plan_digest: str, history: Iterable[Event]) -> bytes:
             "step": chosen.step if chosen else 0,
             "adapter_sha256": chosen.adapter if chosen else "",
             "manifest_sha256": chosen.manifest if chosen else "",
-            "evaluation": course.evaluations,
-            "rows": course.evaluated_rows,
+            "evaluation": history.evaluations,
+            "rows": history.evaluated_rows,
             "trained_steps": finished.step if finished else 0,
             "ended": finished.reason if finished else "",
         }

@@ -21,7 +21,7 @@ from strongroom.errors.defect import defect
 from strongroom.pipeline.run import edges, graph
 from strongroom.pipeline.run.session import RunSession
 
-# Beam logs each exception of a stage with a traceback; whoever runs a pipeline gets it raised.
+# Beam logs each exception of a stage with a traceback; ``run_pipeline`` raises it.
 logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
 
 _SESSIONS: dict[str, RunSession] = {}

@@ -1,4 +1,4 @@
-"""Whoever watches a run: what is shown of it while it goes on."""
+"""What is shown of a run while it goes on."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class Watcher(Protocol):
-    """Whoever shows a run to a person; see ``pipeline.cli.progress``."""
+    """Shows a run to a person; see ``pipeline.cli.progress``."""
 
     def stage(self, name: str) -> None:
         """A stage of the run begins."""

@@ -15,6 +15,7 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -28,12 +29,17 @@ from strongroom.enclave.broker import EnclaveHandle
 from strongroom.enclave.channel import frames
 from strongroom.enclave.channel.errors import ChannelViolation
 from strongroom.enclave.channel.gate import Gate
-from strongroom.enclave.channel.words import DETAILS
+from strongroom.enclave.channel.outgoing_words import DETAILS
 from strongroom.enclave.errors import EvaluatorError, EvidenceMalformed
 from strongroom.errors import ErrorList
 from strongroom.errors.registry import all_codes
 from strongroom.pipeline.broker.objects import RunObjects
 from strongroom.pipeline.planning.plan import Plan, build_plan
+from strongroom.pipeline.run import edges
+from strongroom.pipeline.run.enclave import RunEnclave
+from strongroom.pipeline.run.manifests import Manifests, SignedManifest
+from strongroom.pipeline.run.session import RunSession
+from strongroom.pipeline.run.watcher import Silent
 from strongroom.pipeline.runfile.load import load_text
 from support import PROGRAMS, sample
 from support.programs import hostile_enclave as hostile
@@ -82,8 +88,8 @@ class Outside:
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
     records: list[dict] = field(default_factory=list)
 
-    def hear(self, record: frames.Outgoing, extra: dict) -> None:
-        self.records.append(dict(msgspec.to_builtins(record)) | extra)
+    def hear(self, report: frames.Report) -> None:
+        self.records.append(msgspec.to_builtins(report))
 
     def objects(self) -> dict[str, bytes]:
         files = sorted(path for path in (self.folder / "runs").rglob("*") if path.is_file())
@@ -113,8 +119,8 @@ def outside(tmp_path, monkeypatch, plan):
         process.wait()
 
 
-def serve(attack: str, plan: Plan, outside: Outside, monkeypatch) -> None:
-    """Start the hostile enclave through the handle and give it keys and a command."""
+def started(attack: str, plan: Plan, outside: Outside, monkeypatch, notify) -> EnclaveHandle:
+    """The hostile enclave, started through the product's handle."""
 
     def start(_module: str, fd: int, _assurance: str, **_options: object):
         command = [sys.executable, "-I", "-B", str(PROGRAM), str(fd), attack]
@@ -124,7 +130,7 @@ def serve(attack: str, plan: Plan, outside: Outside, monkeypatch) -> None:
         return process
 
     monkeypatch.setattr(broker.launch, "start", start)
-    handle = EnclaveHandle(
+    return EnclaveHandle(
         plan=plan.to_json(),
         nonce="n" * 22,
         assurance="A1",
@@ -132,8 +138,13 @@ def serve(attack: str, plan: Plan, outside: Outside, monkeypatch) -> None:
         run=plan.run,
         limits=LIMITS,
         objects=RunObjects(Folder(outside.folder), plan),
-        notify=outside.hear,
+        notify=notify,
     )
+
+
+def serve(attack: str, plan: Plan, outside: Outside, monkeypatch) -> None:
+    """Start the hostile enclave and give it keys and a command."""
+    handle = started(attack, plan, outside, monkeypatch, outside.hear)
     try:
         handle.give_keys(b"keys")
         handle.run(frames.Train(from_step=0, to_step=1))
@@ -158,7 +169,7 @@ def test_an_honest_enclave_passes(plan, outside, monkeypatch):
     assert outside.processes[0].poll() is None
     said = [record["frame"] for record in outside.records]
     assert said.count("step_done") == 2
-    assert said.count("checkpoint_done") == 2
+    assert said.count("checkpoint_written") == 2
     assert said.count("bad_record") == frames.BAD_RECORD_LIMIT
     written = [name for name in outside.objects() if "checkpoints/" in name]
     names = ("adapter.sealed", "manifest.json", "rollouts.sealed", "state.sealed")
@@ -210,6 +221,50 @@ def test_every_code_of_a_failure_becomes_that_error_or_a_violation(code):
         assert issubclass(all_codes()[code], ErrorList)
     else:
         assert broker._failure(record).code == code
+
+
+# ---- answers, held against their commands ------------------------------------------------------
+
+
+def verified(attack: str, plan: Plan, outside: Outside, monkeypatch) -> edges.ShardReceipt:
+    """What a session believes of a second shard, with the hostile enclave behind its broker."""
+    world = SimpleNamespace(
+        releaser=None,
+        watcher=Silent(),
+        journal=SimpleNamespace(record=lambda *_: None, note=lambda *_: None),
+    )
+    handle = started(attack, plan, outside, monkeypatch, lambda report: world.on_report(report))
+    world.data = SimpleNamespace(command=handle.run)
+    facts = sample.facts()
+    manifests = Manifests(
+        SignedManifest(b"", facts.train.manifest), SignedManifest(b"", facts.held_out.manifest)
+    )
+    session = RunSession(plan, manifests, world)
+    handle.give_keys(b"keys")
+    first, second, *_ = session.open_datasets()
+    assert session.verify_shard(first).records == 10
+    return session.verify_shard(second)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("attack", sorted(hostile.RECEIPTS))
+def test_a_shard_is_not_verified_by_another_answer(attack, plan, outside, monkeypatch):
+    """Least of all by the receipt of the shard before."""
+    with pytest.raises(ChannelViolation):
+        verified(attack, plan, outside, monkeypatch)
+
+
+@pytest.mark.parametrize(("attack", "bad"), [("of_all_records", 0), ("with_bad_records", 3)])
+def test_a_shard_is_verified_by_its_own_answer(attack, bad, plan, outside, monkeypatch):
+    """The control, with the same enclave up to the second receipt."""
+    receipt = verified(attack, plan, outside, monkeypatch)
+    assert (receipt.shard, receipt.records, receipt.bad_records) == (1, 10 - bad, bad)
+
+
+@pytest.mark.parametrize("attack", sorted(set(hostile.RECEIPTS) - {"left_out"}))
+def test_without_the_comparison_any_answer_verifies_a_shard(attack, plan, outside, monkeypatch):
+    monkeypatch.setattr(RunEnclave, "_require", lambda *_: None)
+    assert verified(attack, plan, outside, monkeypatch).shard == 1
 
 
 # ---- the capacity that the plan states -----------------------------------------------------------

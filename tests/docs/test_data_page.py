@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from strongroom.enclave.channel.words import DETAILS
+from strongroom.enclave.channel.outgoing_words import DETAILS
 from strongroom.enclave.evaluator.process import EvaluatorProcess
 from strongroom.enclave.rows import parquet
 from strongroom.enclave.rows.lines import Position

@@ -120,7 +120,7 @@ class Stage:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.objects = Memory()
-        self.heard: list[tuple[frames.Outgoing, dict[str, object]]] = []
+        self.reports: list[frames.Report] = []
         self.processes: list[subprocess.Popen[bytes]] = []
         self._monkeypatch = monkeypatch
 
@@ -141,7 +141,7 @@ class Stage:
             run="r",
             limits=LIMITS,
             objects=self.objects,
-            notify=lambda record, extra: self.heard.append((record, extra)),
+            notify=self.reports.append,
         )
 
     @property
@@ -187,7 +187,7 @@ def test_an_enclave_from_start_to_stop(stage):
     handle.stop()
     assert stage.processes[0].returncode == 7
     assert [request.kind for request in stage.objects.fetched] == ["model", "shard"]
-    assert [type(record).__name__ for record, _ in stage.heard] == ["Progress", "ShardVerified"]
+    assert [type(report).__name__ for report in stage.reports] == ["Progress", "ShardVerified"]
 
 
 def test_a_checkpoint_is_written_and_signed_by_the_enclave(stage):
@@ -203,9 +203,9 @@ def test_a_checkpoint_is_written_and_signed_by_the_enclave(stage):
         assert (entry.size_bytes, entry.sha256) == (len(data), sha256(data))
         assert entry.object == f"{name}.sealed"
         assert entry.plaintext_sha256 == sha256(name.encode())
-    [(record, extra)] = stage.heard
-    assert isinstance(record, frames.CheckpointDone)
-    assert extra == {"manifest": sha256(envelope)}
+    [report] = stage.reports
+    assert isinstance(report, frames.CheckpointWritten)
+    assert (report.step, report.manifest) == (2, sha256(envelope))
     handle.kill()
 
 

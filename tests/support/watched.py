@@ -24,8 +24,8 @@ from strongroom.connectors.keys.open import open_kms
 from strongroom.connectors.stack.stack import admin_client
 from strongroom.crypto.keyset import Keyset
 from strongroom.crypto.manifest import WrappedKeyset
-from strongroom.pipeline.controller import manifest_of
 from strongroom.pipeline.embedded import stack as embedded
+from strongroom.pipeline.run.manifests import SignedManifest
 from support import leak_search, live_run
 
 TOKEN = re.compile(rb"eyJ[\w-]{10,2000}\.[\w-]{20,4000}\.[\w-]{20,700}")
@@ -221,7 +221,7 @@ def role_needles(job, rows, run) -> dict[str, bytes]:
 
     folder = f"s3://acme-data/runs/{run.name}/"
     envelope = stored(f"{rows.train}manifest.json")
-    manifest = manifest_of(envelope, rows.train)
+    manifest = SignedManifest.pinned(envelope, rows.train).manifest
     outputs = msgspec.json.decode(stored(f"{folder}keys.json"), type=WrappedKeyset)
     needles = {}
     for name, value in (("data key", key(manifest.keyset)), ("output key", key(outputs))):

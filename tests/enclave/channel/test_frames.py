@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from strongroom.enclave.attest import COMMANDS
 from strongroom.enclave.broker import RECORDS
 from strongroom.enclave.channel import frames
-from strongroom.enclave.channel.words import DETAILS
+from strongroom.enclave.channel.outgoing_words import DETAILS
 from strongroom.errors.registry import all_codes
 
 ENTRY = frames.SealedEntry(size_bytes=57, sha256="s", plaintext_sha256="p", header="h")
@@ -34,6 +34,7 @@ SAMPLES: dict[Any, Any] = {
     int: 3,
     str: "text",
     bytes: b"\x00\xff",
+    bool: True,
     frames.Dataset: "held_out",
     frames.Phase: "after",
     frames.Activity: "train",

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from strongroom.enclave.channel import frames
 from strongroom.enclave.channel.errors import ChannelViolation
 from strongroom.enclave.channel.gate import Gate
-from strongroom.enclave.channel.words import DETAILS
+from strongroom.enclave.channel.outgoing_words import DETAILS
 from strongroom.errors import Exit
 
 DIGEST = "sha256:" + "a" * 64

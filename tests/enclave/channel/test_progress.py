@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from strongroom.enclave.channel import frames
 from strongroom.enclave.channel.gate import Gate
+from strongroom.enclave.channel.outgoing_words import DETAILS
 from strongroom.enclave.channel.progress import Progress
-from strongroom.enclave.channel.words import DETAILS
 
 
 def limits(records: int) -> frames.Limits:

@@ -10,7 +10,7 @@ import pytest
 
 from strongroom.enclave.channel import frames
 from strongroom.enclave.channel.gate import Gate
-from strongroom.enclave.channel.words import DETAILS
+from strongroom.enclave.channel.outgoing_words import DETAILS
 from strongroom.enclave.evaluator.process import EvaluatorProcess
 from strongroom.enclave.evaluator.trial import histogram, trial, trial_rows
 from support import tiny_model as tiny

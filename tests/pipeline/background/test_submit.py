@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from strongroom.audit.events import types as events
 from strongroom.errors import ErrorList, StrongroomError
 from strongroom.errors.defect import CodeUnknown
 from strongroom.pipeline.background import registry, run_locks, submit
@@ -19,7 +18,6 @@ from strongroom.pipeline.broker.errors import BrokerLost
 from strongroom.pipeline.inspection import status
 from strongroom.pipeline.planning.errors import FactMissing, RunUnknown
 from strongroom.pipeline.run.errors import RunCancelled
-from strongroom.pipeline.run.history import Course
 from strongroom.pipeline.runfile.load import LoadedRun
 from strongroom.policies.errors import AdmissionDenied
 
@@ -178,25 +176,6 @@ def test_a_cancelled_run_is_not_cancelled_twice(log, state):
 def test_a_run_that_nobody_started_here(ask, tmp_path):
     with pytest.raises(RunUnknown):
         ask(tmp_path, RUN)
-
-
-def test_the_last_word_decides(log):
-    denied = events.RunDenied(plan=DIGEST, policy=DIGEST, denials=())
-    resumed = events.RunResumed(plan=DIGEST, step=2)
-    failed = events.RunFailed(code="SR-PROC-001", stage="train", step=3)
-    completed = events.RunCompleted(steps=6, seconds=1.0, adapter=DIGEST, manifest=DIGEST)
-    course = Course()
-    for event, state in (
-        (denied, "denied"),
-        (resumed, "running"),
-        (failed, "failed"),
-        (resumed, "running"),
-        (events.RunCancelled(step=3), "cancelled"),
-        (resumed, "running"),
-        (completed, "completed"),
-    ):
-        course.hear(event)
-        assert (course.state, course.last, course.plan) == (state, event, DIGEST)
 
 
 def test_positions_come_back_with_the_run(state, load_example, example):

@@ -7,16 +7,20 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
+from strongroom.audit.events import types as events
 from strongroom.crypto.digests import sha256
 from strongroom.crypto.manifest import WrappedKeyset
 from strongroom.enclave.channel import frames
+from strongroom.errors import ErrorDocument
 from strongroom.pipeline.broker import messages as rpc
 from strongroom.pipeline.broker.client import ANSWERS
 from strongroom.pipeline.broker.process import REQUESTS
-from strongroom.pipeline.planning.parts import LeaseRef
+from strongroom.pipeline.planning import facts
+from strongroom.pipeline.planning.parts import KeyRefs, LeaseRef
 from strongroom.pipeline.releaser import messages as releaser_rpc
 from strongroom.pipeline.releaser.client import ANSWERS as RELEASER_ANSWERS
 from strongroom.pipeline.releaser.server import REQUESTS as RELEASER_REQUESTS
+from support import sample
 
 LEASE = LeaseRef(
     purpose="run-read",
@@ -30,17 +34,45 @@ LEASE = LeaseRef(
 KEYSET = WrappedKeyset(
     kms="vault://transit/k", context={"run": "r"}, wrapped="w", key_id=5, commitment=sha256(b"k")
 )
+EVIDENCE = rpc.Evidence(
+    role="train",
+    assurance="A1",
+    measurement="m",
+    plan_digest="p",
+    nonce="n",
+    hpke_key="h",
+    signing_key="s",
+    probes={"network": "closed"},
+    warnings=(),
+)
 SAMPLES: dict[Any, Any] = {
     int: 3,
     str: "text",
     bytes: b"\x00\xff",
-    Any: {"nested": [1, None, "x"]},
-    dict[str, Any]: {"step": 1},
+    bool: True,
+    dict[str, int]: {"a.json": 3},
     dict[str, bytes]: {"train": b"\x00\xff"},
-    tuple[dict[str, str], ...]: ({"code": "SR-DATA-001"},),
+    tuple[ErrorDocument, ...]: (ErrorDocument(code="SR-DATA-001"),),
     tuple[LeaseRef, ...]: (LEASE,),
     rpc.Identity: rpc.Identity(addr="a", credentials_file="c", oidc_role="o"),
     rpc.Assurance: "A1",
+    rpc.Purpose: "run-read",
+    rpc.Evidence: EVIDENCE,
+    KeyRefs: KeyRefs(data="vault://transit/d", outputs="vault://transit/o", audit="a"),
+    facts.KmsFacts: sample.facts().kms,
+    rpc.Stored | None: rpc.Stored(data=b"\x00\xff", etag="tag"),
+    facts.BucketFacts: facts.BucketFacts(versioned=True, object_lock=False, lock_days=7),
+    frames.Report: frames.StepDone(step=1, values={"loss": 0.5}),
+    events.LeaseIssued: events.LeaseIssued(
+        lease="0123456789abcdef",
+        purpose="run-read",
+        role=LEASE.role,
+        bucket="acme-data",
+        read=LEASE.read,
+        create=(),
+        ttl_s=900,
+        expires_at="2026-01-02T03:04:05.678Z",
+    ),
     frames.Command: frames.Verify(dataset="held_out", shard=1),
     WrappedKeyset: KEYSET,
     WrappedKeyset | None: KEYSET,
@@ -51,7 +83,15 @@ DECODERS: list[tuple[Any, msgspec.json.Decoder[Any]]] = [
     (releaser_rpc.Request, RELEASER_REQUESTS),
     (releaser_rpc.Answer, RELEASER_ANSWERS),
 ]
-MESSAGES = [(kind, decoder) for union, decoder in DECODERS for kind in get_args(union)]
+
+
+def members(union: Any) -> list[Any]:
+    """The types of a union, of which some may be aliases of unions."""
+    found = [(each, members(each)) for each in get_args(union)]
+    return [kind for each, inner in found for kind in (inner or [each])]
+
+
+MESSAGES = [(kind, decoder) for union, decoder in DECODERS for kind in members(union)]
 
 
 def example(kind: type[msgspec.Struct]) -> msgspec.Struct:
@@ -75,7 +115,7 @@ def test_messages_have_room_for_nothing_else(kind, decoder):
 @pytest.mark.parametrize("command", get_args(frames.Command))
 def test_every_command_of_an_enclave_can_be_passed_on(command):
     fields = {
-        field.name: {int: 1, str: "s", bytes: b"b"}.get(field.type)
+        field.name: {int: 1, str: "s", bytes: b"b", bool: True}.get(field.type)
         or get_args(field.type)[0]  # the first word of a Literal
         for field in msgspec.structs.fields(command)
     }
@@ -102,7 +142,34 @@ def test_no_message_to_a_broker_has_a_field_for_a_secret():
 
 def test_any_bytes_can_be_passed_on():
     content = bytes(range(256))
-    for message in (rpc.Reply(data=content), rpc.Create(uri="u", purpose="p", data=content)):
-        decoder = ANSWERS if isinstance(message, rpc.Reply) else REQUESTS
-        decoded: Any = decoder.decode(msgspec.json.encode(message))
-        assert decoded.data == content
+    read: Any = rpc.Contents(stored=rpc.Stored(data=content, etag="tag"))
+    assert ANSWERS.decode(msgspec.json.encode(read)) == read
+    create = rpc.Create(uri="u", purpose="run-create", data=content)
+    assert REQUESTS.decode(msgspec.json.encode(create)) == create
+
+
+@pytest.mark.parametrize("report", get_args(frames.Report))
+def test_every_report_of_an_enclave_reaches_the_controller_as_it_is(report):
+    samples = SAMPLES | {
+        dict[str, float]: {"loss": 0.5},
+        tuple[int, ...]: (1, 2),
+        frames.Dataset: "held_out",
+        frames.Phase: "after",
+        frames.Activity: "train",
+        frames.SealedEntry: frames.SealedEntry(
+            size_bytes=1, sha256="s", plaintext_sha256="p", header="h"
+        ),
+        frames.Sha256: sha256(b"manifest"),
+    }
+    fields = msgspec.structs.fields(report)
+    message = rpc.Reported(report=report(**{each.name: samples[each.type] for each in fields}))
+    assert ANSWERS.decode(msgspec.json.encode(message)) == message
+
+
+@pytest.mark.parametrize(
+    "record", [frames.Fetch(kind="evaluator"), frames.Done(), frames.Failure(code="SR-DATA-001")]
+)
+def test_what_is_between_enclave_and_broker_stays_there(record):
+    message = b'{"message":"reported","report":' + msgspec.json.encode(record) + b"}"
+    with pytest.raises(msgspec.ValidationError):
+        ANSWERS.decode(message)

@@ -16,12 +16,14 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from strongroom.audit.events import types as events
 from strongroom.connectors.access.credentials import S3Credentials
 from strongroom.connectors.access.leases import Lease
 from strongroom.connectors.access.scopes import Scope
 from strongroom.connectors.buckets import leased
 from strongroom.connectors.buckets.bucket import Bucket
 from strongroom.connectors.buckets.errors import BucketError
+from strongroom.connectors.buckets.facts import BucketFacts
 from strongroom.connectors.buckets.open import open_bucket
 from strongroom.connectors.buckets.uri import parse
 from strongroom.crypto.digests import sha256
@@ -92,9 +94,9 @@ def test_bucket_facts_and_token_service_are_those_of_the_endpoint(monkeypatch, e
         def lease(self, *_: object) -> Any:
             return types.SimpleNamespace(credentials=None)
 
-    def facts(_: object, __: object, endpoint: Any, region: str) -> dict[str, object]:
+    def facts(_: object, __: object, endpoint: Any, region: str) -> BucketFacts:
         asked["facts"] = endpoint, region
-        return {}
+        return BucketFacts(unknown={"versioned": "AccessDenied"})
 
     def opened(_: object, *, credentials: object, endpoint: Any, region: str) -> None:
         asked["bucket"] = endpoint, region
@@ -104,7 +106,9 @@ def test_bucket_facts_and_token_service_are_those_of_the_endpoint(monkeypatch, e
     monkeypatch.setattr(leased, "open_bucket", opened)
     ref = msgspec.structs.replace(lease("run-read", read=("runs/r/",)), endpoint=endpoint)
     reach = Reach(msgspec.structs.replace(CONFIGURE, leases=(ref,)), lambda _: None)
-    reach.facts("run-read", RUN)
+    found = reach.facts("run-read", RUN)
+    assert (found.versioned, found.object_lock) == (False, False), "what is unknown is not given"
+    assert (found.lock_mode, found.lock_days, found.region, found.encryption) == (None,) * 4
     assert asked == dict.fromkeys(("leaser", "facts", "bucket"), meant)
 
 
@@ -362,17 +366,17 @@ def asked(reach: LocalReach) -> Iterator[Callable[[messages.Request], Any]]:
 def test_control_objects(reach, asked):
     uri = RUN + "plan.json"
     read = messages.Read(uri=uri, purpose="run-read")
-    assert asked(read) == messages.Reply()
-    assert asked(messages.Create(uri=uri, purpose="run-create", data=b"one")).value is True
-    assert asked(messages.Create(uri=uri, purpose="run-create", data=b"two")).value is False
-    found = asked(read)
+    assert asked(read) == messages.Contents(stored=None)
+    assert asked(messages.Create(uri=uri, purpose="run-create", data=b"one")).written is True
+    assert asked(messages.Create(uri=uri, purpose="run-create", data=b"two")).written is False
+    found = asked(read).stored
     assert found.data == b"one"
-    swap = messages.Replace(uri=uri, purpose="run-create", data=b"three", etag=found.value)
-    assert asked(swap).value is True
-    assert asked(swap).value is False
+    swap = messages.Replace(uri=uri, purpose="run-create", data=b"three", etag=found.etag)
+    assert asked(swap).written is True
+    assert asked(swap).written is False
     gone = msgspec.structs.replace(swap, uri=RUN + "nothing")
-    assert asked(gone).value is False
-    assert asked(read).data == b"three"
+    assert asked(gone).written is False
+    assert asked(read).stored.data == b"three"
     assert {purpose for purpose, _ in reach.asked} == {"run-read", "run-create"}
 
 
@@ -399,8 +403,8 @@ def test_sizes_tell_names_below_the_prefix(reach, asked):
     for name, size in (("a.json", 3), ("deeper/b.sealed", 4)):
         reach.put(RUN + name, bytes(size))
     reach.put("s3://acme-data/runs/r2/c", b"x")
-    answer = asked(messages.Head(uri=RUN, purpose="run-read"))
-    assert answer.value == {"a.json": 3, "deeper/b.sealed": 4}
+    answer = asked(messages.Sizes(uri=RUN, purpose="run-read"))
+    assert answer.sizes == {"a.json": 3, "deeper/b.sealed": 4}
 
 
 def test_a_defect_tells_no_text(reach, asked, monkeypatch):
@@ -449,13 +453,14 @@ def test_a_lease_that_another_thread_renews_is_told_with_the_next_reply(reach):
     read = messages.Read(uri=RUN + "plan.json", purpose="run-read")
     channel.send_record(read)
     told = channel.recv_record(ANSWERS)
-    assert isinstance(told, messages.Notice)
-    assert (told.kind, told.data["lease"]) == ("lease", held.lease_id)
-    assert told.data["expires_at"] == held.expires_at.isoformat(timespec="milliseconds")
+    assert isinstance(told, messages.Leased)
+    assert told.lease.lease == held.lease_id
+    expires = held.expires_at.isoformat(timespec="milliseconds")
+    assert told.lease.expires_at == expires.removesuffix("+00:00") + "Z"
     assert held.expires_at > first
-    assert channel.recv_record(ANSWERS) == messages.Reply()
+    assert channel.recv_record(ANSWERS) == messages.Contents(stored=None)
     channel.send_record(read)
-    assert channel.recv_record(ANSWERS) == messages.Reply()
+    assert channel.recv_record(ANSWERS) == messages.Contents(stored=None)
     channel.close()
     thread.join(10)
     assert not thread.is_alive()
@@ -465,33 +470,34 @@ def test_a_lease_that_another_thread_renews_is_told_with_the_next_reply(reach):
 
 
 @pytest.fixture
-def broker() -> Iterator[tuple[BrokerClient, list[messages.Notice]]]:
-    heard: list[messages.Notice] = []
-    client = BrokerClient(heard.append)
+def broker() -> Iterator[tuple[BrokerClient, list[events.LeaseIssued]]]:
+    heard: list[Any] = []
+    client = BrokerClient(heard.append, heard.append)
     yield client, heard
     client.close()
 
 
 def test_an_unconfigured_broker_refuses_everything(broker):
     client, heard = broker
-    for request in (
-        messages.Read(uri=RUN + "plan.json", purpose="run-read"),
-        messages.Create(uri=RUN + "plan.json", purpose="run-create", data=b""),
-        messages.Replace(uri=RUN + "plan.json", purpose="run-create", data=b"", etag=""),
-        messages.Head(uri=RUN, purpose="run-read"),
-        messages.BucketFacts(uri=RUN, purpose="run-read"),
-        messages.GiveKeys(sealed=b""),
-        messages.Run(command=frames.Train(from_step=0, to_step=1)),
+    uri = RUN + "plan.json"
+    for ask in (
+        lambda: client.read(uri, "run-read"),
+        lambda: client.create(uri, "run-create", b""),
+        lambda: client.replace(uri, "run-create", b"", ""),
+        lambda: client.sizes(RUN, "run-read"),
+        lambda: client.facts(RUN, "run-read"),
+        lambda: client.give_keys(b""),
+        lambda: client.command(frames.Train(from_step=0, to_step=1)),
     ):
         with pytest.raises(PurposeRefused):
-            client.ask(request)
-    assert client.ask(messages.StopEnclave()) == messages.Reply()
+            ask()
+    client.stop_enclave()
     assert heard == []
 
 
 def test_a_configured_broker_refuses_what_is_outside(broker):
     client, heard = broker
-    client.ask(CONFIGURE)
+    client.configure(CONFIGURE)
     for uri in ("s3://acme-data/runs/r2/plan.json", RUN + "x.sealed"):
         with pytest.raises(PurposeRefused) as caught:
             client.read(uri, "run-read")
@@ -501,7 +507,7 @@ def test_a_configured_broker_refuses_what_is_outside(broker):
 
 def test_a_broker_without_an_identity_says_so(broker):
     client, _ = broker
-    client.ask(CONFIGURE)
+    client.configure(CONFIGURE)
     with pytest.raises(Exception, match="SR-") as caught:
         client.read(RUN + "plan.json", "run-read")
     assert not isinstance(caught.value, Defect)
@@ -512,8 +518,15 @@ def test_a_killed_broker_is_told(broker):
     client, _ = broker
     os.kill(client.pid, signal.SIGKILL)
     with pytest.raises(BrokerLost) as caught:
-        client.ask(messages.StopEnclave())
+        client.stop_enclave()
     assert caught.value.actual == "signal 9"
+
+
+def test_a_reply_of_another_kind_is_refused(broker):
+    client, _ = broker
+    with pytest.raises(ChannelViolation) as caught:
+        client._ask(messages.StopEnclave(), messages.Started)
+    assert (caught.value.expected, caught.value.actual) == ("Started", "Done")
 
 
 @pytest.mark.parametrize("payload", [b"hello", b'{"message":"delete","uri":"x"}'])
@@ -521,20 +534,20 @@ def test_a_broker_ends_at_what_it_does_not_understand(broker, payload):
     client, _ = broker
     client._channel.send(Kind.RECORD, payload)
     with pytest.raises(BrokerLost) as caught:
-        client.ask(messages.StopEnclave())
+        client.stop_enclave()
     assert caught.value.actual == "exit status 1"
 
 
 def test_closing_ends_the_process(broker):
     client, _ = broker
-    client.ask(messages.StopEnclave())
+    client.stop_enclave()
     client.close()
     assert client._process.returncode == 0
 
 
 def test_a_broker_holds_one_descriptor(broker):
     client, _ = broker
-    client.ask(messages.StopEnclave())
+    client.stop_enclave()
     links = [str(entry.readlink()) for entry in Path(f"/proc/{client.pid}/fd").iterdir()]
     assert sum("socket" in link for link in links) == 1
     assert {link for link in links if link.startswith("/dev")} == {"/dev/null"}
@@ -572,18 +585,14 @@ def test_the_real_bucket(small_job, broker):
     """Leases are taken when needed, told, and hold no more than their purpose."""
     client, heard = broker
     configure, run = real(small_job)
-    client.ask(configure)
+    client.configure(configure)
     assert heard == []
 
     manifest = client.read(small_job.train + "manifest.json", "data-read")
     assert manifest is not None
-    assert b"payload" in manifest[0]
-    [notice] = heard
-    assert notice.kind == "lease"
-    assert notice.data["purpose"] == "data-read"
-    assert notice.data["create"] == []
-    assert notice.data["ttl_s"] == 900
-    assert not {"secret_key", "session_token"} & set(notice.data)
+    assert b"payload" in manifest.data
+    [held] = heard
+    assert (held.purpose, held.create, held.ttl_s) == ("data-read", (), 900)
     client.sizes(small_job.train, "data-read")
     assert len(heard) == 1
 
@@ -591,9 +600,9 @@ def test_the_real_bucket(small_job, broker):
     assert client.create(run.plan, "run-create", b"{}") is False
     found = client.read(run.plan, "run-read")
     assert found is not None
-    assert found[0] == b"{}"
-    assert client.facts(run.folder, "run-read")["versioned"] is True
-    assert [n.data["purpose"] for n in heard] == ["data-read", "run-create", "run-read"]
+    assert found.data == b"{}"
+    assert client.facts(run.folder, "run-read").versioned is True
+    assert [lease.purpose for lease in heard] == ["data-read", "run-create", "run-read"]
 
     # In scope by name for the broker, and refused by the bucket: the lease is narrower still.
     with pytest.raises(BucketError, match="SR-BUCKET"):

@@ -20,13 +20,15 @@ from strongroom.enclave import measurement
 from strongroom.enclave.channel import frames
 from strongroom.errors import ErrorList, StrongroomError
 from strongroom.pipeline.broker.errors import PurposeRefused
+from strongroom.pipeline.broker.messages import Stored
 from strongroom.pipeline.planning.errors import FactMissing
-from strongroom.pipeline.planning.facts import CodeFacts, Facts, KmsFacts
+from strongroom.pipeline.planning.facts import BucketFacts, CodeFacts, Facts, KmsFacts
 from strongroom.pipeline.planning.model_list import encode_model_list
 from strongroom.pipeline.planning.parts import KeyRefs
 from strongroom.pipeline.planning.plan import build_plan
 from strongroom.pipeline.run import collect
 from strongroom.pipeline.run.collect import PURPOSE, code_facts, collect_facts, run_limits
+from strongroom.pipeline.run.manifests import Manifests, SignedManifest
 from strongroom.pipeline.runfile.load import LoadedRun
 from strongroom.pipeline.runfile.spec import RunSpec
 from strongroom.policies.gate import Settings, write_bundle
@@ -44,18 +46,18 @@ class Store:
     def __init__(self) -> None:
         self.objects: dict[str, bytes] = {}
         self.listed: dict[str, dict[str, int]] = {}
-        self.settings: dict[str, Any] = {"versioned": True, "object_lock": False}
+        self.settings = BucketFacts(versioned=True, object_lock=False)
         self.asked: list[tuple[str, str]] = []
 
-    def read(self, uri: str, purpose: str) -> tuple[bytes, str] | None:
+    def read(self, uri: str, purpose: str) -> Stored | None:
         self.asked.append((purpose, uri))
-        return (self.objects[uri], "tag") if uri in self.objects else None
+        return Stored(data=self.objects[uri], etag="tag") if uri in self.objects else None
 
     def sizes(self, uri: str, purpose: str) -> dict[str, int]:
         self.asked.append((purpose, uri))
         return self.listed[uri]
 
-    def facts(self, uri: str, purpose: str) -> dict[str, Any]:
+    def facts(self, uri: str, purpose: str) -> BucketFacts:
         self.asked.append((purpose, uri))
         return self.settings
 
@@ -66,7 +68,7 @@ class World:
     def __init__(self, spec: RunSpec) -> None:
         self.spec = spec
         self.data, self.log = Store(), Store()
-        self.log.settings = {"versioned": True, "object_lock": True, "lock_mode": "COMPLIANCE"}
+        self.log.settings = BucketFacts(versioned=True, object_lock=True, lock_mode="COMPLIANCE")
         run = spec.spec
         self.train, self.held_out = run.data.train, run.data.held_out
         self.put(self.train, sample.dataset("feedback-train", 3).manifest)
@@ -81,7 +83,7 @@ class World:
         )
         self.data.listed[uri] = {shard.object: shard.size_bytes for shard in manifest.shards}
 
-    def collect(self) -> tuple[Facts, dict[str, tuple[bytes, DatasetManifest]]]:
+    def collect(self) -> tuple[Facts, Manifests]:
         connections: Any = SimpleNamespace(
             data=self.data,
             log=self.log,
@@ -116,7 +118,7 @@ def test_facts_are_what_is_there(world: World):
     envelope = world.data.objects[world.train + "manifest.json"]
     assert facts.train.manifest_sha256 == sha256(envelope)
     assert facts.train.manifest_bytes == len(envelope)
-    assert manifests["train"] == (envelope, facts.train.manifest)
+    assert manifests.train == SignedManifest(envelope, facts.train.manifest)
     assert facts.model.files == sample.FILES
     source = world.spec.spec.evaluator.source
     assert facts.evaluator.sha256 == sha256(Path(source).read_bytes())
@@ -164,14 +166,6 @@ def test_each_thing_is_asked_for_under_its_own_purpose(world: World):
     assert purposes[world.spec.spec.audit] == "audit-append"
     assert purposes[world.train] == purposes[world.model] == PURPOSE
     assert not [uri for uri in purposes if uri.endswith(".sealed")]
-
-
-def test_a_setting_that_nobody_told_counts_as_absent(world: World):
-    world.data.settings = {"versioned": "yes", "lock_days": "many", "region": 7}
-    facts, _ = world.collect()
-    bucket = facts.data_bucket
-    assert (bucket.versioned, bucket.object_lock) == (False, False)
-    assert (bucket.lock_days, bucket.region, bucket.encryption) == (None, None, None)
 
 
 def test_everything_missing_is_told_at_once(world: World):

@@ -13,7 +13,7 @@ from strongroom.errors import ErrorList, StrongroomError
 from strongroom.errors.defect import Defect
 from strongroom.pipeline.broker.errors import BrokerLost, OutputConflict
 from strongroom.pipeline.planning.errors import FactMissing, RunExists, RunUnknown
-from strongroom.pipeline.run.failures import log_failure, told_before_a_plan
+from strongroom.pipeline.run.failures import log_failure, logging_failures_before_plan
 from strongroom.policies.errors import AdmissionDenied, DenialList
 
 ADMITTED = events.RunResumed(plan="sha256:" + "a" * 64, step=0)
@@ -32,7 +32,7 @@ class Journal:
     def pending(self) -> bool:
         return bool(self.noted)
 
-    def history(self) -> list[Any]:
+    def events(self) -> list[Any]:
         if not self.held:
             raise LogNotFound
         return [SimpleNamespace(data=data) for data in self.held]
@@ -58,7 +58,7 @@ def connections() -> Any:
 
 def fail(connections: Any, error: Exception, *unless: str) -> list[events.EventData]:
     """What the log holds after ``error`` came up before there was a plan."""
-    with pytest.raises(type(error)) as caught, told_before_a_plan(connections, unless):
+    with pytest.raises(type(error)) as caught, logging_failures_before_plan(connections, unless):
         raise error
     assert caught.value is error
     held: list[events.EventData] = connections.journal.held

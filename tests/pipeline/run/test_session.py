@@ -12,9 +12,10 @@ import pytest
 from strongroom.audit.events import types as events
 from strongroom.crypto.digests import canonical
 from strongroom.enclave.evidence import Evidence
-from strongroom.pipeline.broker import messages
 from strongroom.pipeline.broker.errors import BrokerLost, OutputConflict
+from strongroom.pipeline.broker.messages import Stored
 from strongroom.pipeline.planning.plan import build_plan
+from strongroom.pipeline.run.manifests import Manifests, SignedManifest
 from strongroom.pipeline.run.session import RunSession
 from strongroom.pipeline.runfile.load import LoadedRun
 from support import sample
@@ -37,23 +38,22 @@ class World:
 
     def __init__(self, keyset: Any) -> None:
         self.objects: dict[str, bytes] = {}
-        self.asked: list[messages.Request] = []
+        self.given: list[bytes] = []
         self.recorded: list[events.EventData] = []
         self.released = SimpleNamespace(keyset=keyset, sealed=b"sealed keys")
         self.meanwhile: Callable[[], None] = lambda: None
         self.data = self.releaser = self.journal = self
         self.watcher = SimpleNamespace(stage=lambda _name: None)
 
-    def read(self, uri: str, _purpose: str) -> tuple[bytes, str] | None:
+    def read(self, uri: str, _purpose: str) -> Stored | None:
         found = self.objects.get(uri)
-        return None if found is None else (found, "tag")
+        return None if found is None else Stored(data=found, etag="tag")
 
     def create(self, uri: str, _purpose: str, data: bytes) -> bool:
         return self.objects.setdefault(uri, data) is data
 
-    def ask(self, request: messages.Request) -> messages.Reply:
-        self.asked.append(request)
-        return messages.Reply()
+    def give_keys(self, sealed: bytes) -> None:
+        self.given.append(sealed)
 
     def release_run(self, *_: object) -> Any:
         self.meanwhile()
@@ -70,13 +70,16 @@ def world() -> World:
 
 @pytest.fixture
 def session(world: Any, load_example: Callable[..., LoadedRun], example: str) -> RunSession:
-    return RunSession(build_plan(load_example(example).spec, sample.facts(), "r"), {}, world)
+    facts = sample.facts()
+    plan = build_plan(load_example(example).spec, facts, "r")
+    train, held_out = (SignedManifest(b"", each.manifest) for each in (facts.train, facts.held_out))
+    return RunSession(plan, Manifests(train, held_out), world)
 
 
 def test_a_new_output_keyset_is_stored_before_the_enclave_has_it(world, session):
-    session.release_keys(EVIDENCE)
+    session.enclave.release_keys(EVIDENCE)
     assert world.objects == {session.layout.keys: canonical(world.released.keyset)}
-    assert world.asked == [messages.GiveKeys(sealed=b"sealed keys")]
+    assert world.given == [b"sealed keys"]
 
 
 def test_no_enclave_seals_under_a_keyset_that_is_stored_nowhere(world, session):
@@ -84,9 +87,9 @@ def test_no_enclave_seals_under_a_keyset_that_is_stored_nowhere(world, session):
     other = canonical(msgspec.structs.replace(world.released.keyset, key_id=8))
     world.meanwhile = lambda: world.objects.update({session.layout.keys: other})
     with pytest.raises(OutputConflict) as caught:
-        session.release_keys(EVIDENCE)
+        session.enclave.release_keys(EVIDENCE)
     assert caught.value.place == session.layout.keys
-    assert world.asked == []
+    assert world.given == []
     assert world.recorded == []
     assert world.objects == {session.layout.keys: other}
 
@@ -95,8 +98,8 @@ def test_a_write_that_was_repeated_is_no_conflict(world, session):
     """Control: the same keyset there, as after a request whose answer was lost."""
     same = bytes(canonical(world.released.keyset))
     world.meanwhile = lambda: world.objects.update({session.layout.keys: same})
-    session.release_keys(EVIDENCE)
-    assert world.asked == [messages.GiveKeys(sealed=b"sealed keys")]
+    session.enclave.release_keys(EVIDENCE)
+    assert world.given == [b"sealed keys"]
 
 
 def test_a_plan_that_cannot_be_written_does_not_leave_the_run_running(world, session, monkeypatch):
@@ -106,7 +109,7 @@ def test_a_plan_that_cannot_be_written_does_not_leave_the_run_running(world, ses
         raise BrokerLost(place="broker")
 
     monkeypatch.setattr(world, "create", refuse)
-    session.enter("admit")
+    session.recorder.enter("admit")
     with pytest.raises(BrokerLost), session.failing():
         session.publish_plan(b"source")
     assert world.recorded == [events.RunFailed(code=BrokerLost.code, stage="admit", step=0)]

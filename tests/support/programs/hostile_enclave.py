@@ -316,6 +316,40 @@ def honest(enclave: Enclave) -> None:
     many(enclave, 99, FAULT)
 
 
+def receipt(shard: int) -> frames.ShardVerified:
+    """An honest one of a shard of training rows, as the plan's sample manifest has them."""
+    return frames.ShardVerified(
+        dataset="train", shard=shard, records=10, bad_records=0, plaintext_bytes=1000 + shard
+    )
+
+
+def two_receipts(enclave: Enclave) -> None:
+    enclave.say(receipt(1))
+    enclave.say(receipt(2))
+
+
+#: What it answers when told to verify its second shard, after an honest answer for the first.
+RECEIPTS = {
+    "left_out": lambda _: None,
+    "of_another_shard": lambda e: e.say(receipt(2)),
+    "of_the_other_dataset": replaced(receipt(1), dataset="held_out"),
+    "of_no_records": replaced(receipt(1), records=0),
+    "of_other_plaintext": replaced(receipt(1), plaintext_bytes=9),
+    "of_two_shards": two_receipts,
+}
+HONEST_RECEIPTS = {
+    "of_all_records": lambda e: e.say(receipt(1)),
+    "with_bad_records": replaced(receipt(1), records=7, bad_records=3),
+}
+
+
+def verify(enclave: Enclave, attack: str) -> None:
+    enclave.say(receipt(0))
+    enclave.say(frames.Done())
+    enclave.channel.recv_record(COMMANDS)
+    (RECEIPTS | HONEST_RECEIPTS)[attack](enclave)
+
+
 CONTROLS = {"honest": honest, "honest_failure": replaced(FAILED)}
 
 #: Said in place of evidence, before there is any key.
@@ -337,7 +371,10 @@ def main(fd: int, attack: str) -> None:
         enclave.channel.recv_record(COMMANDS)
         enclave.say(frames.Done())
         enclave.channel.recv_record(COMMANDS)
-        (ATTACKS | CONTROLS)[attack](enclave)
+        if attack in RECEIPTS | HONEST_RECEIPTS:
+            verify(enclave, attack)
+        else:
+            (ATTACKS | CONTROLS)[attack](enclave)
         enclave.say(frames.Done())
     time.sleep(60)
 
