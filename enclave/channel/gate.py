@@ -50,8 +50,8 @@ def check_sealed(
 ) -> None:
     """Check that an object's first bytes are those of a sealed object, and its length.
 
-    Without the key nobody can tell more. It stops plaintext that is sent by mistake, and none that
-    a hostile library puts behind such a header. Raises ``ChannelViolation``.
+    No more can be checked without the key. It stops plaintext that is sent by mistake, not what a
+    hostile library puts behind such a header. Raises ``ChannelViolation``.
     """
     if len(head) < HEADER_BYTES or head[0] != HEADER_BYTES or size_bytes < SMALLEST_SEALED_BYTES:
         raise ChannelViolation(place=place, expected="a sealed object", actual="something else")

@@ -1,4 +1,4 @@
-"""The words that may leave an enclave beside numbers: all known before it starts."""
+"""The words that may leave an enclave beside numbers; all are known before it starts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import builtins
 
 from strongroom.trainer.data.chat import FaultCode
 
-#: Names of built-in exceptions, for failures nobody foresaw.
+#: Names of built-in exceptions, for unforeseen failures.
 EXCEPTIONS = frozenset(
     name
     for name, value in vars(builtins).items()

@@ -73,3 +73,13 @@ class DatasetNameInvalid(ProcessError):
         "Use 1 to 128 lower-case letters, digits, dots, hyphens and underscores, starting with a "
         "letter or digit (--name)."
     )
+
+
+class EvaluatorFileMissing(ProcessError):
+    """The evaluator to seal is not there."""
+
+    code = "SR-SEAL-010"
+    title = "there is no evaluator to seal"
+    fault = Fault.INPUT
+    exit_code = Exit.BAD_INPUT
+    remedy = "Name one Python file."

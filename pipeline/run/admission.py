@@ -1,4 +1,4 @@
-"""A run's admission by the policy, as the log tells it."""
+"""A run's admission by the policy, and its events."""
 
 from __future__ import annotations
 

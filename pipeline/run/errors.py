@@ -58,18 +58,8 @@ class RunCancelled(ProcessError):
     remedy = "Checkpoints and log stay. `strongroom resume RUN` goes on from the last checkpoint."
 
 
-class EvaluatorFileMissing(ProcessError):
-    """The evaluator to seal is not there."""
-
-    code = "SR-SEAL-010"
-    title = "there is no evaluator to seal"
-    fault = Fault.INPUT
-    exit_code = Exit.BAD_INPUT
-    remedy = "Name one Python file."
-
-
 class TrialTooLarge(ProcessError):
-    """More completions than the records of a trial can tell of."""
+    """More completions than the records of a trial can count."""
 
     code = "SR-RUN-230"
     title = "a trial of an evaluator has too many completions"

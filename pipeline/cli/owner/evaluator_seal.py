@@ -22,8 +22,8 @@ def seal_evaluator(
 ) -> None:
     """Seal an evaluator, so that only enclaves ever see the reward code."""
     from strongroom.pipeline.cli.owner.target import data_owner, dataset_name
+    from strongroom.pipeline.owner.errors import EvaluatorFileMissing
     from strongroom.pipeline.owner.seal import describe, seal
-    from strongroom.pipeline.run.errors import EvaluatorFileMissing
 
     with reporting(as_json):
         if not source.is_file():
