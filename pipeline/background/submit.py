@@ -14,6 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from strongroom.audit.errors import LogNotFound
 from strongroom.audit.events import types as events
 from strongroom.audit.events.entries import Event
@@ -63,7 +65,7 @@ def submit(state: Path, loaded: LoadedRun, run: str) -> str:
         if registry.recall(state, run) != loaded.spec:
             raise RunExists(place=run, expected="this run file", actual="another one")
         return "running"
-    if stored and status.run_status(loaded.spec, run)["state"] == "completed":
+    if stored and status.run_status(loaded.spec, run).state == "completed":
         return "completed"
     registry.remember(state, run, loaded.spec, loaded.source)
     _start_supervisor(state, run)
@@ -96,7 +98,15 @@ def _start_supervisor(state: Path, run: str) -> None:
         raise SupervisorLost(place=str(log))
 
 
-def standing(state: Path, run: str) -> dict[str, Any]:
+class LocalStatus(status.RunStatus, frozen=True, kw_only=True):
+    """Where a run stands that was started from here, and what it was started from."""
+
+    run_file: str
+    intent: str
+    supervised: bool
+
+
+def run_status(state: Path, run: str) -> LocalStatus:
     """Where a run stands: what its log tells, and whether this machine drives it.
 
     ``submitted`` is a run that is driven and has not said so yet, ``interrupted`` one that nobody
@@ -106,25 +116,29 @@ def standing(state: Path, run: str) -> dict[str, Any]:
     # Before the log is read: a run that ends in between is not taken for an interrupted one.
     supervised = run_locks.driver(state, run, "supervisor") is not None
     driven = supervised or run_locks.driver(state, run, "controller") is not None
-    row = {**status.run_status(spec, run), **registry.asked(state, run)}
-    row["supervised"] = supervised
-    if driven and row["state"] not in ("running", "completed"):
-        return {**row, "state": "submitted", "code": None, "reason": None}
-    if driven or row["state"] not in ("running", "unknown"):
+    logged = msgspec.structs.asdict(status.run_status(spec, run))
+    asked: dict[str, Any] = {**registry.asked(state, run), "supervised": supervised}
+    row = LocalStatus(**logged, **asked)
+    if driven and row.state not in ("running", "completed"):
+        return msgspec.structs.replace(row, state="submitted", code=None, reason=None)
+    if driven or row.state not in ("running", "unknown"):
         return row
+    if row.state == "running":
+        row = msgspec.structs.replace(row, state="interrupted")
     ending = run_locks.ending(state, run)
-    if row["state"] == "running":
-        row["state"] = "interrupted"
-    if ending is not None and ending.errors:
-        # It failed before it could log anything, or could not log any more.
-        error = ending.errors[-1]
-        known = row["state"] == "interrupted"
-        row |= {"state": "interrupted" if known else "failed", "code": error.code}
-        row["reason"] = f"{error.place}: {error.title}"
-    return row
+    if ending is None or not ending.errors:
+        return row
+    # It failed before it could log anything, or could not log any more.
+    error = ending.errors[-1]
+    return msgspec.structs.replace(
+        row,
+        state="failed" if row.state == "unknown" else row.state,
+        code=error.code,
+        reason=f"{error.place}: {error.title}",
+    )
 
 
-def wait(state: Path, run: str, timeout_s: float | None = None) -> dict[str, Any]:
+def wait(state: Path, run: str, timeout_s: float | None = None) -> LocalStatus:
     """Wait until a run has ended; returns where it stands when it completed.
 
     Otherwise raises what ended it. Raises ``RunGoesOn`` when the time is up first.
@@ -143,10 +157,10 @@ def wait(state: Path, run: str, timeout_s: float | None = None) -> dict[str, Any
         # controller) lies a moment.
         if _until(lambda: run_locks.driven(state, run), 0.0 if _ended(state, run) else _SETTLE_S):
             continue
-        row = standing(state, run)
-        if row["state"] not in UNDER_WAY:
+        row = run_status(state, run)
+        if row.state not in UNDER_WAY:
             break
-    if row["state"] != "completed":
+    if row.state != "completed":
         raise _what_ended(state, run, row)
     return row
 
@@ -154,10 +168,10 @@ def wait(state: Path, run: str, timeout_s: float | None = None) -> dict[str, Any
 def cancel(state: Path, run: str) -> None:
     """End a run, and log that its owner did. Again is no error. Raises ``RunEnded``."""
     spec = registry.recall(state, run)
-    row = standing(state, run)
-    if row["state"] in ("completed", "failed", "denied"):
-        raise RunEnded(place=run, actual=" ".join(filter(None, (row["state"], row["code"]))))
-    if row["state"] != "cancelled":
+    row = run_status(state, run)
+    if row.state in ("completed", "failed", "denied"):
+        raise RunEnded(place=run, actual=" ".join(filter(None, (row.state, row.code))))
+    if row.state != "cancelled":
         run_locks.end(state, run)
         with run_locks.seat(state, run, "controller"):
             _log_cancellation(spec, run)
@@ -180,15 +194,15 @@ def _ended(state: Path, run: str) -> bool:
     return run_locks.ending(state, run) is not None
 
 
-def _what_ended(state: Path, run: str, row: dict[str, Any]) -> StrongroomError:
+def _what_ended(state: Path, run: str, row: LocalStatus) -> StrongroomError:
     ending = run_locks.ending(state, run)
-    if row["state"] == "cancelled":
-        return RunCancelled(place=run, actual=row["reason"])
+    if row.state == "cancelled":
+        return RunCancelled(place=run, actual=row.reason or "")
     if ending is not None and ending.errors:
         return ending.error()
-    if row["code"] is None:
-        return RunInterrupted(place=run, actual=f"step {row['step']} of {row['steps']}")
-    return from_documents([ErrorDocument(code=row["code"], place=run, actual=row["reason"])])
+    if row.code is None:
+        return RunInterrupted(place=run, actual=f"step {row.step} of {row.steps}")
+    return from_documents([ErrorDocument(code=row.code, place=run, actual=row.reason or "")])
 
 
 def _until(condition: Callable[[], bool], limit_s: float) -> bool:

@@ -13,7 +13,7 @@ from strongroom.audit.report.model import Planned, ReportData, Waiver
 from strongroom.audit.report.remembered import Planted
 from strongroom.connectors.host.folders import private_folder
 from strongroom.pipeline.broker.reading import ReadAccess
-from strongroom.pipeline.inspection.status import log_vkey
+from strongroom.pipeline.inspection.log import log_vkey
 from strongroom.pipeline.inspection.verify import verify
 from strongroom.pipeline.planning.plan import Plan
 from strongroom.pipeline.runfile import spec as runfile

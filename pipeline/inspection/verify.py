@@ -16,10 +16,12 @@ from strongroom.connectors.buckets.errors import ObjectMissing
 from strongroom.crypto.digests import Sha256
 from strongroom.errors import StrongroomError
 from strongroom.pipeline.broker.reading import ReadAccess, ReadOnlyLog
+from strongroom.pipeline.inspection.log import log_vkey
 from strongroom.pipeline.inspection.rules import Pin, Read, Rules
 from strongroom.pipeline.planning.objects import MANIFEST
 from strongroom.pipeline.planning.plan import Plan
 from strongroom.pipeline.run.journal import log_origin
+from strongroom.pipeline.runfile.spec import RunSpec
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,11 @@ def verify(access: ReadAccess, run: str, vkey: str) -> Verification:
         rules.take_result(plan, _read(access, layout.result))
     rules.take_names(access.names(layout.folder))
     return Verification(tuple(rules.checks), log, events, plan)
+
+
+def verify_run(spec: RunSpec, run: str, vkey: str = "") -> tuple[Check, ...]:
+    """Every check of a run, with the verifier key that the key's owner tells if none is given."""
+    return verify(ReadAccess(spec, run), run, vkey or log_vkey(spec)).checks
 
 
 def _read_log(

@@ -66,7 +66,8 @@ class History:
             case events.CheckpointWritten(step=step):
                 self.checkpoints[step] = event
             case events.EvaluationFinished(phase="during", step=step, values=values):
-                self.scores[step] = values["score_mean"]
+                if "score_mean" in values:
+                    self.scores[step] = values["score_mean"]
             case events.EvaluationFinished(phase="before"):
                 self.before = event
             case events.EvaluationFinished():
@@ -112,8 +113,11 @@ class History:
 
     @property
     def chosen(self) -> events.CheckpointWritten | None:
-        """The checkpoint that is the run's result, once training has finished."""
-        return self.checkpoints[self.finished.chosen] if self.finished else None
+        """The checkpoint that is the run's result, once training has finished.
+
+        None also where a log names one that it does not have.
+        """
+        return self.checkpoints.get(self.finished.chosen) if self.finished else None
 
     def new_alarms(self) -> list[events.TrainingAlarm]:
         """Alarms of the last step that there were not before."""

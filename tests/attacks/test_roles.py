@@ -18,7 +18,7 @@ from strongroom.audit.log.verify import read_log
 from strongroom.enclave.sandbox.probe_names import ATTEMPTS, EVALUATOR, MAIN, closed, tolerated
 from strongroom.pipeline.background import registry
 from strongroom.pipeline.broker.reading import ReadAccess, ReadOnlyLog
-from strongroom.pipeline.inspection.status import log_vkey
+from strongroom.pipeline.inspection.log import log_vkey
 from strongroom.pipeline.releaser.client import ReleaserClient
 from strongroom.pipeline.run.journal import log_origin
 from support import watched

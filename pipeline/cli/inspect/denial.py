@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from strongroom.pipeline.cli.console import out, print_json, reporting
 from strongroom.pipeline.cli.options import STATE, Json, RunId, State
 
@@ -9,14 +11,14 @@ from strongroom.pipeline.cli.options import STATE, Json, RunId, State
 def denial(run: RunId, state: State = STATE, as_json: Json = False) -> None:
     """Print which rules or checks refused a run, from the audit log."""
     from strongroom.pipeline.background import registry
-    from strongroom.pipeline.inspection.status import denials
+    from strongroom.pipeline.inspection.denials import denials
 
     with reporting(as_json):
         found = denials(registry.recall(state, run), run)
         if as_json:
-            print_json(found)
+            print_json(msgspec.to_builtins(found))
             return
         for refusal in found:
-            out.print(f"{refusal['time']}  {refusal['event']:<12} {refusal['reason']}")
+            out.print(f"{refusal.time}  {refusal.event:<12} {refusal.reason}")
         if not found:
             out.print(f"nothing in the log denied {run}")

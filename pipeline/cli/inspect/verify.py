@@ -23,12 +23,12 @@ def verify(
     """
     from strongroom.audit.log.verify import COMPLETE
     from strongroom.pipeline.background import registry
-    from strongroom.pipeline.inspection import status
+    from strongroom.pipeline.inspection import verify as inspection
 
     with reporting(as_json):
         with following(as_json) as watcher:
             watcher.stage("verify_run")
-            checks = status.verify_run(registry.recall(state, run), run, vkey)
+            checks = inspection.verify_run(registry.recall(state, run), run, vkey)
         ok = all(check.ok for check in checks)
         intact = all(check.ok or check.name == COMPLETE for check in checks)
         if as_json:

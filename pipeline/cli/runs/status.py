@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
+import msgspec
 import typer
 
 from strongroom.errors import StrongroomError
 from strongroom.pipeline.cli.console import out, print_json, reporting
 from strongroom.pipeline.cli.options import STATE, Json, State
+
+if TYPE_CHECKING:
+    from strongroom.pipeline.background.submit import LocalStatus
+
+
+class Unreadable(msgspec.Struct, frozen=True):
+    """A run whose state cannot be found; its place is taken by the code of the error."""
+
+    run: str
+    state: str
 
 
 def status(
@@ -30,19 +41,19 @@ def status(
             _show_steps(run_steps(registry.recall(state, run), run), as_json)
             return
         runs = [run] if run else registry.known_runs(state)
-        rows = []
+        rows: list[LocalStatus | Unreadable] = []
         for each in runs:
             try:
-                rows.append(submit.standing(state, each))
+                rows.append(submit.run_status(state, each))
             except StrongroomError as error:
                 if run:
                     raise
-                rows.append({"run": each, "state": error.code})
+                rows.append(Unreadable(each, error.code))
         if as_json:
-            print_json(rows)
+            print_json(msgspec.to_builtins(rows))
             return
         for row in rows:
-            out.print(f"{row['run']:<40} {row['state']:<11} {progress(row)}")
+            out.print(f"{row.run:<40} {row.state:<11} {progress(row)}")
 
 
 def _show_steps(steps: list[dict[str, float]], as_json: bool) -> None:
@@ -54,14 +65,16 @@ def _show_steps(steps: list[dict[str, float]], as_json: bool) -> None:
         out.print("  ".join(f"{name} {value:g}" for name, value in values.items()))
 
 
-def progress(row: dict[str, Any]) -> str:
+def progress(row: LocalStatus | Unreadable) -> str:
     """How far a run is, in words."""
-    words = [f"step {row['step']} of {row['steps']}"] if "step" in row else []
-    if row.get("reward_mean") is not None:
-        words.append(f"reward {row['reward_mean']:.2f}")
-    if row["state"] == "running" and row.get("seconds_left") is not None:
-        words.append(f"about {row['seconds_left'] / 60:.0f} min of training left")
-    words += [f"alarm {name}" for name in row.get("alarms", ())]
-    if row.get("code"):
-        words.append(f"{row['code']} {row['reason']}")
+    if isinstance(row, Unreadable):
+        return ""
+    words = [f"step {row.step} of {row.steps}"]
+    if row.reward_mean is not None:
+        words.append(f"reward {row.reward_mean:.2f}")
+    if row.state == "running" and row.seconds_left is not None:
+        words.append(f"about {row.seconds_left / 60:.0f} min of training left")
+    words += [f"alarm {name}" for name in row.alarms]
+    if row.code:
+        words.append(f"{row.code} {row.reason}")
     return " · ".join(words)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import msgspec
 import typer
 
 from strongroom.pipeline.cli.console import out, print_json, reporting
@@ -24,4 +25,4 @@ def wait(
 
     with reporting(as_json):
         row = submit.wait(state, run, timeout_s)
-        print_json(row) if as_json else out.print(f"{run}: {row['state']}")
+        print_json(msgspec.to_builtins(row)) if as_json else out.print(f"{run}: {row.state}")

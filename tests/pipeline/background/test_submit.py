@@ -30,7 +30,7 @@ Tell = Callable[..., None]
 def log(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What the log tells, instead of reading one."""
     told = {"run": RUN, "state": "unknown", "step": 3, "steps": 6, "code": None, "reason": None}
-    monkeypatch.setattr(status, "run_status", lambda *_: dict(told))
+    monkeypatch.setattr(status, "run_status", lambda *_: status.RunStatus(**told))
     monkeypatch.setattr(submit, "_SETTLE_S", 0.1)
     return told
 
@@ -67,31 +67,31 @@ def test_log_and_machine_together(logged, driven, shown, log, state):
     log["state"] = logged
     if driven:
         with run_locks.seat(state, RUN, "supervisor"):
-            row = submit.standing(state, RUN)
+            row = submit.run_status(state, RUN)
     else:
-        row = submit.standing(state, RUN)
-    assert (row["state"], row["supervised"]) == (shown, driven)
+        row = submit.run_status(state, RUN)
+    assert (row.state, row.supervised) == (shown, driven)
 
 
 def test_a_foreground_run_is_driven_and_not_supervised(log, state):
     log["state"] = "running"
     with run_locks.driving(state, RUN):
-        row = submit.standing(state, RUN)
-    assert (row["state"], row["supervised"]) == ("running", False)
+        row = submit.run_status(state, RUN)
+    assert (row.state, row.supervised) == ("running", False)
 
 
 @pytest.mark.parametrize(("logged", "shown"), [("unknown", "failed"), ("running", "interrupted")])
 def test_what_failed_before_it_could_be_logged(logged, shown, log, state):
     failed_with(state, FactMissing(place="s3://b/x"))
     log["state"] = logged
-    row = submit.standing(state, RUN)
-    assert (row["state"], row["code"]) == (shown, "SR-RUN-205")
-    assert row["reason"].startswith("s3://b/x: ")
+    row = submit.run_status(state, RUN)
+    assert (row.state, row.code) == (shown, "SR-RUN-205")
+    assert row.reason.startswith("s3://b/x: ")
 
 
 def test_waiting_ends_as_the_run_did(log, state):
     log["state"] = "completed"
-    assert submit.wait(state, RUN)["state"] == "completed"
+    assert submit.wait(state, RUN).state == "completed"
     log["state"] = "running"
     with pytest.raises(RunInterrupted):
         submit.wait(state, RUN)
@@ -156,7 +156,7 @@ def test_waiting_outlasts_a_change_of_drivers(log, state, monkeypatch):
         time.sleep(1.0)
         log["state"] = "completed"
     waiting.join(10)
-    assert [row["state"] for row in found] == ["completed"]
+    assert [row.state for row in found] == ["completed"]
 
 
 @pytest.mark.parametrize("ended", ["completed", "failed", "denied"])
@@ -172,7 +172,7 @@ def test_a_cancelled_run_is_not_cancelled_twice(log, state):
     submit.cancel(state, RUN)
 
 
-@pytest.mark.parametrize("ask", [submit.standing, submit.wait, submit.cancel])
+@pytest.mark.parametrize("ask", [submit.run_status, submit.wait, submit.cancel])
 def test_a_run_that_nobody_started_here(ask, tmp_path):
     with pytest.raises(RunUnknown):
         ask(tmp_path, RUN)

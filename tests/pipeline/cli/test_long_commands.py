@@ -16,13 +16,13 @@ from strongroom.pipeline.cli import watching as cli_watching
 from strongroom.pipeline.cli.main import app
 from strongroom.pipeline.cli.progress import STAGES, Terminal
 from strongroom.pipeline.embedded import stack
-from strongroom.pipeline.inspection import report, status
+from strongroom.pipeline.inspection import report, verify
 from strongroom.pipeline.keyholder import export
 from strongroom.pipeline.owner import seal as sealing_module
 from strongroom.pipeline.planning.errors import RunUnknown
 
 COMMANDS = {
-    "verify": (["verify", "r"], (status, "verify_run"), "verify_run"),
+    "verify": (["verify", "r"], (verify, "verify_run"), "verify_run"),
     "report": (["report", "r"], (report, "write_report"), "report"),
     "export": (["export", "r", "--to", "out"], (export, "export"), "export"),
     "plan": (["plan", "run.yaml", "--id", "r"], (controller, "connected"), "plan"),

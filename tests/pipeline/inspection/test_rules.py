@@ -158,6 +158,16 @@ def test_a_signed_checkpoint_without_an_adapter_is_named(plan: Plan) -> None:
     assert failures(found)[MANIFESTS].startswith("expected adapter sha256:")
 
 
+def test_a_log_that_contradicts_itself_is_named(plan: Plan) -> None:
+    """It names a checkpoint that was never written, and an evaluation that has no score."""
+    scoreless = events.EvaluationFinished(phase="during", step=STEP, records=1, values={})
+    ended = events.TrainingFinished(step=STEP, reason="steps", chosen=STEP)
+    found = rules(plan, scoreless, ended)
+    found.take_result(plan, b"{}")
+    assert failures(found)["Result follows from the log"].startswith("expected sha256:")
+    assert "Chosen checkpoint follows from plan and log" in failures(found)
+
+
 def test_training_settings_of_another_version_are_named(plan: Plan) -> None:
     spec = msgspec.json.decode(msgspec.json.encode(plan.spec))
     spec["spec"]["training"]["method"]["type"] = "of_tomorrow"

@@ -32,8 +32,9 @@ from strongroom.enclave.channel.frames import rounded
 from strongroom.errors import Exit, StrongroomError
 from strongroom.pipeline.background import registry
 from strongroom.pipeline.broker.reading import ReadAccess, ReadOnlyLog
+from strongroom.pipeline.inspection.log import log_vkey
 from strongroom.pipeline.inspection.report import write_report
-from strongroom.pipeline.inspection.status import log_vkey, verify_run
+from strongroom.pipeline.inspection.verify import verify_run
 from strongroom.pipeline.keyholder.errors import AdapterMissing, DestinationTaken, ExportNotWritten
 from strongroom.pipeline.keyholder.export import Exported, export
 from strongroom.pipeline.releaser.errors import ReleaserUnreachable

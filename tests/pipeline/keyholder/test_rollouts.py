@@ -32,7 +32,8 @@ from strongroom.crypto.errors import (
 from strongroom.errors import Exit, StrongroomError
 from strongroom.pipeline.background import registry
 from strongroom.pipeline.broker.reading import ReadAccess, ReadOnlyLog
-from strongroom.pipeline.inspection.status import log_vkey, verify_run
+from strongroom.pipeline.inspection.log import log_vkey
+from strongroom.pipeline.inspection.verify import verify_run
 from strongroom.pipeline.keyholder.errors import OutputIsFile, RolloutsMissing
 from strongroom.pipeline.keyholder.rollouts import show_rollouts
 from strongroom.pipeline.releaser.errors import ReleaserUnreachable
