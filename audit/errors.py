@@ -149,7 +149,7 @@ class KeyMalformed(AuditError):
     remedy = "Use the line that `strongroom verify` prints: name+key id+base64 of the key."
 
 
-class BundleMalformed(AuditError):
+class EntryBundleMalformed(AuditError):
     code = "SR-AUDIT-021"
     title = "the object is not a bundle of log entries"
     exit_code = Exit.INTEGRITY

@@ -15,7 +15,7 @@ import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from strongroom.audit.errors import BundleMalformed, EntryTooLarge
+from strongroom.audit.errors import EntryBundleMalformed, EntryTooLarge
 
 HASH_BYTES = 32
 TILE_WIDTH = 256
@@ -91,13 +91,13 @@ def encode_bundle(entries: Iterable[bytes]) -> bytes:
 
 
 def decode_bundle(data: bytes, place: str) -> list[bytes]:
-    """The entries of a bundle; raises ``BundleMalformed`` naming ``place``."""
+    """The entries of a bundle; raises ``EntryBundleMalformed`` naming ``place``."""
     entries: list[bytes] = []
     at = 0
     while at < len(data):
         end = at + 2 + int.from_bytes(data[at : at + 2], "big")
         if at + 2 > len(data) or end > len(data):
-            raise BundleMalformed(
+            raise EntryBundleMalformed(
                 place=place, expected=f"{end - at} more bytes", actual=f"{len(data) - at}"
             )
         entries.append(data[at + 2 : end])

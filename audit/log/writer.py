@@ -31,8 +31,8 @@ from dataclasses import dataclass
 from strongroom.audit.errors import (
     AuditError,
     BatchMismatch,
-    BundleMalformed,
     CheckpointForked,
+    EntryBundleMalformed,
     EntryTooLarge,
     LogBusy,
     LogNotWritable,
@@ -241,7 +241,7 @@ class AuditLog:
 def _decode_batch(batch: bytes, path: str) -> list[bytes]:
     try:
         entries = decode_bundle(batch, path)
-    except BundleMalformed as error:
+    except EntryBundleMalformed as error:
         raise BatchMismatch(place=path, expected="an entry bundle") from error
     if not entries:
         raise BatchMismatch(place=path, expected="an entry", actual="none")

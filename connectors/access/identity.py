@@ -159,7 +159,7 @@ def new_client(addr: str, token: str | None = None) -> hvac.Client:
     return client
 
 
-class OpenBaoIdentity:
+class OpenBaoTokens:
     """Called, returns an OIDC token (JWT) that OpenBao issued for ``oidc_role``.
 
     The token is cached until a fifth of its life remains. Thread safe. Raises the ``Identity…``

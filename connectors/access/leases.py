@@ -120,7 +120,7 @@ def _token_service(endpoint: str | None, region: str) -> Client:
 class WebIdentityLeaser:
     """Issues leases by ``AssumeRoleWithWebIdentity``: no long-lived bucket key exists anywhere.
 
-    ``token`` returns an OIDC token (see ``connectors.access.identity.OpenBaoIdentity``);
+    ``token`` returns an OIDC token (see ``connectors.access.identity.OpenBaoTokens``);
     ``sts_endpoint`` is ``None`` for AWS itself; ``session_name`` shows up in the bucket's access
     logs.
     """

@@ -24,7 +24,6 @@ from requests.exceptions import RequestException
 from strongroom.connectors.buckets.answers import from_answer, from_obstore, unreachable
 from strongroom.connectors.buckets.bucket import ObjectInfo
 from strongroom.connectors.buckets.errors import (
-    BucketError,
     BucketMissing,
     ObjectChanged,
     ObjectExists,
@@ -120,14 +119,6 @@ class GcsBucket(ObjectStoreReader):
         if not blob.generation:
             raise StoreFault(place=self._place(key), expected="a generation", actual="none")
         return str(blob.generation)
-
-    def _refuse_existing(self, key: str) -> None:
-        """Spare an upload that must fail. A denied look is no matter: the write is conditional."""
-        try:
-            etag = self.head(key).etag
-        except BucketError:
-            return
-        raise ObjectExists(place=self._place(key), expected="no object", actual=f"version {etag}")
 
     def _listed(self, prefix: str) -> Iterator[ObjectInfo]:
         # The listing of the XML API, which obstore reads, names no generations.

@@ -19,6 +19,7 @@ from strongroom.connectors.buckets.errors import (
     AccessDenied,
     BucketError,
     ObjectChanged,
+    ObjectExists,
     ObjectMissing,
     ObjectTooLarge,
     RangeOutside,
@@ -112,6 +113,14 @@ class ObjectStoreReader:
         while (page := self._guarded(prefix, lambda: next(pages, None))) is not None:
             for meta in page:
                 yield self._info(meta)
+
+    def _refuse_existing(self, key: str) -> None:
+        """Spare a large upload that must fail. The write decides, so a denied look is no matter."""
+        try:
+            etag = self.head(key).etag
+        except BucketError:
+            return
+        raise ObjectExists(place=self._place(key), expected="no object", actual=f"version {etag}")
 
     def _chunks(self, info: ObjectInfo, chunk_bytes: int) -> Iterator[memoryview]:
         starts = range(0, info.size_bytes, chunk_bytes)

@@ -152,14 +152,6 @@ class S3Bucket(ObjectStoreReader):
         )
         return self._version(result, key)
 
-    def _refuse_existing(self, key: str) -> None:
-        """Spare an upload that must fail. The completion decides, so a denied look is no matter."""
-        try:
-            etag = self.head(key).etag
-        except BucketError:
-            return
-        raise ObjectExists(place=self._place(key), expected="no object", actual=f"version {etag}")
-
     def _create_large(self, key: str, pieces: Iterable[memoryview]) -> str:
         where = {"Bucket": self._root.bucket, "Key": key}
         upload = self._boto(key, "create_multipart_upload", **where, ChecksumAlgorithm="SHA256")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from strongroom.connectors.access.identity import OpenBaoIdentity
+from strongroom.connectors.access.identity import OpenBaoTokens
 from strongroom.connectors.access.leases import Lease
 from strongroom.connectors.access.scopes import Scope
 from strongroom.connectors.buckets.aws import endpoint_and_region
@@ -68,7 +68,7 @@ class Reach:
             location = parse(ref.bucket + "/")
             bucket, lease = open_leased(
                 location,
-                OpenBaoIdentity(identity.addr, Path(identity.credentials_file), identity.oidc_role),
+                OpenBaoTokens(identity.addr, Path(identity.credentials_file), identity.oidc_role),
                 Scope(
                     bucket=location.bucket,
                     read=ref.read,

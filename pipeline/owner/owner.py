@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from strongroom.connectors.access.identity import OpenBaoIdentity
+from strongroom.connectors.access.identity import OpenBaoTokens
 from strongroom.connectors.access.scopes import Scope
 from strongroom.connectors.buckets.bucket import Bucket
 from strongroom.connectors.buckets.errors import UriInvalid
@@ -50,7 +50,7 @@ class Owner:
         identity = self.file.identity
         return open_leased(
             parse(f"s3://{target.bucket}/"),
-            OpenBaoIdentity(identity.addr, identity.credentials, identity.oidc_role),
+            OpenBaoTokens(identity.addr, identity.credentials, identity.oidc_role),
             Scope(bucket=target.bucket, read=(target.key,), create=(target.key,)),
             role=entry.role,
             endpoint=entry.endpoint,

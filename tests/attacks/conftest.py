@@ -14,7 +14,7 @@ from botocore.config import Config
 from tokenizers import Tokenizer
 
 from strongroom.connectors.access.credentials import S3Credentials
-from strongroom.connectors.access.identity import OpenBaoIdentity
+from strongroom.connectors.access.identity import OpenBaoTokens
 from strongroom.connectors.access.leases import WebIdentityLeaser
 from strongroom.connectors.stack import stack
 from strongroom.connectors.stack.errors import StackNotFound
@@ -31,7 +31,7 @@ class Embedded:
 
     def token(self, role: str):
         name = self.info.oidc_roles[role]
-        return OpenBaoIdentity(None, Path(self.info.identities[name]), name)
+        return OpenBaoTokens(None, Path(self.info.identities[name]), name)
 
     def leaser(self, role: str) -> WebIdentityLeaser:
         return WebIdentityLeaser(

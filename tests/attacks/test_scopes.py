@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from strongroom.connectors.access.credentials import S3Credentials
 from strongroom.connectors.access.errors import IdentityTokenRefused, LeaseRefused
-from strongroom.connectors.access.identity import OpenBaoIdentity, VaultSession
+from strongroom.connectors.access.identity import OpenBaoTokens, VaultSession
 from strongroom.connectors.access.leases import WebIdentityLeaser
 from strongroom.connectors.access.scopes import Scope
 from strongroom.connectors.stack.stack import admin_client, admin_credentials
@@ -420,7 +420,7 @@ def test_another_audience_s_token_assumes_no_role(embedded_stack):
     write("identity/oidc/role/elsewhere", key="elsewhere", client_id="elsewhere", ttl="5m")
     owner_of_keys.call(lambda c: c.sys.create_or_update_acl_policy("broker", policy))
     try:
-        token = OpenBaoIdentity(None, _file(embedded_stack, "broker"), "elsewhere")
+        token = OpenBaoTokens(None, _file(embedded_stack, "broker"), "elsewhere")
         with pytest.raises((LeaseRefused, IdentityTokenRefused)):
             lease_with(embedded_stack, token)
     finally:

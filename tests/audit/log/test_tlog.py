@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from strongroom.audit.errors import BundleMalformed, EntryTooLarge
+from strongroom.audit.errors import EntryBundleMalformed, EntryTooLarge
 from strongroom.audit.log import tlog
 
 
@@ -102,7 +102,7 @@ def test_bundles_round_trip_and_refuse_what_is_none():
     bundle = tlog.encode_bundle(entries)
     assert tlog.decode_bundle(bundle, "here") == entries
     for broken in (bundle[:-1], bundle + b"\x00", b"\x00"):
-        with pytest.raises(BundleMalformed, match="here"):
+        with pytest.raises(EntryBundleMalformed, match="here"):
             tlog.decode_bundle(broken, "here")
     with pytest.raises(EntryTooLarge):
         tlog.encode_bundle([b"c" * 65_535])

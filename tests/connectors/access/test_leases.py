@@ -20,7 +20,7 @@ from strongroom.connectors.access.errors import (
     LifetimeOutOfRange,
     TokenServiceUnreachable,
 )
-from strongroom.connectors.access.identity import AppRoleFile, OpenBaoIdentity, VaultSession
+from strongroom.connectors.access.identity import AppRoleFile, OpenBaoTokens, VaultSession
 from strongroom.connectors.access.leases import Lease, WebIdentityLeaser
 from strongroom.connectors.access.scopes import Scope
 from strongroom.connectors.buckets.open import open_bucket
@@ -52,7 +52,7 @@ def info(state):
 
 @pytest.fixture(scope="module")
 def broker(info):
-    return OpenBaoIdentity(None, Path(info.identities["broker"]), info.oidc_roles["broker"])
+    return OpenBaoTokens(None, Path(info.identities["broker"]), info.oidc_roles["broker"])
 
 
 @pytest.fixture(scope="module")
@@ -228,7 +228,7 @@ def test_settings_from_outside_send_the_token_nowhere_else(info, broker, monkeyp
     monkeypatch.setenv("http_proxy", elsewhere)
     monkeypatch.setenv("VAULT_ADDR", elsewhere)
     monkeypatch.setenv("VAULT_TOKEN", "stray")
-    identity = OpenBaoIdentity(None, Path(info.identities["broker"]), "broker")
+    identity = OpenBaoTokens(None, Path(info.identities["broker"]), "broker")
     leaser = WebIdentityLeaser(identity, info.sts_endpoint, info.roles["broker"], "run")
     assert leaser.lease(SCOPE, 900, "train").credentials()
 
@@ -245,24 +245,22 @@ def test_identity_tokens_are_kept_while_they_live(broker):
 
 
 def test_an_identity_gets_only_its_own_tokens(info):
-    stranger = OpenBaoIdentity(None, Path(info.identities["releaser"]), "broker")
+    stranger = OpenBaoTokens(None, Path(info.identities["releaser"]), "broker")
     with pytest.raises(IdentityRefused):
         stranger()
     with pytest.raises(IdentityRefused):
-        OpenBaoIdentity(None, Path(info.identities["broker"]), "owner")()
-    assert OpenBaoIdentity(None, Path(info.identities["owner"]), "owner")()
+        OpenBaoTokens(None, Path(info.identities["broker"]), "owner")()
+    assert OpenBaoTokens(None, Path(info.identities["owner"]), "owner")()
 
 
 def test_an_identity_provider_that_does_not_answer_says_so(info):
     port = processes.free_ports(1, offset=0)[0]
-    identity = OpenBaoIdentity(
-        f"http://127.0.0.1:{port}", Path(info.identities["broker"]), "broker"
-    )
+    identity = OpenBaoTokens(f"http://127.0.0.1:{port}", Path(info.identities["broker"]), "broker")
     with pytest.raises(IdentityUnreachable):
         identity()
 
 
 def test_a_missing_credentials_file_says_so(tmp_path):
     with pytest.raises(IdentityFileUnusable) as caught:
-        OpenBaoIdentity(None, tmp_path / "none.json", "broker")
+        OpenBaoTokens(None, tmp_path / "none.json", "broker")
     assert "No such file" in caught.value.actual

@@ -16,7 +16,7 @@ import requests
 from botocore.exceptions import ClientError
 from hvac.exceptions import Forbidden
 
-from strongroom.connectors.access.identity import OpenBaoIdentity, new_client
+from strongroom.connectors.access.identity import OpenBaoTokens, new_client
 from strongroom.connectors.access.leases import WebIdentityLeaser
 from strongroom.connectors.access.scopes import Scope
 from strongroom.connectors.host import processes
@@ -59,7 +59,7 @@ def running(state):
 
 def lease(info, role="broker"):
     name = info.oidc_roles[role]
-    token = OpenBaoIdentity(None, Path(info.identities[name]), name)
+    token = OpenBaoTokens(None, Path(info.identities[name]), name)
     leaser = WebIdentityLeaser(token, info.sts_endpoint, info.roles[role], "test")
     return leaser.lease(Scope(bucket=info.data_bucket, read=("runs/r1/",)), 900, "test")
 
@@ -165,7 +165,7 @@ def test_another_token_duration_restarts_the_server_that_reads_it(state, running
     assert changed.processes["openbao"] == running.processes["openbao"]
     assert changed.processes["seaweedfs"] != running.processes["seaweedfs"]
     name = running.oidc_roles["broker"]
-    token = OpenBaoIdentity(None, Path(running.identities[name]), name)
+    token = OpenBaoTokens(None, Path(running.identities[name]), name)
     leaser = WebIdentityLeaser(token, running.sts_endpoint, running.roles["broker"], "test")
     issued = leaser.lease(Scope(bucket=running.data_bucket), None, "test")
     assert 1790 < (issued.expires_at - issued.issued_at).total_seconds() < 1805
