@@ -1,8 +1,7 @@
-"""Errors of leases, identities, key services and the embedded stack.
+"""Errors of leases and identities: codes ``SR-ACCESS-NNN``.
 
-Three branches: ``SR-ACCESS`` (credentials and their scopes), ``SR-KMS`` (key services) and
-``SR-STACK`` (the embedded servers). Servers' own messages never reach a field: they can quote
-tokens, policies or paths, so only their enumerated codes are carried.
+Servers' own messages never reach a field: they can quote tokens, policies or paths, so only their
+enumerated codes are carried.
 """
 
 from __future__ import annotations

@@ -44,8 +44,8 @@ class Lease:
 
     ``credentials()`` is a ``CredentialSource``: thread safe, cached, and cheap to call before each
     request. ``issued_at`` and ``expires_at`` describe the credentials held now. ``ttl_s`` is
-    ``None`` where the token service chooses the lifetime. ``on_renewal`` hears of each renewal, in
-    whatever thread needed it and while others wait: it must not block.
+    ``None`` where the token service chooses the lifetime. ``on_renewal`` is called at each renewal,
+    in whatever thread needed it and while others wait: it must not block.
     """
 
     purpose: str

@@ -1,4 +1,4 @@
-"""Which prefixes of one bucket somebody may use, and the session policy that says so.
+"""Which prefixes of one bucket a lease opens, and the session policy that grants them.
 
 Nothing here can grant Delete, a bucket's root, or a wildcard. A session policy that grants nothing
 would be read as "the whole role" if it were left out, so an empty scope becomes an explicit Deny.

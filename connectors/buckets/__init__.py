@@ -1,1 +1,1 @@
-"""Buckets of S3, Google Cloud Storage and local folders behind one interface."""
+"""Buckets of S3, Google Cloud Storage and local folders: how an object is named, read, written."""

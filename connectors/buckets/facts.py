@@ -2,7 +2,7 @@
 
 A fact that the store does not tell is ``None`` and is named in ``unknown`` with the reason, so
 that ``if facts.versioned`` is false for all that is not proved. The facts describe the moment of
-the question; whoever owns the bucket can change it afterwards.
+the question; the bucket's owner can change it afterwards.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import get_args
 
 from strongroom.connectors.access.credentials import CredentialSource
 from strongroom.connectors.buckets.bucket import Bucket
@@ -69,3 +70,4 @@ def _local(
 
 _Opener = Callable[[Location, CredentialSource | None, str | None, str], Bucket]
 _OPENERS: dict[Scheme, _Opener] = {"s3": _s3, "gs": _gs, "local": _local}
+assert _OPENERS.keys() == set(get_args(Scheme))  # noqa: S101 - a row for each scheme

@@ -89,8 +89,8 @@ def locked(state: Path) -> Iterator[None]:
 def private_ca(folder: Path) -> None:
     """Write ``ca.pem``, ``cert.pem`` and ``key.pem``: one certificate that both ends show.
 
-    The authority's key is dropped, so nobody can issue a second certificate: whoever connects must
-    hold ``key.pem``.
+    The authority's key is dropped, so no second certificate can be issued: a client must hold
+    ``key.pem``.
     """
     now = dt.datetime.now(dt.UTC)
     authority_key = ec.generate_private_key(ec.SECP256R1())

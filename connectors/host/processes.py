@@ -1,6 +1,6 @@
 """Detached processes (servers of the embedded stack, supervisors), known by pid *and* start time.
 
-A pid alone may belong to somebody else by the time it is used: a process is signalled only when
+A pid alone may belong to another process by the time it is used: a process is signalled only when
 its start time and the boot it started in match the record. Linux only (``/proc``).
 """
 
@@ -162,7 +162,7 @@ def _is_free(port: int) -> bool:
 
 
 def check_free(name: str, ports: Sequence[int]) -> None:
-    """Raises ``StackPortTaken`` when somebody listens on one of ``ports``.
+    """Raises ``StackPortTaken`` when another process listens on one of ``ports``.
 
     Waits a moment for each: of a server that was killed the first thread is gone before the last,
     which still holds the sockets.

@@ -1,1 +1,1 @@
-"""Key services behind one interface."""
+"""Key services behind one interface: how a key is named, how it is opened, what it can do."""

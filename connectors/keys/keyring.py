@@ -1,8 +1,8 @@
 """A keyring file: keys for unit tests and machines without a key service.
 
-Whoever can read the file has the keys, so it is no key service: a run that needs a key owner who
-is somebody else needs ``vault://``. Wrapping is AES-256-GCM with the canonical context as
-additional data; signing is Ed25519. Each name has one key of both kinds.
+Reading the file is having the keys, so it is no key service: a run whose key owner is another
+person needs ``vault://``. Wrapping is AES-256-GCM with the canonical context as additional data;
+signing is Ed25519. Each name has one key of both kinds.
 """
 
 from __future__ import annotations

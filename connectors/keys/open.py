@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 from strongroom.connectors.keys.errors import KmsIdentityUnusable
 from strongroom.connectors.keys.kms import Kms
@@ -47,3 +48,4 @@ _OPENERS: dict[Scheme, Callable[[KeyReference, str | None, Path | None], Kms]] =
     "vault": _vault,
     "local": _local,
 }
+assert _OPENERS.keys() == set(get_args(Scheme))  # noqa: S101 - a row for each scheme

@@ -4,7 +4,7 @@ One ``weed mini`` process serves S3, IAM and STS to clients, and runs master, vo
 admin servers for itself. Only the S3 port takes requests without a client certificate. All others,
 HTTP and gRPC alike, demand mutual TLS with the stack's private certificate, and volume and filer
 demand signed tokens as well. Tokens alone are not enough: the master's HTTP port hands out read
-and write tokens for any file id to whoever asks, and every gRPC port answers without one.
+and write tokens for any file id to any client, and every gRPC port answers without one.
 
 The S3 port itself speaks plain HTTP on loopback: requests are signed, and objects are sealed
 before they get here.

@@ -1,6 +1,6 @@
 """The owner file: who puts sealed inputs into a bucket, with an identity and rights of their own.
 
-The embedded stack's owner is known. Elsewhere an owner file says who it is, in the words of a run
+The embedded stack's owner is known. Elsewhere an owner file says who it is, in fields of a run
 file. It holds no secret: the identity's credentials are named by path.
 """
 

@@ -103,7 +103,7 @@ def access_is_given_once(spec: object) -> Iterator[Problem]:
 
 
 def web_identity_has_an_issuer(spec: object) -> Iterator[Problem]:
-    """A role is assumed with a token, so somebody must issue it."""
+    """A role is assumed with a token, so the token needs an issuer."""
     if _get(spec, "identity") is None:
         for index, entry in enumerate(_items(spec, "access")):
             if isinstance(entry, dict) and entry.get("via", "web-identity") == "web-identity":

@@ -232,14 +232,14 @@ LocalPath = Annotated[
     AfterValidator(_local_path),
     PlainSerializer(lambda path: path.name, return_type=str),
 ]
-"""A path on the machine of whoever runs; serialises to the file's name only."""
+"""A path on the machine that runs; serialises to the file's name only."""
 UnixSocket = Annotated[
     Path,
     PlainValidator(_socket),
     PlainSerializer(lambda path: written_socket(Path(path.name)), return_type=str),
     WithJsonSchema({"type": "string"}),
 ]
-"""A socket on the machine of whoever runs, written ``unix://path``; serialises to its name only."""
+"""A socket on the machine that runs, written ``unix://path``; serialises to its name only."""
 Timeout = Annotated[int, _duration(1, 600)]
 """Seconds, 1s to 10m."""
 LeaseLifetime = Annotated[int, _duration(900, 12 * 3600)]
