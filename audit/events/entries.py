@@ -17,10 +17,11 @@ from typing import Any, Literal
 import msgspec
 import rfc8785
 
-from strongroom.audit.errors import EntryTooLarge, EventInvalid, EventMalformed
+from strongroom.audit.events.errors import EventInvalid, EventMalformed
 from strongroom.audit.events.fields import EventId, RunId, Time
 from strongroom.audit.events.ocsf import VERSION
 from strongroom.audit.events.types import EventData
+from strongroom.audit.log.errors import EntryTooLarge
 from strongroom.audit.log.tlog import ENTRY_BYTES_MAX
 
 Actor = Literal["controller", "broker", "enclave", "releaser", "owner"]

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from strongroom.audit.errors import (
+from strongroom.audit.log.errors import (
     CheckpointMalformed,
     CheckpointUntrusted,
     KeyMalformed,

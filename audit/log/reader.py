@@ -21,8 +21,8 @@ import secrets
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from strongroom.audit.errors import (
-    AuditError,
+from strongroom.audit.errors import AuditError
+from strongroom.audit.log.errors import (
     BatchMismatch,
     CheckpointForked,
     LogNotFound,

@@ -15,7 +15,7 @@ import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from strongroom.audit.errors import EntryBundleMalformed, EntryTooLarge
+from strongroom.audit.log.errors import EntryBundleMalformed, EntryTooLarge
 
 HASH_BYTES = 32
 TILE_WIDTH = 256

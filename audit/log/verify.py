@@ -36,7 +36,7 @@ def read_log(
 
     ``keys`` lists what is stored under the log's prefix, if the caller can list it: then an
     object that no log writes is an error too. Raises ``LogNotFound``, ``LogUnreadable`` and the
-    integrity errors of ``audit.errors``, each naming its object.
+    integrity errors of ``audit.log.errors``, each naming its object.
     """
     reading = Reading(store, vkey, origin, keys)
     for finding in reading.run():

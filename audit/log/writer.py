@@ -28,8 +28,8 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from strongroom.audit.errors import (
-    AuditError,
+from strongroom.audit.errors import AuditError
+from strongroom.audit.log.errors import (
     BatchMismatch,
     CheckpointForked,
     EntryBundleMalformed,

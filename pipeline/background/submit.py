@@ -16,9 +16,9 @@ from typing import Any
 
 import msgspec
 
-from strongroom.audit.errors import LogNotFound
 from strongroom.audit.events import types as events
 from strongroom.audit.events.entries import Event
+from strongroom.audit.log.errors import LogNotFound
 from strongroom.connectors.host.errors import StackStartFailed
 from strongroom.connectors.host.processes import start
 from strongroom.errors import ErrorDocument, StrongroomError

@@ -7,8 +7,8 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from strongroom.audit.errors import LogNotFound
 from strongroom.audit.events import types as events
+from strongroom.audit.log.errors import LogNotFound
 from strongroom.pipeline.broker.reading import ReadAccess
 from strongroom.pipeline.inspection.errors import CheckpointUnknown
 from strongroom.pipeline.inspection.log import read_run_log

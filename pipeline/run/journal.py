@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from strongroom.audit.errors import LogNotWritable, LogUnreadable
 from strongroom.audit.events import types as events
 from strongroom.audit.events.entries import Actor, Event, from_entry, new_event, to_entry
+from strongroom.audit.log.errors import LogNotWritable, LogUnreadable
 from strongroom.audit.log.note import LogKey
 from strongroom.audit.log.verify import LogView, read_log
 from strongroom.audit.log.writer import CHECKPOINT, AuditLog

@@ -13,15 +13,15 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from strongroom.audit.errors import (
+from strongroom.audit.events.entries import from_entry, new_event, to_entry
+from strongroom.audit.events.types import KeyDenied, KeyReleased
+from strongroom.audit.log.errors import (
     BatchMismatch,
     CheckpointForked,
     CheckpointUntrusted,
     LogObjectMissing,
     TileMismatch,
 )
-from strongroom.audit.events.entries import from_entry, new_event, to_entry
-from strongroom.audit.events.types import KeyDenied, KeyReleased
 from strongroom.audit.log.store import DirectoryStore
 from strongroom.audit.log.tlog import decode_bundle, leaf_hash, subtree_root
 from strongroom.audit.log.verify import check_log, read_log

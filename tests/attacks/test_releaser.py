@@ -21,7 +21,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from strongroom.audit.errors import CheckpointMalformed
+from strongroom.audit.log.errors import CheckpointMalformed
 from strongroom.audit.log.note import Checkpoint
 from strongroom.connectors.keys.errors import KmsContextMismatch
 from strongroom.connectors.keys.keyring import KeyringKms, create_local_keyring

@@ -10,10 +10,11 @@ import msgspec
 import pytest
 import rfc8785
 
-from strongroom.audit.errors import EntryTooLarge, EventInvalid, EventMalformed
 from strongroom.audit.events import fields, types
 from strongroom.audit.events.entries import Event, from_entry, new_event, to_entry, to_ocsf
+from strongroom.audit.events.errors import EventInvalid, EventMalformed
 from strongroom.audit.events.reference import events_reference
+from strongroom.audit.log.errors import EntryTooLarge
 
 ALLOWED = [
     value for name, value in vars(fields).items() if typing.get_origin(value) is typing.Annotated

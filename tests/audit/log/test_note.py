@@ -7,7 +7,7 @@ import base64
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from strongroom.audit.errors import (
+from strongroom.audit.log.errors import (
     CheckpointMalformed,
     CheckpointUntrusted,
     KeyMalformed,

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from strongroom.audit.errors import EntryBundleMalformed, EntryTooLarge
 from strongroom.audit.log import tlog
+from strongroom.audit.log.errors import EntryBundleMalformed, EntryTooLarge
 
 
 def mth(entries):

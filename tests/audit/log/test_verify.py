@@ -6,7 +6,7 @@ import secrets
 
 import pytest
 
-from strongroom.audit.errors import (
+from strongroom.audit.log.errors import (
     BatchMismatch,
     CheckpointForked,
     KeyMalformed,

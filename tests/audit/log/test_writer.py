@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import pytest
 
-from strongroom.audit.errors import (
+from strongroom.audit.log.errors import (
     CheckpointForked,
     EntryTooLarge,
     LogNotWritable,

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from strongroom.audit.errors import LogNotFound
 from strongroom.audit.events import types as events
+from strongroom.audit.log.errors import LogNotFound
 from strongroom.errors import ErrorList, StrongroomError
 from strongroom.errors.defect import Defect
 from strongroom.pipeline.broker.errors import BrokerLost, OutputConflict

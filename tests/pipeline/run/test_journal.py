@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from strongroom.audit.errors import CheckpointUntrusted, LogNotFound, SignerMismatch
 from strongroom.audit.events import types as events
+from strongroom.audit.log.errors import CheckpointUntrusted, LogNotFound, SignerMismatch
 from strongroom.audit.log.note import parse_text
 from strongroom.audit.log.store import DirectoryStore
 from strongroom.audit.log.verify import read_log
