@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from strongroom.crypto.keyset import Keyset
-from strongroom.crypto.streaming import HEADER_BYTES, SEGMENT_BYTES, TAG_BYTES
+from strongroom.crypto.segments import HEADER_BYTES, SEGMENT_BYTES, TAG_BYTES
 from strongroom.crypto.writer import segment_nonce
 
 FLOOR = 0.80

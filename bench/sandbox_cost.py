@@ -48,10 +48,10 @@ from strongroom.crypto.manifest import (
     shard_name,
 )
 from strongroom.crypto.release import seal_keys
+from strongroom.enclave.assurance import Assurance
 from strongroom.enclave.broker import EnclaveHandle
 from strongroom.enclave.channel import frames
 from strongroom.enclave.evidence import evidence_digest
-from strongroom.enclave.sandbox.launch import Assurance
 from strongroom.errors import StrongroomError
 from strongroom.examples.base_model import base_model, model_files
 from strongroom.examples.feedback.prepare import rows as feedback_rows

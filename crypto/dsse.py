@@ -2,8 +2,8 @@
 
 What is signed is the payload's exact bytes together with its type (``pae``), so a signature for one
 purpose is worth nothing for another, and nothing is parsed before it is verified. A key id in an
-envelope is a hint that nobody signed: it chooses the error message, never the outcome. One valid
-signature by one trusted key suffices; fields that DSSE does not know are ignored, as it demands.
+envelope is an unsigned hint: it chooses the error message, never the outcome. One valid signature
+by one trusted key suffices; fields that DSSE does not define are ignored, as it demands.
 
 Source: https://github.com/secure-systems-lab/dsse
 """
@@ -85,7 +85,7 @@ def sign_envelope(
     """A canonical JSON envelope with one signature.
 
     ``sign`` (usually a KMS) gets ``pae`` and returns the raw 64-byte signature, which is checked
-    here: an envelope that nobody can open is found when it is made. Raises ``SignerMismatch`` and
+    here: an envelope that cannot be opened is found when it is made. Raises ``SignerMismatch`` and
     ``KeyReferenceMalformed``.
     """
     message = pae(payload_type, payload)
@@ -106,8 +106,8 @@ def open_envelope(
 ) -> tuple[bytes, KeyRef]:
     """The payload and the trusted key that signed it.
 
-    Raises ``EnvelopeMalformed``, ``PayloadTypeWrong``, ``SignerNotListed`` (no signature has to do
-    with a trusted key) or ``SignatureRefused`` (one names a trusted key but does not verify).
+    Raises ``EnvelopeMalformed``, ``PayloadTypeWrong``, ``SignerNotListed`` (no signature is by a
+    trusted key, or names one) or ``SignatureRefused`` (one names one but does not verify).
     """
     try:
         parsed = msgspec.json.decode(envelope, type=_Envelope)
@@ -177,5 +177,5 @@ def _base64(text: str, place: str) -> bytes:
 
 
 def _shown(text: str) -> str:
-    """Text from an envelope nobody has verified, made fit to print."""
+    """Text from an unverified envelope, made fit to print."""
     return text[:120].encode("ascii", "backslashreplace").decode() if text.isprintable() else "?"

@@ -1,6 +1,6 @@
 """Every error of this package: one class per stable code.
 
-Integrity failures exit with ``Exit.INTEGRITY``. Messages carry names, sizes, digests and positions;
+Integrity failures exit with ``Exit.INTEGRITY``. Messages hold names, sizes, digests and positions;
 never key material, plaintext or ciphertext.
 """
 

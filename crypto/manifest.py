@@ -68,7 +68,7 @@ class Shard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
     index: Count
     object: Name
-    """The object's name beside the manifest: ``shard-00000.sealed``."""
+    """The object's name in the manifest's folder: ``shard-00000.sealed``."""
     header: Header
     size_bytes: Count
     """The length of the sealed object."""
@@ -127,7 +127,7 @@ class CheckpointManifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     objects: dict[Name, SealedObject]
     """By role: ``adapter``, ``state``, …"""
     cursor: dict[str, Annotated[int, Meta(ge=-MAX_INTEGER, le=MAX_INTEGER)]]
-    """Where the run stands, for resuming."""
+    """The run's position, for resuming."""
 
 
 M = TypeVar("M", DatasetManifest, CheckpointManifest)
@@ -154,7 +154,7 @@ def shard_ad(manifest: DatasetManifest, shard: Shard) -> bytes:
 
 
 def shard_identity(dataset: str, key_id: int, index: int, records: int) -> bytes:
-    """Like ``shard_ad``, for whoever seals and has no manifest yet.
+    """Like ``shard_ad``, for sealing, when there is no manifest yet.
 
     A logical name without bucket or path, so that a replica in another bucket still opens.
     """

@@ -1,4 +1,4 @@
-"""What a manifest pins, held against what a bucket or a KMS returned. Each check returns or raises.
+"""Compare what a manifest pins with what a bucket or a KMS returned; each check returns or raises.
 
 ``check_object`` costs nothing and is made before an object is opened: with the pinned header and
 length, opening its segments proves the rest. ``check_digest`` needs a pass over all bytes; it is
@@ -23,7 +23,7 @@ from strongroom.crypto.manifest import SealedObject, Shard, WrappedKeyset
 def check_object(
     pinned: Shard | SealedObject, *, size_bytes: int, header: Buffer, place: str = ""
 ) -> None:
-    """Hold an object's length and first 40 bytes against its manifest.
+    """Compare an object's length and first 40 bytes with its manifest.
 
     Raises ``ObjectTruncated``, ``ObjectExtended`` and ``HeaderMismatch``. ``place`` is the object's
     name if not given.
@@ -35,7 +35,7 @@ def check_object(
 
 
 def check_size(pinned: Shard | SealedObject, size_bytes: int, *, place: str = "") -> None:
-    """Hold an object's length, as a listing tells it, against its manifest.
+    """Compare an object's length, as in a listing, with its manifest.
 
     Raises ``ObjectTruncated`` and ``ObjectExtended``.
     """
@@ -49,7 +49,7 @@ def check_size(pinned: Shard | SealedObject, size_bytes: int, *, place: str = ""
 
 
 def check_digest(pinned: Shard | SealedObject, actual: Sha256, *, place: str = "") -> None:
-    """Hold the SHA-256 of a whole sealed object against its manifest.
+    """Compare the SHA-256 of a whole sealed object with its manifest.
 
     Raises ``ObjectDigestMismatch``.
     """
@@ -60,7 +60,7 @@ def check_digest(pinned: Shard | SealedObject, actual: Sha256, *, place: str = "
 
 
 def check_keyset(pinned: WrappedKeyset, keyset: Keyset, *, place: str = "keyset") -> None:
-    """Hold a released key against its manifest, before anything is opened with it.
+    """Compare a released key with its manifest, before anything is opened with it.
 
     Raises ``KeyIdMismatch`` and ``CommitmentMismatch``.
     """

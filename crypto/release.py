@@ -5,9 +5,9 @@ one run, puts the public key into its evidence and never lets the private key ou
 the evidence stands in HPKE's ``info``: keys released for one piece of evidence do not open under
 another, even with the same key pair.
 
-Base mode does not say who sealed. The enclave must therefore hold every dataset keyset against the
-commitment in the signed manifest (``crypto.pinned.check_keyset``) before it uses anything from the
-same release: only who unwrapped the dataset's key can have sealed it.
+Base mode does not authenticate the sender. The enclave must therefore compare every dataset keyset
+with the commitment in the signed manifest (``crypto.pinned.check_keyset``) before it uses anything
+from the same release: only a sender that unwrapped the dataset's key can have sealed it.
 """
 
 from __future__ import annotations

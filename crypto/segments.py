@@ -26,7 +26,7 @@ PREFIX_BYTES = 7
 HEADER_BYTES = 1 + SALT_BYTES + PREFIX_BYTES
 TAG_BYTES = 16
 MAX_SEGMENTS = 1 << 32
-"""The segment's number stands in the nonce as four bytes."""
+"""The segment's number is in the nonce, as four bytes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 Each object has its own AES-256 key, ``HKDF-SHA256(key, salt from the header, info = identity)``.
 Segment ``i`` is AES-GCM under the nonce ``prefix | i as 4 bytes | 1 if last else 0``. The identity
-(``ad``) says which logical object this is; see ``crypto.manifest.shard_ad``.
+(``ad``) states which logical object this is; see ``crypto.manifest.shard_ad``.
 
 Invariants:
 
@@ -10,8 +10,8 @@ Invariants:
   signed manifest). It is never found out by trying, so a cut or extended object does not open.
 * When a segment is refused, the caller's buffer is zeroed: AES-GCM implementations write plaintext
   before they know whether it is authentic, and leave it there.
-* An ``Opener`` vouches for single segments. The whole object is authentic once each of its segments
-  was opened; whoever reads fewer has authenticated only those.
+* An ``Opener`` authenticates single segments. The whole object is authentic once each of its
+  segments was opened.
 
 Not here: key commitment (AES-GCM alone has none; ``Keyset.commitment`` provides it) and hiding of
 lengths.
@@ -39,22 +39,9 @@ from strongroom.crypto.segments import (
     SEGMENT_BYTES,
     TAG_BYTES,
     Layout,
-    ciphertext_bytes,
-    plaintext_bytes,
 )
 from strongroom.crypto.subkeys import subkey
 from strongroom.crypto.writer import SealWriter, segment_nonce
-
-__all__ = [
-    "HEADER_BYTES",
-    "SEGMENT_BYTES",
-    "TAG_BYTES",
-    "Opener",
-    "SealWriter",
-    "StreamingKey",
-    "ciphertext_bytes",
-    "plaintext_bytes",
-]
 
 KEY_BYTES = 32
 

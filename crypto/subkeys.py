@@ -2,7 +2,7 @@
 
 Objects use ``HKDF-SHA256(key, salt of 32 bytes, identity)``. Here the salt is longer than 32 bytes
 and does not end in zeros, so it equals no object's salt even after HMAC pads both: the two families
-never share an HKDF pseudo-random key, whatever a header or an identity says.
+never share an HKDF pseudo-random key, whatever is in a header or an identity.
 """
 
 from __future__ import annotations

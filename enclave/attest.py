@@ -1,7 +1,6 @@
 """From a locked process to one that holds keys: make key pairs, send evidence, open the keys.
 
-Shared by every role. The key pairs are made after the lock-down, so that they never existed in a
-process that could have leaked them.
+Shared by every role; ``enclave.roles.lifecycle`` calls it at the right moment.
 """
 
 from __future__ import annotations
@@ -14,23 +13,24 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from strongroom.crypto.digests import Sha256, digest_of
+from strongroom.crypto.dsse import key_ref
 from strongroom.crypto.keyset import Keyset
 from strongroom.crypto.release import new_private_key, open_keys, public_bytes, seal_keys
+from strongroom.enclave.assurance import Assurance
 from strongroom.enclave.channel import frames
 from strongroom.enclave.channel.errors import ChannelViolation
 from strongroom.enclave.channel.framing import Channel
-from strongroom.enclave.evidence import Assurance, Evidence, Role, evidence_digest
+from strongroom.enclave.evidence import Evidence, Role, evidence_digest
 
 COMMANDS: msgspec.json.Decoder[frames.Command] = msgspec.json.Decoder(frames.Command)
 
 
 @dataclass(frozen=True)
 class Attested:
-    """What an enclave holds once the releaser has trusted it."""
+    """What an enclave holds once the releaser has accepted its evidence."""
 
     keysets: dict[str, Keyset]
     signing_key: Ed25519PrivateKey
-    signer: str
 
 
 def seal_subject(dataset: str, kms: str) -> Sha256:
@@ -49,7 +49,7 @@ def export_subject(run: str) -> Sha256:
 
 
 def warm_up_primitives() -> None:
-    """Touch every primitive once before the lock-down, so that no lazy import happens after it."""
+    """Use every primitive once before the lock-down, so that no lazy import happens after it."""
     key = new_private_key()
     digest = Sha256("sha256:" + "0" * 64)
     open_keys(seal_keys({"warm": Keyset.generate()}, public_bytes(key), digest), key, digest)
@@ -77,7 +77,6 @@ def attest(
     private_key = new_private_key()
     signing_key = Ed25519PrivateKey.generate()
     raw = signing_key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
-    signer = "ed25519:" + base64.b64encode(raw).decode()
     evidence = Evidence(
         role=role,
         assurance=assurance,
@@ -85,7 +84,7 @@ def attest(
         plan_digest=plan_digest,
         nonce=nonce,
         hpke_key=base64.b64encode(public_bytes(private_key)).decode(),
-        signing_key=signer,
+        signing_key=key_ref(raw),
         probes=probes,
         warnings=warnings,
     )
@@ -94,4 +93,4 @@ def attest(
     if not isinstance(command, frames.Keys):
         raise ChannelViolation(place="broker", expected="keys", actual=type(command).__name__)
     keysets = open_keys(command.sealed, private_key, evidence_digest(evidence))
-    return Attested(keysets, signing_key, signer)
+    return Attested(keysets, signing_key)

@@ -20,6 +20,7 @@ from strongroom.crypto.dsse import KeyRef, sign_envelope
 from strongroom.crypto.errors import CryptoError
 from strongroom.crypto.manifest import CHECKPOINT_TYPE, encode
 from strongroom.crypto.segments import HEADER_BYTES
+from strongroom.enclave.assurance import Assurance
 from strongroom.enclave.channel import frames
 from strongroom.enclave.channel.errors import ChannelBroken, ChannelViolation, EnclaveKilled
 from strongroom.enclave.channel.framing import Channel, Kind
@@ -58,7 +59,7 @@ class EnclaveHandle:
         *,
         plan: bytes,
         nonce: str,
-        assurance: launch.Assurance,
+        assurance: Assurance,
         threads: int,
         run: str,
         limits: frames.Limits,

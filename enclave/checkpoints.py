@@ -1,5 +1,7 @@
-"""The manifest of a checkpoint, built alike by the enclave that signs it and the broker that
-writes it, so that the enclave has no free byte in it."""
+"""The manifest of a checkpoint, built by the enclave that signs it and the broker that writes it.
+
+Both build it from the same record, so the enclave chooses no byte of it freely.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Errors of the enclave: its lock-down and evidence (SR-ENCLAVE) and the evaluator (SR-EVAL).
 
-None of them carries text that a customer's code or data chose: an evaluator's failure is told by
-row, line and the name of a built-in exception class, never by the exception's message.
+None of them carries text that a customer's code or data chose: an evaluator's failure is reported
+by row, line and the name of a built-in exception class, never by the exception's message.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from strongroom.errors import Exit, Fault, StrongroomError
 
 
 class EnclaveError(StrongroomError):
-    """Branch: starting, locking down and vouching for an enclave."""
+    """Branch: an enclave's start, lock-down and evidence."""
 
     fault = Fault.PLATFORM
     exit_code = Exit.FAILED
@@ -57,7 +57,7 @@ class EvidenceMalformed(EnclaveError):
 
 
 class KeyRefused(EnclaveError):
-    """Branch: the evidence is well formed and does not deserve the key."""
+    """Branch: the evidence is well formed, but not good enough for the key."""
 
     exit_code = Exit.KEY_REFUSED
 
@@ -94,7 +94,7 @@ class PlanMismatch(KeyRefused):
 class NonceMismatch(KeyRefused):
     code = "SR-ENCLAVE-015"
     title = "the evidence does not answer this challenge"
-    remedy = "Ask again with a fresh challenge; if it repeats, somebody is replaying evidence."
+    remedy = "Ask again with a fresh challenge; if it repeats, evidence is being replayed."
 
 
 class ProbeMissing(KeyRefused):
@@ -117,15 +117,15 @@ class SwapUnprotected(KeyRefused):
 
 class WarningMissing(KeyRefused):
     code = "SR-ENCLAVE-019"
-    title = "the evidence does not own up to a weakness that its probes show"
+    title = "the evidence does not name a weakness that its probes show"
     remedy = "Install the same version of Strongroom for the enclave and the releaser."
 
 
 class EvaluatorError(StrongroomError):
     """Branch: the customer's evaluator failed.
 
-    ``row`` is the row's index in its data set; ``line`` and ``column`` are in the evaluator's
-    source, from 1. Each is ``None`` when unknown; ``place`` says the same in words.
+    ``row`` is the row's index in its dataset; ``line`` and ``column`` are in the evaluator's
+    source, from 1. Each is ``None`` when unknown; ``place`` is the same as text.
     """
 
     fault = Fault.INPUT
@@ -210,7 +210,7 @@ class ScoreInvalid(EvaluatorError):
 class ScoreNotFinite(EvaluatorError):
     code = "SR-EVAL-008"
     title = "the evaluator returned NaN or infinity"
-    remedy = "Return a finite number; decide what such a row is worth."
+    remedy = "Return a finite number; choose a score for such rows."
 
 
 class MetricUndeclared(EvaluatorError):
@@ -261,7 +261,7 @@ class EnvironmentUnused(EvaluatorError):
 
 class TurnInvalid(EvaluatorError):
     code = "SR-EVAL-022"
-    title = "what the environment returned is no turn of a conversation"
+    title = "what the environment returned is not a turn of a conversation"
     remedy = (
         "reset returns messages or None; step returns done, messages by user, tool or system "
         "unless done, and, without evaluate, a reward."

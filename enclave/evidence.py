@@ -1,4 +1,4 @@
-"""What an enclave says of itself, and the rules by which a key's owner believes it.
+"""What an enclave states about itself, and the rules by which a key's owner accepts it.
 
 :func:`check_evidence` runs in the releaser, which trusts neither the enclave nor the broker between
 them. It returns nothing or raises, on the first of these that fails:
@@ -10,10 +10,10 @@ them. It returns nothing or raises, on the first of these that fails:
 4. no swap, or locked memory;
 5. each weakness that is tolerated at this assurance is among the warnings, and nothing else is.
 
-At A0 there is no sandbox and 3 to 5 do not apply: only the owner's ``min_assurance`` allows it.
-At A1 all of this is the enclave's own word, and no hardware ties its key to its code: whoever may
-ask the releaser can write such evidence for a key of their own. It tells honest parties that code
-and walls are as they should be, and stops no forger.
+At A0 there is no sandbox and 3 to 5 do not apply: only the owner's ``min_assurance`` allows it. At
+A1 the enclave vouches for itself, and no hardware ties its key to its code: any process that can
+ask the releaser can write such evidence for a key of its own. It shows honest parties that code and
+walls are as they should be, and stops no forger.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from strongroom.crypto.digests import SHA256_PATTERN, Sha256, digest_of
+from strongroom.enclave.assurance import LEVELS, Assurance, Level
 from strongroom.enclave.errors import (
     AssuranceTooLow,
     EvidenceMalformed,
@@ -42,11 +43,7 @@ from strongroom.enclave.errors import (
 from strongroom.enclave.sandbox.probe_names import EVALUATOR, MAIN, closed, known, tolerated
 
 Role: TypeAlias = Literal["train", "seal", "view", "export"]
-Assurance: TypeAlias = Literal["A0", "A1"]
-Level: TypeAlias = Literal["A0", "A1", "A2", "A3"]
-"""What may be asked of an enclave; ``Assurance`` is what one of today's can show."""
 
-_ORDER = ("A0", "A1", "A2", "A3")
 _DIGEST = re.compile(SHA256_PATTERN)
 _NONCE = re.compile(r"[A-Za-z0-9_-]{16,128}")
 _KEY_BYTES = 32
@@ -74,7 +71,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 @dataclass(frozen=True, kw_only=True)
 class Expectation:
-    """What the key's owner asks of an enclave before it gets a key."""
+    """What the key's owner requires of an enclave before it gets a key."""
 
     role: Role
     min_assurance: Level
@@ -99,7 +96,7 @@ def decode_evidence(data: bytes) -> Evidence:
 
 
 def check_evidence(evidence: Evidence, expectation: Expectation) -> None:
-    """Return when the enclave may have the key; raise an error that says why not otherwise."""
+    """Return if the enclave may have the key; otherwise raise the error that gives the reason."""
     _check_form(evidence)
     _check_match(evidence, expectation)
     if evidence.assurance == "A0":
@@ -129,7 +126,7 @@ def _check_match(evidence: Evidence, expectation: Expectation) -> None:
         raise RoleMismatch(
             place="evidence.role", expected=expectation.role, actual=str(evidence.role)
         )
-    if _ORDER.index(evidence.assurance) < _ORDER.index(expectation.min_assurance):
+    if LEVELS.index(evidence.assurance) < LEVELS.index(expectation.min_assurance):
         raise AssuranceTooLow(
             place="evidence.assurance",
             expected=f"{expectation.min_assurance} or above",
@@ -163,8 +160,10 @@ def _check_layers(evidence: Evidence) -> None:
         for name in ("mlock", "evaluator.mlock"):
             if evidence.probes.get(name) == "unlocked":
                 raise SwapUnprotected(place=f"evidence.probes.{name}")
-    owed = sorted(name for name, value in evidence.probes.items() if tolerated(name, value))
-    if list(evidence.warnings) != owed:
+    required_warnings = sorted(
+        name for name, value in evidence.probes.items() if tolerated(name, value)
+    )
+    if list(evidence.warnings) != required_warnings:
         raise WarningMissing(place="evidence.warnings")
 
 

@@ -1,11 +1,11 @@
-"""The digest that says which code runs in an enclave.
+"""The digest of the code that runs in an enclave.
 
 It covers every source file of our packages that run inside, the Python version, and the name,
 version and file list (``RECORD``, which holds a digest per file) of every library that is loaded
-there, since whatever runs beside the keys could read them. What the optional vLLM brings along
-and an evaluator imports is not covered. It is taken by that same code, so it is a statement and not
-a proof: at A1 a host that lies about its files lies here too. ``RECORD`` says what was installed,
-not what lies there now.
+there, since any of them could read the keys. What the optional vLLM brings along and an evaluator
+imports is not covered. It is taken by that same code, so it is a statement and not a proof: at A1 a
+host that lies about its files lies here too. ``RECORD`` is what was installed, not what is there
+now.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ class Example:
 
     @property
     def run_file(self) -> Path:
-        """Its run file; the evaluator lies beside it."""
+        """Its run file; the evaluator is in the same folder."""
         return Path(__file__).parent / self.name / "run.yaml"
 
 

@@ -88,7 +88,7 @@ def split_by_answer(
 ) -> Rows:
     """One question of each of ``held_out`` answers, and up to ``of_each`` of each other answer.
 
-    So the held-out score tells whether answers are found, not whether they are remembered.
+    So the held-out score measures whether answers are found, not whether they are remembered.
     """
     same: dict[str, list[Question]] = {}
     for question in distinct(questions):

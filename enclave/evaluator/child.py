@@ -1,8 +1,8 @@
-"""The evaluator's process: it runs the customer's code and nothing of ours that matters.
+"""The evaluator's process: it runs the customer's code, and has nothing else that is worth taking.
 
-It is forked before there is a key, holds one socket to the enclave and three times ``/dev/null``,
-can write to no file, make no process, reach no network, and neither signal nor trace the enclave.
-What it prints goes nowhere; what it raises leaves as a kind, a line and a built-in class name.
+It is forked before there is a key, has one socket to the enclave and three times ``/dev/null``, can
+write to no file, make no process, reach no network, and neither signal nor trace the enclave. What
+it prints is discarded; what it raises leaves as a kind, a line and a built-in class name.
 """
 
 from __future__ import annotations
@@ -47,19 +47,19 @@ from strongroom.enclave.sandbox import filters, landlock, lockdown, probes, sysc
 from strongroom.trainer.rollouts.evaluators import Job
 
 SOCKET = 3
-"""The descriptor on which this process talks to the enclave; the only one beside 0 to 2."""
+"""The descriptor of the socket to the enclave; the only one above 2."""
 
 
 @dataclass(frozen=True)
 class Confinement:
-    """How the child is to be confined; ``None`` in its place means not at all (A0)."""
+    """How the child is to be confined; ``None`` in its place means that it is not (A0)."""
 
     read_only: Sequence[Path]
     memory_bytes: int
 
 
 class _Problem(Exception):
-    """An answer that is no score."""
+    """The customer's code cannot be loaded, or its answer is not a score."""
 
     def __init__(self, failed: Failed) -> None:
         self.failed = failed
@@ -70,7 +70,7 @@ def run(end: socket.socket, parent: int, confinement: Confinement | None) -> NoR
     status = 1
     with contextlib.suppress(BaseException):  # a traceback has no place to go
         syscalls.die_with_parent(parent)
-        os.chdir("/")  # the enclave's own is a folder about the enclave
+        os.chdir("/")  # the enclave's own is /proc/self, and so the enclave
         _drop_descriptors(end)
         results = _confine(confinement, parent) if confinement else {}
         stream = _Stream()
@@ -85,7 +85,7 @@ def _drop_descriptors(end: socket.socket) -> None:
     channel = os.dup(end.detach())
     for standard in (0, 1, 2):
         os.dup2(null, standard)
-    # Whatever the objects of the process that forked us wrote to, ours write to nothing.
+    # Replace the file objects of the process that forked us.
     sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
     sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
     sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
@@ -94,7 +94,7 @@ def _drop_descriptors(end: socket.socket) -> None:
 
 
 def _confine(confinement: Confinement, parent: int) -> dict[str, str]:
-    """Put every layer on this process, and try them."""
+    """Confine this process, and try every wall."""
     for number in range(1, signal.NSIG):
         with contextlib.suppress(OSError, ValueError):
             if signal.getsignal(number) not in (None, signal.SIG_DFL, signal.SIG_IGN):
@@ -112,7 +112,7 @@ def _confine(confinement: Confinement, parent: int) -> dict[str, str]:
         locked = "unlocked"
     syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
-    # A layer of its own: it takes /proc away, and makes the enclave an outsider to signals.
+    # A layer of its own: it takes /proc away, and forbids signals to the enclave.
     abi = landlock.restrict(confinement.read_only)
     syscalls.die_with_parent(parent)
     lockdown.lock_system_calls(filters.evaluator())
@@ -125,7 +125,7 @@ def _confine(confinement: Confinement, parent: int) -> dict[str, str]:
 
 
 class _Stream:
-    """Frames over the socket. Whoever runs in this process can forge them; the enclave knows."""
+    """Frames over the socket. The customer's code could forge them; the enclave expects that."""
 
     def __init__(self) -> None:
         self._decoder: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)
@@ -151,14 +151,14 @@ class _Stream:
 
 @dataclass(frozen=True)
 class _Evaluate:
-    """How a file scores."""
+    """How the customer's file scores."""
 
     function: Callable[..., Any]
     """The customer's own."""
     score: Callable[[Sequence[Job]], Coroutine[Any, Any, Sequence[Any]]]
     """One call of it: the results of these jobs."""
     by_group: bool
-    """Whether it wants all completions of a row at once."""
+    """Whether it takes all completions of a row at once."""
     episodes: Episodes | None = None
     """Its environment's conversations, when it defines one."""
 
@@ -179,7 +179,7 @@ def _serve(stream: _Stream) -> NoReturn:
             if isinstance(request, Source):
                 source = request
                 evaluate = _load(source, tuple(source.metrics))
-                # A call that never waits would only delay the answers of those before it.
+                # A call that never waits would only delay the answers of earlier ones.
                 waits = inspect.iscoroutinefunction(evaluate.function)
                 at_once = source.concurrency if waits else 1
                 stream.send(evaluate.loaded())
@@ -237,7 +237,7 @@ def _load(source: Source, metrics: tuple[str, ...]) -> _Evaluate:
 
 
 def _environment_of(names: Mapping[str, Any]) -> type | None:
-    """The file's own class; jinja2, for one, has an ``Environment`` to import, too."""
+    """The file's own class, not one that it imports: jinja2, for one, has an ``Environment``."""
     found = names.get("Environment")
     own = isinstance(found, type) and found.__module__ == names["__name__"]
     return found if own else None
@@ -246,7 +246,7 @@ def _environment_of(names: Mapping[str, Any]) -> type | None:
 def _with_environment(
     names: Mapping[str, Any], metrics: tuple[str, ...], episodes: Episodes
 ) -> _Evaluate:
-    """Score as the file says; by the steps' rewards when it says nothing."""
+    """The file's own way to score, or else the sum of the steps' rewards."""
     try:
         evaluate = _evaluate_of(names, metrics)
     except _Problem as problem:

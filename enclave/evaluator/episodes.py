@@ -1,7 +1,7 @@
 """Conversations with the customer's ``Environment``, in the evaluator's process.
 
-Each conversation has an environment of its own. What it returns is brought into form here, so that
-an honest mistake is told by its line; the enclave checks the form again.
+Each conversation has an environment of its own. Its answers are converted here, so that an honest
+mistake is reported by its line; the enclave checks the form again.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from strongroom.enclave.evaluator.messages import MAX_TURN_BYTES, Kind, Opened, 
 from strongroom.trainer.data.chat import Message, RecordFault, check_messages, check_turn
 from strongroom.trainer.rollouts.evaluators import Job, Reply, Turn
 
-_Said = TypeVar("_Said", Opened, Turned)
+_Answer = TypeVar("_Answer", Opened, Turned)
 
 
 class TurnRefused(Exception):
-    """What an environment returned is no turn; ``kind`` is one of ``Failed``."""
+    """What an environment returned is not a turn; ``kind`` is one of ``Failed``."""
 
     def __init__(self, kind: Kind = "turn_invalid") -> None:
         self.kind = kind
@@ -34,7 +34,7 @@ class _Episode:
 
 
 class Episodes:
-    """The conversations that were begun together, by number."""
+    """The conversations of one :class:`Reset`, by number."""
 
     def __init__(
         self, make: Callable[[], Any], metrics: Collection[str], number: Callable[[Any], float]
@@ -48,7 +48,7 @@ class Episodes:
         """Whether steps are rewarded; otherwise the file has another way to score."""
 
     def clear(self) -> None:
-        """Let go of all conversations."""
+        """Drop all conversations."""
         self._begun.clear()
 
     def reset(self, job: Job) -> Opened:
@@ -61,26 +61,26 @@ class Episodes:
         return _bounded(Opened(_messages(found, check_messages)))
 
     def step(self, reply: Reply) -> Turned:
-        """Hand the model's reply over."""
+        """The environment's answer to the model's reply."""
         episode = self._begun[reply.episode]
         found = episode.environment.step(reply.text)
         if not isinstance(found, Mapping) or not isinstance(found.get("done"), bool):
             raise TurnRefused()
-        said = set(found) - {"messages", "done"}
-        if said and not self.scores:
+        given = set(found) - {"messages", "done"}
+        if given and not self.scores:
             raise TurnRefused("ambiguous")
-        if not said <= {"reward", *self._metrics}:
+        if not given <= {"reward", *self._metrics}:
             raise TurnRefused("undeclared")
         if "reward" in found:
             episode.reward += self._number(found["reward"])
-        episode.metrics.update({name: found[name] for name in said - {"reward"}})
+        episode.metrics.update({name: found[name] for name in given - {"reward"}})
         if found["done"]:
             return Turned(Turn(messages=(), done=True))
         messages = _messages(found.get("messages"), check_turn)
         return _bounded(Turned(Turn(messages=messages, done=False)))
 
     def result(self, job: Job) -> dict[str, Any]:
-        """Sum of rewards and latest metrics of a conversation, like what ``evaluate`` returns."""
+        """A conversation's sum of rewards and latest metrics, as ``evaluate`` would return them."""
         episode = self._begun[job.episode]
         return {**episode.metrics, "score": episode.reward}
 
@@ -94,7 +94,7 @@ def _messages(found: Any, check: Callable[[Sequence[Message]], None]) -> tuple[M
     return messages
 
 
-def _bounded(said: _Said) -> _Said:
-    if len(frame(said)) > MAX_TURN_BYTES:
+def _bounded(answer: _Answer) -> _Answer:
+    if len(frame(answer)) > MAX_TURN_BYTES:
         raise TurnRefused()
-    return said
+    return answer

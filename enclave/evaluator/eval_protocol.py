@@ -1,10 +1,10 @@
-"""What an evaluator file written for the eval-protocol package needs of it, and no more.
+"""The parts of the eval-protocol package that an evaluator file written for it needs.
 
 Such a file runs unmodified: ``import eval_protocol`` finds these models and this decorator. The
 package itself (0.3.33) brings a hundred others, contacts the network when it is imported, and can
 upload rows. Models take and keep unknown fields, as there; nothing is validated beyond nesting and
-numbers, which are what comes back. Data set, model and rollout settings in the
-decorator are ignored: the run file has them.
+numbers, which are what is read back. Dataset, model and rollout settings in the decorator are
+ignored: the run file has them.
 """
 
 from __future__ import annotations
@@ -191,7 +191,7 @@ class EvaluationRow(Model):
 
 
 def evaluation_test(**parameters: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """The decorator: remembers ``mode`` and how the function wants to be called."""
+    """The decorator: keeps ``mode`` and how the function is to be called."""
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         mode = parameters.get("mode", "pointwise")
@@ -210,7 +210,7 @@ def evaluation_test(**parameters: Any) -> Callable[[Callable[..., Any]], Callabl
 
 
 class _RolloutProcessor:
-    """Stands for whatever would have made the completions; here they are made already."""
+    """In place of what would have made the completions; here they exist already."""
 
     def __init__(self, *_: Any, **__: Any) -> None:
         """Takes anything."""

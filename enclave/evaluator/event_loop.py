@@ -1,7 +1,7 @@
-"""An event loop for a process that may open no descriptor: it can wait for nothing but the clock.
+"""An event loop for a process that may open no descriptor: all it can wait for is time.
 
-An evaluator has no network and no files, so what its coroutines await is timers and each other.
-Several calls at once shorten such waits; they make no computation faster.
+An evaluator has no network and no files, so its coroutines await timers and each other. Running
+several calls at once shortens such waits; it makes no computation faster.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ T = TypeVar("T")
 def in_order(coroutines: Iterable[Coroutine[Any, Any, T]], at_once: int) -> Iterator[T]:
     """The results in the order of ``coroutines``, of which at most ``at_once`` run at a time.
 
-    Raises what the first of them in that order raises, and gives the others up.
+    Raises what the first of them in that order raises, and cancels the others.
     """
     loop = _Loop()
     running: deque[asyncio.Task[T]] = deque()
@@ -37,7 +37,7 @@ class _Sleeper:
     """A selector without descriptors."""
 
     def select(self, timeout: float | None) -> list[Any]:
-        """Nothing ever happens but time."""
+        """Sleep; there is no event to report."""
         time.sleep(timeout or 0)
         return []
 

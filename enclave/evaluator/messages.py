@@ -1,14 +1,14 @@
-"""What the enclave and its evaluator process say to each other, and how it is framed.
+"""What the enclave and its evaluator process send each other, and how it is framed.
 
-A frame is four bytes of length, little-endian, and that much JSON. Downwards come one
-:class:`Source`, then batches of jobs. Upwards comes one :class:`Ready` before any customer code
-runs; after that, for each request, one :class:`Loaded` or as many :class:`Row` as there were jobs,
-ended early by a :class:`Failed`. A file with an environment is also asked to :class:`Reset`, which
-as many :class:`Opened` answer, and to :class:`Step`, with as many :class:`Turned`.
+A frame is four bytes of length, little-endian, and that much JSON. The enclave sends one
+:class:`Source`, then batches of jobs. The evaluator sends one :class:`Ready` before any customer
+code runs; after that, for each request, one :class:`Loaded` or as many :class:`Row` as there were
+jobs, ended early by a :class:`Failed`. A file with an environment also gets :class:`Reset`,
+answered by as many :class:`Opened`, and :class:`Step`, answered by as many :class:`Turned`.
 
-After ``Ready`` the upward side is hostile: the customer's code shares that process and may write
-what it likes. Each message is therefore numbers, and a kind and a class name out of fixed sets; an
-environment's messages are text, of bounded length, which goes to the model and stays inside.
+After ``Ready`` the answers are hostile: the customer's code shares that process and may write
+anything. Each message is therefore numbers, and a kind and a class name out of fixed sets; an
+environment's messages are text of bounded length, which goes to the model and stays inside.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from strongroom.trainer.rollouts.evaluators import Job, Reply, Turn
 MAX_SOURCE_BYTES = 1 << 20
 MAX_BATCH_BYTES = 64 << 20
 MAX_ANSWER_BYTES = 64 << 10
-"""Of one upward frame: a score and some declared metrics fit many times over."""
+"""Of one answer: a score and some declared metrics fit many times over."""
 MAX_TURN_BYTES = 1 << 20
-"""Of one upward frame with what an environment says."""
+"""Of one answer with an environment's messages."""
 
 FILE = "evaluator.py"
 """The name under which the customer's source is compiled."""
@@ -59,9 +59,9 @@ class Source(msgspec.Struct, frozen=True, tag="source"):
     text: bytes
     metrics: list[str]
     environment: bool = False
-    """Whether the run has conversations of several turns, for which it needs an environment."""
+    """Whether the run has conversations of several turns, which need an environment."""
     score_range: tuple[float, float] | None = None
-    """Lowest and highest score that count."""
+    """The lowest and highest score that is allowed."""
     concurrency: int = 1
     """How many calls of an asynchronous function run at a time."""
 
@@ -73,19 +73,19 @@ class Batch(msgspec.Struct, frozen=True, tag="batch"):
 
 
 class Reset(msgspec.Struct, frozen=True, tag="reset"):
-    """Begin a conversation for each job, in order; those begun before are over."""
+    """Begin a conversation for each job, in order; earlier ones are over."""
 
     jobs: list[Job]
 
 
 class Step(msgspec.Struct, frozen=True, tag="step"):
-    """What the model said in some of the conversations."""
+    """The model's completions in some of the conversations."""
 
     replies: list[Reply]
 
 
 class Ready(msgspec.Struct, frozen=True, tag="ready", forbid_unknown_fields=True):
-    """The process is confined; what its probes saw."""
+    """The process is confined; the results of its probes."""
 
     probes: dict[str, str]
 
@@ -107,7 +107,7 @@ class Row(msgspec.Struct, frozen=True, tag="row", forbid_unknown_fields=True):
 
 
 class Opened(msgspec.Struct, frozen=True, tag="opened", forbid_unknown_fields=True):
-    """What the next conversation begins with; ``None``: with its row's messages."""
+    """The next conversation's first messages; ``None`` for those of its row."""
 
     messages: tuple[Message, ...] | None
 

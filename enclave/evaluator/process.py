@@ -1,11 +1,11 @@
 """The enclave's side of the evaluator: a process of its own for the customer's code.
 
 Invariants: the process is forked after the lock-down's stage A and before any key or library with
-threads; it gets rows and answers numbers, or turns of a conversation for the model to read;
-nothing that it sends is believed further than its form. A failure is an
-:class:`~enclave.errors.EvaluatorError` with the row's index and the line, never the
-exception's message. After a failure of the process itself (a hang, a crash, forged frames) it is
-dead and the run fails; there is no second one, since no process can be made after stage B.
+threads; it gets rows and returns numbers, or turns of a conversation for the model to read; of what
+it sends, only the form is relied on. A failure is an :class:`~enclave.errors.EvaluatorError` with
+the row's index and the line, never the exception's message. After a failure of the process itself
+(a hang, a crash, forged frames) it is dead and the run fails; there is no second one, since no
+process can be made after stage B.
 """
 
 from __future__ import annotations
@@ -106,13 +106,13 @@ class EvaluatorProcess:
         self._range: tuple[float, float] | None = None
         self._loaded = Loaded()
         self.probes: dict[str, str] = {}
-        """What the process found when it tried its walls, by name with ``evaluator.`` before it."""
+        """What the process found when it tried its walls; names begin with ``evaluator.``."""
 
     @classmethod
     def start(cls, *, locked: bool = True, memory_bytes: int = 2 << 30) -> EvaluatorProcess:
         """Fork the evaluator's process from this one, which must have a single thread.
 
-        ``memory_bytes`` bounds what it may take beside what it has from this process.
+        ``memory_bytes`` bounds what it may allocate in addition to what it has from this process.
         ``locked=False`` is for A0: a process without walls. Raises ``ChildSetupFailed``.
         """
         ours, theirs = socket.socketpair()
@@ -163,10 +163,10 @@ class EvaluatorProcess:
     ) -> None:
         """Compile and run the customer's file, which must define one function that scores.
 
-        ``metrics`` are the names that the plan declares beside ``score``. ``timeout_s`` bounds
-        this call and, from then on, the time to each answer. ``environment`` says whether the file
-        has to define one, too; it may not otherwise. ``score_range`` are the lowest and highest
-        score that count. Up to ``concurrency`` calls of an asynchronous function run at a time.
+        ``metrics`` are the names that the plan declares in addition to ``score``. ``timeout_s``
+        bounds this call and, from then on, the time to each answer. With ``environment`` the file
+        must define one, without it must not. ``score_range`` is the lowest and highest score that
+        is allowed. Up to ``concurrency`` calls of an asynchronous function run at a time.
         Raises ``EvaluatorError``.
         """
         if len(source) > MAX_SOURCE_BYTES:
@@ -177,8 +177,8 @@ class EvaluatorProcess:
         self._lines = source.count(b"\n") + source.count(b"\r") + 2
         self._timeout_s, self._range = timeout_s, score_range
         deadline = time.monotonic() + timeout_s
-        order = Source(source, list(self._metrics), environment, score_range, concurrency)
-        self._send(order, deadline, None)
+        request = Source(source, list(self._metrics), environment, score_range, concurrency)
+        self._send(request, deadline, None)
         loaded = self._receive(Loaded, deadline, None)
         if not 0 <= loaded.line <= self._lines:
             raise self._broken(None)
@@ -285,12 +285,12 @@ class EvaluatorProcess:
         return self._range is None or self._range[0] <= score <= self._range[1]
 
     def _failed(self, failed: Failed, row: int | None, begins: int) -> EvaluatorError:
-        """The error for a failure that the child told; it may be forged, so its form is checked."""
+        """The error for a reported failure; it may be forged, so its form is checked."""
         if not 0 <= failed.line <= self._lines or not 0 <= failed.column <= MAX_SOURCE_BYTES:
             return self._broken(row)
         if failed.kind == "raised" and failed.exception not in BUILTIN_EXCEPTIONS:
             return self._broken(row)
-        # An answer that is no score has no line of its own; its function ``begins`` at one.
+        # An answer that is not a score has no line of its own; use that of its function.
         line = failed.line or begins
         ranged = failed.kind == "out_of_range" and self._range
         return _ERRORS[failed.kind](
@@ -304,7 +304,7 @@ class EvaluatorProcess:
     def _check(
         self, check: Callable[[Sequence[Message]], None], messages: Sequence[Message], row: int
     ) -> None:
-        """Hold messages against ``check`` again: the child did so, if it was honest."""
+        """Check messages again: the child did so if it was honest."""
         try:
             check(messages)
         except RecordFault:

@@ -1,8 +1,8 @@
-"""Trying the evaluator before a run: completions of the base model, scored, told as numbers.
+"""Try an evaluator before a run: score completions of the base model, and report numbers.
 
-The completions are those that the run's first steps would sample, row by row of its own deck, from
-the base model with the adapter off. Unlike a run, a trial goes on after a failing call, so that all
-of them are told, by row, code and line. Nothing is trained and nothing is written.
+The completions are those that the run's first steps would sample, of its own rows in their order,
+from the base model with the adapter off. Unlike a run, a trial continues after a failing call, so
+that all failures are reported, by row, code and line. Nothing is trained and nothing is written.
 """
 
 from __future__ import annotations
@@ -87,16 +87,17 @@ def _completions(
 
 @dataclass
 class _Findings:
-    """What a trial has seen."""
+    """The results of a trial so far."""
 
     groups: list[list[Score]] = field(default_factory=list)
-    """Scores by row; a group with a failure holds only those that there are."""
+    """Scores by row; without those of failed calls."""
     whole: list[bool] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     """Of each call."""
     failures: int = 0
     """Completions without a score."""
-    told: int = 0
+    reported: int = 0
+    """Failed calls of which a record was made."""
 
     @property
     def scores(self) -> list[Score]:
@@ -109,7 +110,7 @@ class _Findings:
     def score(
         self, evaluator: EvaluatorProcess, group: Sequence[Job]
     ) -> Iterator[frames.EvaluatorFault]:
-        """One row's completions, in the calls that the evaluator wants; a fault per failed call."""
+        """Score one row's completions, together or one by one; yields a fault per failed call."""
         scores: list[Score] = []
         calls = [group] if evaluator.by_group else [[job] for job in group]
         for sample, call in enumerate(calls):
@@ -128,8 +129,8 @@ class _Findings:
     def _fault(
         self, error: EvaluatorError, row: int, sample: int
     ) -> Iterator[frames.EvaluatorFault]:
-        self.told += 1
-        if self.told <= frames.TRIAL_FAULT_LIMIT:
+        self.reported += 1
+        if self.reported <= frames.TRIAL_FAULT_LIMIT:
             yield frames.EvaluatorFault(
                 row=row,
                 sample=sample,
@@ -168,7 +169,7 @@ class _Findings:
 
 
 def _bounded(score: Score) -> Score:
-    """Clamped to what may leave, so that sums stay finite."""
+    """The score clamped to what may leave, so that sums stay finite."""
     limit = 10.0**frames.EXPONENTS.stop
     return Score(
         score=max(-limit, min(limit, score.score)),
@@ -177,9 +178,9 @@ def _bounded(score: Score) -> Score:
 
 
 def histogram(numbers: Sequence[float]) -> tuple[int, ...]:
-    """How many of ``numbers`` lie in each tenth of the way from their least to their greatest.
+    """How many of ``numbers`` are in each tenth of the range from their least to their greatest.
 
-    Equal numbers all lie in the first.
+    Equal numbers are all in the first.
     """
     counts = [0] * frames.TRIAL_BINS
     if numbers:

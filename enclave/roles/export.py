@@ -1,12 +1,12 @@
-"""The ``export`` enclave: a run's sealed adapter in, plain weights out, no network beside them.
+"""The ``export`` enclave: a run's sealed adapter in, plain weights out, no network in between.
 
-Whoever starts it passes sealed bytes in and never sees what they hold. The weights go into pipes
-that came over the socket before the lock-down, one for each file, so this process is as locked in
-as every other enclave: it can open no file for writing, and may write to no file that is open.
+The process that starts it passes sealed bytes in and never sees what they hold. The weights go into
+pipes that came over the socket before the lock-down, one for each file, so this process is as
+locked as every other enclave: it can open no file for writing, and write to no file that is open.
 
-Asked for the adapter, it writes that safetensors object as it was sealed: the file's SHA-256 is the
-adapter's digest in the log. Asked for a merged model, it takes each weight file of the base model
-in turn and gives it back with the adapter added.
+For the adapter it writes that safetensors object as it was sealed: the file's SHA-256 is the
+adapter's digest in the log. For a merged model it takes each weight file of the base model in turn
+and returns it with the adapter added.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from collections.abc import Sequence
 from strongroom.crypto.digests import sha256
 from strongroom.crypto.errors import CommitmentMismatch, ObjectDigestMismatch
 from strongroom.crypto.manifest import object_ad
+from strongroom.enclave.assurance import Assurance
 from strongroom.enclave.attest import COMMANDS, Attested, export_subject
 from strongroom.enclave.channel import frames
 from strongroom.enclave.channel.errors import ChannelViolation
 from strongroom.enclave.channel.framing import Channel
 from strongroom.enclave.checkpoints import ADAPTER
 from strongroom.enclave.roles.lifecycle import Lifecycle
-from strongroom.enclave.sandbox.launch import Assurance
 from strongroom.errors import StrongroomError
 
 OUTPUTS = "outputs"
@@ -34,7 +34,7 @@ MAX_FILES = 253
 
 
 def main(fd: int, assurance: Assurance, arguments: Sequence[str]) -> None:
-    """Export from the run in ``arguments`` (nonce, run, form), as told over ``fd``."""
+    """Export over the socket ``fd``; ``arguments`` are nonce, run and form."""
     nonce, run, form = arguments
     sock = socket.socket(fileno=fd)
     _byte, outputs, _flags, _address = socket.recv_fds(sock, 1, MAX_FILES)
@@ -76,7 +76,7 @@ def _export(
 
 
 def _open(attested: Attested, command: frames.Export, sealed: bytearray) -> bytes:
-    """The adapter in plain. Raises ``CommitmentMismatch``, or what is wrong with the object."""
+    """The adapter's plaintext. Raises ``CommitmentMismatch``, and errors of a sealed object."""
     keyset = attested.keysets[OUTPUTS]
     if keyset.commitment() != command.commitment:
         raise CommitmentMismatch(place=OUTPUTS)
@@ -95,7 +95,7 @@ def _object(channel: Channel) -> bytearray:
 
 
 def _write(channel: Channel, output: int, data: bytes | bytearray) -> None:
-    """All of one file, its end, and the word that it is whole."""
+    """Write one file and close it, then report that it is complete."""
     left = memoryview(data)
     while left:
         left = left[os.write(output, left) :]

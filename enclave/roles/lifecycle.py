@@ -22,11 +22,11 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from strongroom.crypto.digests import Sha256
+from strongroom.enclave.assurance import Assurance
 from strongroom.enclave.attest import Attested, attest, warm_up_primitives
 from strongroom.enclave.channel.framing import Channel
 from strongroom.enclave.evidence import Role
 from strongroom.enclave.measurement import measure
-from strongroom.enclave.sandbox.launch import Assurance
 from strongroom.enclave.sandbox.lockdown import (
     lock_files_and_network,
     lock_system_calls,

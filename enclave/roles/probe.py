@@ -12,11 +12,11 @@ from collections.abc import Sequence
 import msgspec
 
 from strongroom.crypto.segments import SEGMENT_BYTES
+from strongroom.enclave.assurance import Assurance
 from strongroom.enclave.channel import frames
 from strongroom.enclave.channel.framing import Channel
 from strongroom.enclave.evaluator.process import EvaluatorProcess
 from strongroom.enclave.roles.lifecycle import Lifecycle
-from strongroom.enclave.sandbox.launch import Assurance
 
 
 def main(fd: int, _assurance: Assurance, _arguments: Sequence[str]) -> None:

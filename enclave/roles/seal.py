@@ -16,6 +16,7 @@ from itertools import islice
 import zstandard
 
 from strongroom.crypto.keyset import Keyset
+from strongroom.enclave.assurance import Assurance
 from strongroom.enclave.attest import COMMANDS, seal_subject
 from strongroom.enclave.channel import frames
 from strongroom.enclave.channel.errors import ChannelViolation, RecordsRejected
@@ -24,7 +25,6 @@ from strongroom.enclave.roles.lifecycle import Lifecycle
 from strongroom.enclave.roles.seal_evaluator import seal_evaluator
 from strongroom.enclave.roles.shard_writer import sent_shard
 from strongroom.enclave.rows.sources import Source
-from strongroom.enclave.sandbox.launch import Assurance
 from strongroom.errors import StrongroomError
 
 ZSTD_LEVEL = 3

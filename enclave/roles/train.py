@@ -1,11 +1,11 @@
-"""The ``train`` enclave: lock down, attest, get keys, verify, train, evaluate.
+"""The ``train`` enclave: lock down, attest, get keys, then verify, train and evaluate on command.
 
-Order of life (see docs/architecture.md): start → stage A (files, network) → fork the evaluator →
-import torch, load the public base model, warm up → stage B (system calls) → key pairs → evidence →
-keys → data. Nothing confidential is in the process before the keys arrive, and from then on its
-only way out is the channel, whose other end admits nothing but ``enclave.channel.frames``.
+What is its own in ``enclave.roles.lifecycle``: between the two stages it forks the evaluator, then
+imports torch, loads the public base model and warms up. Nothing confidential is in the process
+before the keys arrive, and from then on the only way out is the channel, whose other end admits
+nothing but ``enclave.channel.frames``.
 
-Does not: keep plaintext out of Python's heap, or wipe it; plaintext dies with the process.
+Plaintext is neither kept out of Python's heap nor wiped; it dies with the process.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from strongroom.crypto.segments import SEGMENT_BYTES
+from strongroom.enclave.assurance import Assurance
 from strongroom.enclave.attest import COMMANDS
 from strongroom.enclave.channel import frames
 from strongroom.enclave.channel.errors import ChannelBroken, ChannelViolation, EnclaveFailed
@@ -26,7 +27,6 @@ from strongroom.enclave.evaluator.process import EvaluatorProcess
 from strongroom.enclave.plan_excerpt import PlanExcerpt, read_plan_excerpt
 from strongroom.enclave.roles.fetcher import Fetcher
 from strongroom.enclave.roles.lifecycle import Lifecycle
-from strongroom.enclave.sandbox.launch import Assurance
 from strongroom.enclave.sandbox.scratch import Scratch
 from strongroom.errors import StrongroomError
 from strongroom.trainer.engines import reads_files, start_engine
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 
 def main(fd: int, assurance: Assurance, _arguments: Sequence[str]) -> None:
-    """Serve one run over the inherited socket ``fd``, until told to stop or the broker is gone."""
+    """Serve one run over the socket ``fd``, until a ``Stop`` or until the broker is gone."""
     channel = Channel(socket.socket(fileno=fd), "broker")
     start = channel.recv_record(COMMANDS)
     if not isinstance(start, frames.Start):
@@ -60,7 +60,7 @@ def main(fd: int, assurance: Assurance, _arguments: Sequence[str]) -> None:
         if isinstance(command, frames.Stop):
             return
         try:
-            _obey(tasks, command)
+            _run(tasks, command)
             channel.send_record(frames.Done())
         except ChannelBroken:
             return
@@ -79,7 +79,7 @@ def _prepare(
     evaluator: EvaluatorProcess,
     scratch: Scratch | None,
 ) -> Tasks:
-    """From a process without torch to one that holds keys. The order is the point: see above."""
+    """From a process without torch to one that holds keys; the order matters, see above."""
     import torch
 
     from strongroom.enclave.roles.tasks import Tasks
@@ -106,7 +106,7 @@ def _prepare(
     return Tasks(life.channel, plan, policy, evaluator, attested, life.window.buffer)
 
 
-def _obey(tasks: Tasks, command: frames.Command) -> None:
+def _run(tasks: Tasks, command: frames.Command) -> None:
     match command:
         case frames.Verify():
             tasks.verify(command)
@@ -123,7 +123,7 @@ def _obey(tasks: Tasks, command: frames.Command) -> None:
 
 
 def _report(channel: Channel, error: StrongroomError, where: Where | None) -> None:
-    """The failure as numbers and enumerated words; the error's texts stay here."""
+    """Send the failure as numbers and enumerated words; the error's texts stay here."""
     word = error.actual if error.actual in DETAILS else ""
     row = getattr(error, "row", None)
     line = getattr(error, "line", None)

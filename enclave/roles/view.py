@@ -1,9 +1,9 @@
-"""The ``view`` enclave: a run's sealed rollouts in, text for a person out, no network beside it.
+"""The ``view`` enclave: a run's sealed rollouts in, text for a person out, no network in between.
 
-Whoever starts it passes the sealed bytes in and never sees what they hold: the text goes to an
+The process that starts it passes sealed bytes in and never sees what they hold: the text goes to an
 output descriptor that came over the socket before the lock-down, most often the key holder's own
-terminal. Rollouts are hostile (a model wrote them, perhaps after hostile rows), so nothing of them
-reaches the terminal but printable characters, and none of their lines can pass for one of ours.
+terminal. Rollouts are hostile (a model wrote them, perhaps after hostile rows), so only printable
+characters of them reach the terminal, and none of their lines can look like one of ours.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ import msgspec
 
 from strongroom.crypto.errors import CommitmentMismatch
 from strongroom.crypto.manifest import object_ad
+from strongroom.enclave.assurance import Assurance
 from strongroom.enclave.attest import COMMANDS, view_subject
 from strongroom.enclave.channel import frames
 from strongroom.enclave.channel.errors import ChannelViolation, EnclaveFailed
 from strongroom.enclave.channel.framing import Channel
 from strongroom.enclave.checkpoints import ROLLOUTS
 from strongroom.enclave.roles.lifecycle import Lifecycle
-from strongroom.enclave.sandbox.launch import Assurance
 from strongroom.errors import StrongroomError
 from strongroom.trainer.data.chat import Message
 
@@ -47,7 +47,7 @@ _ROLLOUTS = msgspec.json.Decoder(Shown)
 
 
 def main(fd: int, assurance: Assurance, arguments: Sequence[str]) -> None:
-    """Show one object of the run in ``arguments`` (after the nonce), as told over ``fd``."""
+    """Show one object over the socket ``fd``; ``arguments`` are nonce and run."""
     nonce, run = arguments
     sock = socket.socket(fileno=fd)
     _byte, (output,), _flags, _address = socket.recv_fds(sock, 1, 1)
@@ -78,7 +78,7 @@ def main(fd: int, assurance: Assurance, arguments: Sequence[str]) -> None:
 def text(run: str, step: int, lines: Sequence[bytes]) -> Iterator[str]:
     """The rollouts in ``lines`` (one JSON object each) as text for a terminal.
 
-    Raises ``msgspec.DecodeError`` for a line that is no rollout.
+    Raises ``msgspec.DecodeError`` for a line that is not a rollout.
     """
     yield f"run {run} · step {step} · {len(lines)} sample rollouts\n"
     for line in lines:
@@ -120,15 +120,15 @@ def printable(untrusted: str) -> str:
     )
 
 
-def _quoted(who: str, said: str) -> str:
-    """Each line behind a mark, so that no content can look like a heading."""
-    lines = [printable(line) for line in said.split("\n")]
+def _quoted(who: str, text: str) -> str:
+    """Each line after a mark, so that no content can look like a heading."""
+    lines = [printable(line) for line in text.split("\n")]
     heads = [who, *[""] * (len(lines) - 1)]
     return "".join(f"{head:<6}│ {line}\n" for head, line in zip(heads, lines, strict=True))
 
 
 def _write(output: int, pieces: Iterator[str]) -> None:
-    """All of it, or as much as the reader wanted (``strongroom rollouts RUN | head``)."""
+    """Write all of it, or as much as is read (``strongroom rollouts RUN | head``)."""
     try:
         for piece in pieces:
             left = memoryview(piece.encode())

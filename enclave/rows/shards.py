@@ -11,7 +11,8 @@ from collections.abc import Iterator
 
 from strongroom.crypto.keyset import Keyset
 from strongroom.crypto.manifest import DatasetManifest, Shard, shard_ad
-from strongroom.crypto.streaming import HEADER_BYTES, SEGMENT_BYTES, Opener
+from strongroom.crypto.segments import HEADER_BYTES, SEGMENT_BYTES
+from strongroom.crypto.streaming import Opener
 from strongroom.enclave.channel.errors import PlanMismatch, RecordCountWrong
 from strongroom.enclave.rows.lines import Position, records
 

@@ -1,1 +1,5 @@
-"""The walls: namespaces, Landlock, seccomp, memory, and the probes that try them."""
+"""The walls of an enclave: namespaces, Landlock, system-call filters, memory; and the probes.
+
+``launch`` starts the process, ``lockdown`` closes it in two stages, ``probes`` tries every wall
+from inside. Knows nothing of evaluators, roles or training.
+"""

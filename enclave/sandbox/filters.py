@@ -8,10 +8,10 @@ neither can make a descriptor that leads outside. What was found to be needed, w
 * ``openat`` for reading in both: transformers imports lazily and Landlock already decides where.
 * ``arch_prctl`` in the trainer: oneDNN asks for the AMX state on processors that have it.
 
-Refused calls that Landlock does not know are here for that reason: times, modes, owners, extended
+Calls that Landlock does not cover are refused for this reason: times, modes, owners, extended
 attributes and locks of files, the mask of modes, the thread's name and its priority can all be read
 from outside, so each would be a way out. ``sendmsg``/``recvmsg`` are refused since they can carry
-descriptors. Signal masks and handlers can be read from outside, too, and are left: threads and
+descriptors. Signal masks and handlers can be read from outside, too, but are allowed: threads and
 Python need them.
 """
 
@@ -84,7 +84,7 @@ sethostname setdomainname syslog quotactl clock_settime settimeofday adjtimex
 _REFUSED: Mapping[str, int] = {
     **dict.fromkeys(_REFUSED_FILES.split(), EACCES),
     **dict.fromkeys((_REFUSED_CHANNELS + _REFUSED_PROCESSES + _REFUSED_SYSTEM).split(), EPERM),
-    # Their arguments lie in memory, which a filter cannot see; the C library falls back.
+    # Their arguments are in memory, which a filter cannot see; the C library falls back.
     "clone3": ENOSYS,
     "openat2": ENOSYS,
     "pkey_alloc": ENOSYS,

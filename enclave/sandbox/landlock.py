@@ -1,4 +1,4 @@
-"""Landlock: which files a process may open, enforced by the kernel, for its threads to come.
+"""Landlock: which files a process may open, enforced by the kernel.
 
 A ruleset here denies everything that the running kernel's Landlock knows, then grants reading below
 some folders and writing to ``/dev/null``. Execution is never granted, nor is any other write.
@@ -40,14 +40,14 @@ def abi() -> int:
 
 
 def in_force() -> int:
-    """The ABI of the last layer that this process, or the one it was forked from, put on; or 0."""
+    """The ABI of the last layer of this process or of the one it was forked from; 0 for none."""
     return _in_force
 
 
 def restrict(read_only: Sequence[Path]) -> int:
     """Allow reading below ``read_only`` and writing to ``/dev/null``; deny the rest for good.
 
-    Paths that do not exist are passed over. Needs ``no_new_privs``. Returns the ABI in force;
+    Paths that do not exist are skipped. Needs ``no_new_privs``. Returns the ABI in force;
     raises ``OSError`` where Landlock is missing.
     """
     version = abi()

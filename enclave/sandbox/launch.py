@@ -1,8 +1,8 @@
 """Start a process of ours that will lock itself down, with one descriptor and nothing else.
 
-The child gets the descriptor it is told of, ``/dev/null`` as standard input, output and error (a
-traceback on a pipe is plaintext outside), an environment written here, and no way to outlive the
-process that started it. The lock-down itself is the child's first act, in its own code.
+The child gets that descriptor, ``/dev/null`` as standard input, output and error (a traceback on a
+pipe would be plaintext outside), the environment below, and is killed when the process that started
+it ends. The lock-down itself is the child's first act, in its own code.
 """
 
 from __future__ import annotations
@@ -15,13 +15,10 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Sequence
-from typing import IO, Literal
+from typing import IO
 
+from strongroom.enclave.assurance import Assurance
 from strongroom.enclave.sandbox import syscalls
-
-Assurance = Literal["A0", "A1"]
-"""``A0``: no sandbox, for development. ``A1``: isolated by software; the host's root and
-its operator are trusted."""
 
 _BOOT = "import sys; from strongroom.enclave.sandbox.launch import _enter; _enter(*sys.argv[1:])"
 _NOWHERE = "/proc"  # torch wants a cache folder that exists; in this one not even root can write
@@ -150,7 +147,7 @@ def _from_lasting_thread(
 
 
 def _await_end(pid: int) -> None:
-    """Wait without reaping: the status belongs to whoever holds the Popen."""
+    """Wait without reaping: the status belongs to the holder of the Popen."""
     try:
         os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
     except ChildProcessError:

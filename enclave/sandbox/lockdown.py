@@ -5,8 +5,8 @@ It leaves the process without network, privileges, core files, or any file but t
 it reads. Stage B, :func:`lock_system_calls`, comes after everything is imported and warmed up, and
 before the key pair exists.
 
-Return values say what was done, not that it holds: :mod:`enclave.sandbox.probes` tries each wall,
-and the releaser decides on what the probes saw. A layer that this host lacks is therefore no error
+Return values state what was done, not that it holds: :mod:`enclave.sandbox.probes` tries each wall,
+and the releaser decides by what the probes saw. A layer that this host lacks is therefore no error
 here.
 """
 
@@ -60,7 +60,7 @@ def library_paths() -> tuple[Path, ...]:
     """What an enclave may read: Python, installed libraries, our own packages, facts on the CPU.
 
     Our packages are found by import, since an editable install leaves them in a checkout whose
-    other folders the enclave has no business in.
+    other folders an enclave must not read.
     """
     ours = [Path(strongroom.__file__)]
     for name in FIRST_PARTY:
@@ -78,7 +78,7 @@ def lock_files_and_network(
     """Stage A. Returns what was done, by layer: ``done`` or ``failed``.
 
     ``read_only`` are the files and folders that stay readable, :func:`library_paths` by default.
-    ``scratch`` is mounted on the way, and stays readable, too.
+    ``scratch`` is mounted in between, and stays readable, too.
     Raises ``LockdownOrder`` when the process has threads, since Landlock would not cover them, and
     ``ScratchUnavailable``.
     """
@@ -88,10 +88,10 @@ def lock_files_and_network(
     readable = library_paths() if read_only is None else tuple(read_only)
     parent = os.getppid() if syscalls.parent_death_signal() else None
     raised = _attempt(_raise_lock_limit)
-    # Libraries ask for it when they are imported; else they try to write, and fail.
+    # Some libraries look for a folder to write to when imported, and would fail to find one.
     tempfile.tempdir = _NOWHERE
-    # Being here keeps the kernel from forgetting this folder when memory is short. It would make it
-    # anew, and to Landlock the new one is another, which nothing was granted for.
+    # As working folder it is not dropped from the kernel's cache when memory is short. A new inode
+    # would be another folder to Landlock, without the rights granted here.
     os.chdir("/proc/self")
     own_users = not _holds(_CAP_SYS_ADMIN)
     done = {
@@ -179,7 +179,7 @@ def _leave_namespaces(own_users: bool, ours: int) -> None:
         return
     user, group = os.geteuid(), os.getegid()
     syscalls.call("unshare", ours | _CLONE_NEWUSER)
-    with contextlib.suppress(OSError):  # unmapped ids work too; files then belong to nobody
+    with contextlib.suppress(OSError):  # unmapped ids work too; files then have no owner
         Path("/proc/self/setgroups").write_text("deny")
         Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
         Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
@@ -199,7 +199,7 @@ def _holds(capability: int) -> bool:
 
 
 def _drop_capabilities(keep: int) -> None:
-    with contextlib.suppress(OSError):  # EINVAL past the last one, EPERM for whoever has none
+    with contextlib.suppress(OSError):  # EINVAL past the last one, EPERM without any
         for capability in range(64):
             syscalls.prctl(syscalls.PR_CAPBSET_DROP, capability)
     with contextlib.suppress(OSError):

@@ -1,7 +1,7 @@
 """The probes by name, the values each may take, and which values a key's owner accepts.
 
-Evidence may hold nothing else, so this table is also what bounds what evidence can say.
-*Tolerated* values are weaknesses that another layer covers at A1; they must be named as warnings:
+Evidence may hold nothing else, so this table also bounds what evidence can carry. *Tolerated*
+values are weaknesses that another layer covers at A1; they must be named as warnings:
 
 * ``netns`` shared: seccomp still refuses every socket;
 * ``landlock_abi`` 3 to 5: no TCP rules before 4 and no scopes before 6, which seccomp covers too;
@@ -32,7 +32,7 @@ ATTEMPTS = frozenset(
 
 
 class _State(NamedTuple):
-    """The values of one property of a process, by what a key's owner makes of them."""
+    """The values of one property of a process, by whether a key's owner accepts them."""
 
     good: frozenset[str]
     tolerated: frozenset[str]
@@ -68,7 +68,7 @@ MAIN = ATTEMPTS | _STATES.keys() | _MAIN_STATES.keys()
 """What every enclave reports."""
 
 EVALUATOR = frozenset(f"evaluator.{name}" for name in ATTEMPTS | _STATES.keys())
-"""What an enclave with an evaluator reports of that process, beside its own."""
+"""What an enclave with an evaluator reports of that process as well."""
 
 
 def known(name: str, value: str) -> bool:

@@ -1,8 +1,8 @@
 """Try each wall of the sandbox from inside, and report what happened.
 
 The attempts are harmless where they succeed, so the same code runs in an unlocked process (the
-positive control of the tests, and assurance A0): most pass arguments that no kernel accepts, and
-tell a wall (``EPERM``, ``EACCES``) from a door (any other errno). The system calls tried here are
+positive control of the tests, and assurance A0). Most pass arguments that no kernel accepts, and
+distinguish a refusal (``EPERM``, ``EACCES``) from any other errno. The system calls tried here are
 those that :mod:`enclave.sandbox.filters` refuses with an errno; what it does not name kills the
 process and cannot be tried.
 
@@ -33,7 +33,7 @@ _CLONE_SIGHAND = 0x800
 _PR_SET_NAME = 15
 _PTRACE_PEEKDATA = 2
 _MOST_FDS = 1 << 16
-_NOWHERE = Path("/dev/null/probe")  # nobody can ever make this
+_NOWHERE = Path("/dev/null/probe")  # can never exist
 _WALLS = (EPERM, EACCES, EROFS)
 _MISSING = (ENOSYS, EAFNOSUPPORT)
 
@@ -44,7 +44,7 @@ def attempts() -> dict[str, str]:
 
 
 def states(expected_fds: Collection[int]) -> dict[str, str]:
-    """The properties that a process can have in either role. ``expected_fds`` lie beyond 0 to 2."""
+    """The properties of this process. ``expected_fds`` are the descriptors above 2."""
     core, files = (
         resource.getrlimit(limit) for limit in (resource.RLIMIT_CORE, resource.RLIMIT_FSIZE)
     )
@@ -87,10 +87,10 @@ def probe(
     expected_fds: Collection[int],
     secret_memory: Kind = "plain",  # noqa: S107 - a kind, no password
 ) -> Probed:
-    """Try this process, after stage B, and add what the evaluator saw of itself.
+    """Try this process, after stage B, and add what the evaluator's process found.
 
-    ``expected_fds`` are the descriptors beyond 0 to 2 that this process knows of, the evaluator's
-    aside; ``secret_memory`` is the kind of its window. The result is what evidence holds.
+    ``expected_fds`` are the descriptors above 2 that this process should have, other than those of
+    ``evaluator``; ``secret_memory`` is the kind of its window. The result is for the evidence.
     """
     expected = {*expected_fds, *(evaluator.fds() if evaluator else ())}
     found = {
@@ -120,7 +120,7 @@ def open_fds() -> set[int]:
 
 
 class _Absent(Exception):
-    """The thing to try is not there."""
+    """What the attempt is about does not exist here."""
 
 
 def _attempt(action: Callable[[], object]) -> str:
@@ -164,7 +164,7 @@ def _pair() -> None:
 
 
 def _call(name: str, *arguments: int) -> Callable[[], object]:
-    """Arguments that an unfiltered kernel refuses with another errno than a wall's."""
+    """An attempt whose arguments an unfiltered kernel refuses with an errno other than a wall's."""
 
     def action() -> None:
         if name not in syscalls.NUMBERS:

@@ -1,4 +1,4 @@
-"""A private folder in memory, for a library that insists on reading paths.
+"""A private folder in memory, for a library that reads only files.
 
 vLLM takes a model and an adapter as folders, and nothing in an enclave may write a file. So the
 files are made before the lock-down, in a tmpfs that only this process's mount namespace has, and
@@ -18,10 +18,10 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from strongroom.crypto.digests import Buffer
 from strongroom.enclave.errors import ScratchUnavailable
 from strongroom.enclave.sandbox import syscalls
 from strongroom.enclave.sandbox.secret_memory import map_memory
-from strongroom.trainer.engines.scratch import Buffer
 
 MOUNT_POINT = Path("/dev/shm")  # noqa: S108
 """Every Linux has this folder; inside the namespace the host's shared memory is out of sight."""
@@ -31,10 +31,10 @@ _MADV_DONTFORK, _MADV_DONTDUMP = 10, 16
 
 
 class Scratch:
-    """Files of announced names in a folder of their own; a ``trainer.engines.scratch.Scratch``.
+    """Files in a folder of their own; implements ``trainer.engines.scratch.Scratch``.
 
-    ``most_bytes`` names each file and the most that it may hold: afterwards no file can grow. They
-    take no memory until they are filled.
+    ``most_bytes`` is each file's name and largest size; there can be no others. They take no memory
+    until they are filled.
     """
 
     def __init__(self, most_bytes: Mapping[str, int]) -> None:
@@ -61,14 +61,14 @@ class Scratch:
             raise ScratchUnavailable(actual=f"errno {error.errno}") from None
 
     def put(self, name: str, data: Buffer) -> None:
-        """Fill a file. The first time settles its size, and must come before :meth:`close`."""
-        window = self._windows.get(name) or self._settle(name, len(data))
+        """Fill a file. The first call fixes its size, and must come before :meth:`close`."""
+        window = self._windows.get(name) or self._fix_size(name, len(data))
         if len(data) != len(window):
             raise ValueError(f"{name} has {len(window)} bytes, not {len(data)}")
         memoryview(window).cast("B")[:] = data
 
     def drop(self, name: str) -> None:
-        """Give a file's memory back; only before :meth:`close`, and with nobody reading it."""
+        """Free a file's memory; only before :meth:`close`, and when nothing reads it."""
         window = self._windows.pop(name)
         syscalls.libc("munmap", ctypes.addressof(window), len(window))
         os.ftruncate(self._descriptors[name], 0)
@@ -79,7 +79,7 @@ class Scratch:
             os.close(descriptor)
         self._descriptors.clear()
 
-    def _settle(self, name: str, size: int) -> ctypes.Array[ctypes.c_ubyte]:
+    def _fix_size(self, name: str, size: int) -> ctypes.Array[ctypes.c_ubyte]:
         descriptor = self._descriptors.get(name)
         if descriptor is None or not 0 < size <= self._most_bytes[name]:
             raise ValueError(f"{name} cannot take {size} bytes")

@@ -1,9 +1,9 @@
-"""A window of memory for plaintext that stays out of swap, core files, children and the kernel map.
+"""A window of memory for plaintext, out of swap, core files, children and the kernel's map.
 
 ``memfd_secret`` pages leave the kernel's own map, so neither ``/proc/PID/mem`` nor a kernel read
 primitive reaches them, root's included. Where the kernel lacks it the window is anonymous memory,
 locked if the limit allows. Python copies out of the window as soon as text is decoded: plaintext
-dies with the process; nothing here claims to wipe it.
+dies with the process, and is not wiped before.
 
 Allocate before the lock-down: a file size limit of zero forbids sizing the descriptor.
 """
@@ -25,7 +25,7 @@ _MADV_DONTFORK, _MADV_DONTDUMP = 10, 16
 class SecretMemory:
     """``size_bytes`` of zeroed memory in ``buffer``, a writable ``memoryview`` of bytes.
 
-    ``kind`` says what the kernel gave: ``memfd_secret``; ``locked``, out of swap but readable by
+    ``kind`` is what the kernel gave: ``memfd_secret``; ``locked``, out of swap but readable by
     root; ``plain``, neither. Not inherited by a fork, not in core files.
     """
 
@@ -48,7 +48,7 @@ class SecretMemory:
         self.buffer = memoryview(window).cast("B")
 
     def close(self) -> None:
-        """Zero the window and give it back. Slices of ``buffer`` must not be used afterwards."""
+        """Zero the window and free it. Slices of ``buffer`` must not be used afterwards."""
         if self._address:
             ctypes.memset(self._address, 0, self._length)
             self.buffer.release()

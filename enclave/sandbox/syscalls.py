@@ -1,7 +1,7 @@
-"""System calls by name and number, and the few ways in which this package makes them.
+"""System calls by name and number, made through ``ctypes``.
 
-``ctypes`` to the system calls is a choice: the wrappers on package indexes are stale, development
-releases or need a compiler, and a lock-down should be readable to its end. The numbers are the
+That is a choice: the wrappers on package indexes are stale, development releases or need a
+compiler, and a lock-down should be readable to its end. The numbers are the
 kernel's (``asm/unistd_64.h`` for x86-64, ``asm-generic/unistd.h`` for aarch64). aarch64 is
 untested: the numbers are right by the header, the filter has never run there.
 """
@@ -159,9 +159,9 @@ def parent_death_signal() -> int:
 
 
 def die_with_parent(parent: int) -> None:
-    """Ask to be killed when the parent ends; end at once when it is already gone.
+    """Have the kernel kill this process when the parent ends; end at once if it is already gone.
 
-    The kernel forgets this wish at fork, and when credentials change, so both repeat it.
+    Fork and a change of credentials clear this, so it must be called again after both.
     """
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:

@@ -1,4 +1,4 @@
-"""US addresses as rows: the question is the address as somebody wrote it, the answer its city.
+"""US addresses as rows: the question is the address as it was written, the answer its city.
 
 From the ``usaddress`` source archive (MIT, © 2014 The Atlanta Journal Constitution; DataMade): real
 addresses, labelled word by word to train its parser. Files of generated addresses are left out.

@@ -10,8 +10,9 @@ from __future__ import annotations
 import msgspec
 
 from strongroom.audit.events import types as events
+from strongroom.enclave.assurance import Assurance
 from strongroom.enclave.channel import frames
-from strongroom.enclave.evidence import Assurance, Evidence
+from strongroom.enclave.evidence import Evidence
 from strongroom.errors import ErrorDocument
 from strongroom.pipeline.planning import facts
 from strongroom.pipeline.planning.parts import LeaseRef, Purpose

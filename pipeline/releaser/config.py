@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from strongroom.enclave.evidence import Assurance
+from strongroom.enclave.assurance import Assurance
 
 
 class ReleaserConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -36,11 +36,11 @@ from strongroom.crypto.manifest import (
 )
 from strongroom.crypto.pinned import check_keyset
 from strongroom.crypto.release import seal_keys
+from strongroom.enclave.assurance import Level
 from strongroom.enclave.attest import export_subject, seal_subject, view_subject
 from strongroom.enclave.evidence import (
     Evidence,
     Expectation,
-    Level,
     Role,
     check_evidence,
     decode_evidence,

@@ -17,7 +17,7 @@ from strongroom.crypto.manifest import (
     shard_identity,
     shard_name,
 )
-from strongroom.crypto.streaming import HEADER_BYTES
+from strongroom.crypto.segments import HEADER_BYTES
 
 
 @pytest.fixture(scope="session")

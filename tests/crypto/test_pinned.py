@@ -14,7 +14,7 @@ from strongroom.crypto.errors import (
 from strongroom.crypto.keyset import Keyset
 from strongroom.crypto.manifest import shard_ad
 from strongroom.crypto.pinned import check_digest, check_keyset, check_object
-from strongroom.crypto.streaming import HEADER_BYTES
+from strongroom.crypto.segments import HEADER_BYTES
 from strongroom.errors import Exit
 
 

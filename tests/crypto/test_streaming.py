@@ -16,7 +16,8 @@ from strongroom.crypto.errors import (
     SegmentLengthWrong,
     SegmentRefused,
 )
-from strongroom.crypto.streaming import HEADER_BYTES, SEGMENT_BYTES, TAG_BYTES, StreamingKey
+from strongroom.crypto.segments import HEADER_BYTES, SEGMENT_BYTES, TAG_BYTES
+from strongroom.crypto.streaming import StreamingKey
 from strongroom.crypto.writer import segment_nonce
 from strongroom.errors import Exit
 

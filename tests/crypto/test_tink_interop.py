@@ -10,8 +10,7 @@ from tink.proto import tink_pb2
 
 from strongroom.crypto.errors import LengthImpossible, SegmentRefused
 from strongroom.crypto.keyset import Keyset
-from strongroom.crypto.segments import Layout
-from strongroom.crypto.streaming import HEADER_BYTES, SEGMENT_BYTES, ciphertext_bytes
+from strongroom.crypto.segments import HEADER_BYTES, SEGMENT_BYTES, Layout, ciphertext_bytes
 
 streaming_aead.register()
 TEMPLATES = streaming_aead.streaming_aead_key_templates

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 import strongroom.crypto.writer
 from strongroom.crypto.errors import LengthImpossible, PlaintextTooLong, SegmentRefused
-from strongroom.crypto.streaming import HEADER_BYTES, SEGMENT_BYTES, StreamingKey, ciphertext_bytes
+from strongroom.crypto.segments import HEADER_BYTES, SEGMENT_BYTES, ciphertext_bytes
+from strongroom.crypto.streaming import StreamingKey
 
 KEY = bytes(range(32))
 SMALL = StreamingKey(KEY, segment_bytes=100)

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from strongroom.crypto.errors import IntegrityError
-from strongroom.crypto.streaming import HEADER_BYTES, StreamingKey
+from strongroom.crypto.segments import HEADER_BYTES
+from strongroom.crypto.streaming import StreamingKey
 
 SEGMENT = 100
 FIRST, OTHER = SEGMENT - 56, SEGMENT - 16

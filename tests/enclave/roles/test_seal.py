@@ -18,6 +18,7 @@ import zstandard
 from strongroom.crypto.keyset import Keyset
 from strongroom.crypto.manifest import shard_identity
 from strongroom.crypto.release import seal_keys
+from strongroom.enclave.assurance import Assurance
 from strongroom.enclave.attest import seal_subject
 from strongroom.enclave.broker import RECORDS
 from strongroom.enclave.channel import frames
@@ -71,7 +72,7 @@ class Sealing:
 def drive(
     files: list[Path],
     *,
-    assurance: launch.Assurance = "A1",
+    assurance: Assurance = "A1",
     per_shard: int = 100,
     command: frames.Command | None = None,
     at_first_shard: Callable[[], object] = lambda: None,

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from strongroom.enclave.assurance import Assurance
 from strongroom.enclave.sandbox import launch
 
 
@@ -36,7 +37,7 @@ def started():
     """Start a process and read what it writes to its descriptor; killed at the end of the test."""
     processes = []
 
-    def start(name: str, assurance: launch.Assurance = "A1", **options: object):
+    def start(name: str, assurance: Assurance = "A1", **options: object):
         ours, theirs = socket.socketpair()
         process = launch.start(name, theirs.fileno(), assurance, **options)
         theirs.close()
