@@ -44,7 +44,7 @@ def remember(state: Path, run: str, spec: RunSpec, run_file: Path) -> bytes | No
 
 
 def put_back(state: Path, run: str, before: bytes | None) -> None:
-    """Undo ``remember`` for a run that turned out to be another one's."""
+    """Undo ``remember`` for an id that turned out to be another run's."""
     path = state / "runs" / f"{check_run_id(run)}.json"
     if before is None:
         path.unlink()
@@ -76,7 +76,7 @@ def recall(state: Path, run: str) -> RunSpec:
 def reload(state: Path, run: str) -> LoadedRun:
     """The run file of a run started from here, with the positions of its fields as it stands now.
 
-    For a supervisor's controller: variables were put in by whoever submitted the run. Raises
+    For a supervisor's controller: variables were put in when the run was submitted. Raises
     ``RunUnknown``.
     """
     spec = recall(state, run)

@@ -1,9 +1,9 @@
-"""Who drives a run on this machine: at most one controller and one supervisor at a time.
+"""Locks on a run: at most one controller and one supervisor of it on this machine at a time.
 
 Each holds a lock on a file of its own in the state folder, with its process written into it. The
 kernel gives the lock back when the process ends, however it ends. How the last controller ended
 lies beside it, for ``strongroom wait``. These are notes of this machine and hold no secret; what
-happened to a run stands in the audit log.
+happened to a run is in the audit log.
 """
 
 from __future__ import annotations
@@ -48,15 +48,17 @@ class Ending(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return from_documents(self.errors)
 
 
-def place(state: Path, run: str, kind: Literal["controller", "supervisor", "ended", "log"]) -> Path:
+def file_of(
+    state: Path, run: str, kind: Literal["controller", "supervisor", "ended", "log"]
+) -> Path:
     """The file of one kind that belongs to a run; a run's id holds no dot and no slash."""
     return state / "runs" / f"{check_run_id(run)}.{kind}"
 
 
 @contextmanager
-def seat(state: Path, run: str, role: Role) -> Iterator[None]:
-    """Be the run's one ``role`` on this machine. Raises ``RunBusy`` when somebody else is."""
-    path = place(state, run, role)
+def hold(state: Path, run: str, role: Role) -> Iterator[None]:
+    """Be the run's one ``role`` on this machine. Raises ``RunBusy`` if another process is."""
+    path = file_of(state, run, role)
     private_folder(private_folder(state) / "runs")
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -76,14 +78,14 @@ def seat(state: Path, run: str, role: Role) -> Iterator[None]:
 
 
 @contextmanager
-def driving(state: Path, run: str) -> Iterator[None]:
+def controlling(state: Path, run: str) -> Iterator[None]:
     """Be the run's controller: ended by SIGTERM as by Ctrl-C, and how it ended is kept.
 
     An interruption is no ending. Nor is a command that was refused since the run is another one, or
     done: what was kept before it stays.
     """
-    with seat(state, run, "controller"), _sigterm_interrupts():
-        path = place(state, run, "ended")
+    with hold(state, run, "controller"), _sigterm_interrupts():
+        path = file_of(state, run, "ended")
         before = path.read_bytes() if path.exists() else None
         path.unlink(missing_ok=True)
         try:
@@ -98,33 +100,33 @@ def driving(state: Path, run: str) -> Iterator[None]:
         _keep(path, Ending(Exit.OK))
 
 
-def driver(state: Path, run: str, role: Role) -> Process | None:
+def holder(state: Path, run: str, role: Role) -> Process | None:
     """The process that is the run's ``role`` now, if there is one."""
-    found = _read(place(state, run, role), Process)
+    found = _read(file_of(state, run, role), Process)
     return found if found is not None and found.alive() else None
 
 
-def driven(state: Path, run: str) -> bool:
-    """Whether a process of this machine drives the run, or watches over it."""
-    return bool(driver(state, run, "supervisor") or driver(state, run, "controller"))
+def held(state: Path, run: str) -> bool:
+    """Whether a controller or a supervisor of the run is alive on this machine."""
+    return bool(holder(state, run, "supervisor") or holder(state, run, "controller"))
 
 
 def ending(state: Path, run: str) -> Ending | None:
     """How the run's last controller ended; None when it was interrupted, or never was."""
-    return _read(place(state, run, "ended"), Ending)
+    return _read(file_of(state, run, "ended"), Ending)
 
 
-def end(state: Path, run: str) -> None:
-    """End whoever drives the run: its supervisor first, lest that start another controller."""
+def end_holders(state: Path, run: str) -> None:
+    """End the run's processes: first the supervisor, which would start another controller."""
     roles: tuple[Role, ...] = ("supervisor", "controller")
     for role in roles:
-        process = driver(state, run, role)
+        process = holder(state, run, role)
         if process is not None:
-            stop(role, process, place(state, run, "log"), patience_s=PATIENCE_S)
+            stop(role, process, file_of(state, run, "log"), patience_s=PATIENCE_S)
 
 
 def _lock(descriptor: int) -> bool:
-    """Whoever is just leaving lets go within moments; whoever drives a run does not."""
+    """Try for half a second: a process that is about to end lets go of its lock in that time."""
     for _ in range(10):
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -61,7 +61,7 @@ def submit(state: Path, loaded: LoadedRun, run: str) -> str:
     stored = access.get(access.layout.plan)
     if stored is not None:
         check_same(Plan.from_json(stored), loaded.spec, access.layout)
-    if run_locks.driven(state, run):
+    if run_locks.held(state, run):
         if registry.recall(state, run) != loaded.spec:
             raise RunExists(place=run, expected="this run file", actual="another one")
         return "running"
@@ -73,7 +73,7 @@ def submit(state: Path, loaded: LoadedRun, run: str) -> str:
 
 
 def _start_supervisor(state: Path, run: str) -> None:
-    log = run_locks.place(state, run, "log")
+    log = run_locks.file_of(state, run, "log")
     kept = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
     command = [
         sys.executable,
@@ -83,7 +83,7 @@ def _start_supervisor(state: Path, run: str) -> None:
         str(state),
         run,
     ]
-    run_locks.place(state, run, "ended").unlink(missing_ok=True)
+    run_locks.file_of(state, run, "ended").unlink(missing_ok=True)
     try:
         process = start(
             command, folder=log.parent, environment={"LANG": "C.UTF-8", **kept}, log=log
@@ -92,7 +92,7 @@ def _start_supervisor(state: Path, run: str) -> None:
         raise SupervisorLost(place=str(log), actual=error.actual) from None
 
     def began() -> bool:
-        return run_locks.driven(state, run) or run_locks.ending(state, run) is not None
+        return run_locks.held(state, run) or run_locks.ending(state, run) is not None
 
     if not _until(lambda: began() or not process.alive(), _START_LIMIT_S) or not began():
         raise SupervisorLost(place=str(log))
@@ -114,8 +114,8 @@ def run_status(state: Path, run: str) -> LocalStatus:
     """
     spec = registry.recall(state, run)
     # Before the log is read: a run that ends in between is not taken for an interrupted one.
-    supervised = run_locks.driver(state, run, "supervisor") is not None
-    driven = supervised or run_locks.driver(state, run, "controller") is not None
+    supervised = run_locks.holder(state, run, "supervisor") is not None
+    driven = supervised or run_locks.holder(state, run, "controller") is not None
     logged = msgspec.structs.asdict(status.run_status(spec, run))
     asked: dict[str, Any] = {**registry.asked(state, run), "supervised": supervised}
     row = LocalStatus(**logged, **asked)
@@ -150,12 +150,12 @@ def wait(state: Path, run: str, timeout_s: float | None = None) -> LocalStatus:
         return limit_s if end is None else min(limit_s, end - time.monotonic())
 
     while True:
-        while not _until(lambda: not run_locks.driven(state, run), left(60.0)):
+        while not _until(lambda: not run_locks.held(state, run), left(60.0)):
             if left(1.0) <= 0:
                 raise RunGoesOn(place=run)
         # Between a controller's end and the next word on the run (a cancellation, another
         # controller) lies a moment.
-        if _until(lambda: run_locks.driven(state, run), 0.0 if _ended(state, run) else _SETTLE_S):
+        if _until(lambda: run_locks.held(state, run), 0.0 if _ended(state, run) else _SETTLE_S):
             continue
         row = run_status(state, run)
         if row.state not in UNDER_WAY:
@@ -172,8 +172,8 @@ def cancel(state: Path, run: str) -> None:
     if row.state in ("completed", "failed", "denied"):
         raise RunEnded(place=run, actual=" ".join(filter(None, (row.state, row.code))))
     if row.state != "cancelled":
-        run_locks.end(state, run)
-        with run_locks.seat(state, run, "controller"):
+        run_locks.end_holders(state, run)
+        with run_locks.hold(state, run, "controller"):
             _log_cancellation(spec, run)
 
 

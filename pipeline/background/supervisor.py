@@ -26,7 +26,7 @@ PAUSES_S = (0.0, 2.0, 10.0, 30.0)
 def supervise(state: Path, run: str) -> None:
     """Drive a run until it ended, or cannot be helped. SIGTERM ends it, and its controller."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with run_locks.seat(state, run, "supervisor"), contextlib.suppress(KeyboardInterrupt):
+    with run_locks.hold(state, run, "supervisor"), contextlib.suppress(KeyboardInterrupt):
         for pause_s in PAUSES_S:
             time.sleep(pause_s)
             _run_controller(state, run)

@@ -13,6 +13,7 @@ import msgspec
 
 from strongroom.audit.events import types as events
 from strongroom.enclave.channel import frames
+from strongroom.enclave.channel.ending import ending
 from strongroom.enclave.channel.errors import ChannelBroken, ChannelViolation
 from strongroom.enclave.channel.framing import Channel
 from strongroom.enclave.evidence import Evidence
@@ -139,11 +140,4 @@ class BrokerClient:
                                 actual=type(answer).__name__,
                             )
             except ChannelBroken:
-                raise BrokerLost(place="broker", actual=self._ending()) from None
-
-    def _ending(self) -> str:
-        try:
-            status = self._process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            return "it closed its channel"
-        return f"signal {-status}" if status < 0 else f"exit status {status}"
+                raise BrokerLost(place="broker", actual=ending(self._process)) from None

@@ -14,7 +14,7 @@ from strongroom.connectors.buckets.errors import ObjectExists
 from strongroom.connectors.buckets.facts import bucket_facts
 from strongroom.connectors.buckets.leased import open_leased
 from strongroom.connectors.buckets.uri import parse
-from strongroom.pipeline.broker import messages as rpc
+from strongroom.pipeline.broker import messages
 from strongroom.pipeline.broker.errors import PurposeRefused
 from strongroom.pipeline.planning.facts import BucketFacts
 from strongroom.pipeline.planning.leases import FACTS_PURPOSES
@@ -27,7 +27,7 @@ class Reach:
     ``issued`` is called with each lease when it is taken and whenever it is renewed, in any thread.
     """
 
-    def __init__(self, config: rpc.Configure, issued: Callable[[Lease], None]) -> None:
+    def __init__(self, config: messages.Configure, issued: Callable[[Lease], None]) -> None:
         self._config = config
         self._issued = issued
         self._held: dict[LeaseRef, tuple[Bucket, Lease]] = {}

@@ -26,15 +26,9 @@ from strongroom.crypto.digests import sha256
 from strongroom.crypto.errors import ObjectDigestMismatch
 from strongroom.crypto.manifest import WrappedKeyset
 from strongroom.enclave.channel import frames
-from strongroom.enclave.channel.errors import ChannelBroken, EnclaveKilled
 from strongroom.enclave.checkpoints import ADAPTER
+from strongroom.enclave.parent import TaskEnclave
 from strongroom.pipeline.broker.reading import ReadAccess
-from strongroom.pipeline.keyholder.enclave import (
-    KeyHolderEnclave,
-    checkpoint_objects,
-    output_keyset,
-    sealed_object,
-)
 from strongroom.pipeline.keyholder.errors import AdapterMissing
 from strongroom.pipeline.keyholder.export_folder import (
     check_free,
@@ -43,6 +37,11 @@ from strongroom.pipeline.keyholder.export_folder import (
     write_file,
 )
 from strongroom.pipeline.keyholder.model_card import adapter_config, model_card
+from strongroom.pipeline.keyholder.outputs import (
+    checkpoint_objects,
+    output_keyset,
+    sealed_object,
+)
 from strongroom.pipeline.planning.errors import PlanNotAdmitted, ReleaserMissing, RunUnknown
 from strongroom.pipeline.planning.facts import ModelFile
 from strongroom.pipeline.planning.objects import MANIFEST
@@ -221,8 +220,8 @@ def _open_into(
     ] or [None]
     arguments = [releaser.challenge(), run, "merged" if weights else "adapter"]
     with _pipes(len(names)) as (readers, writers):
-        exporter = KeyHolderEnclave("strongroom.enclave.roles.export", arguments, writers)
-        try:
+        module = "strongroom.enclave.roles.export"
+        with TaskEnclave("exporter", module, arguments, writers) as exporter:
             _close(writers)  # the exporter's are the last ones: its end is the end of the pipe
             released = releaser.release_export(exporter.evidence(), run, source.keyset)
             command = frames.Export(
@@ -232,16 +231,12 @@ def _open_into(
                 adapter=written.adapter,
             )
             exporter.send(frames.Keys(sealed=released.sealed), command)
-            exporter.send_object([source.sealed])
+            exporter.channel.send_object([source.sealed])
             for name, limit, data, reader in zip(names, limits, inputs, readers, strict=True):
                 if data is not None:
-                    exporter.send_object(data)
+                    exporter.channel.send_object(data)
                 fill_file(folder / name, reader, limit)
                 exporter.done(source.place)
-        except ChannelBroken:
-            raise EnclaveKilled(place="exporter", actual=exporter.ending()) from None
-        finally:
-            exporter.kill()
 
 
 @contextmanager

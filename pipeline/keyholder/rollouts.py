@@ -2,7 +2,7 @@
 
 This process has the network and the ciphertext, and never the key or the text: the viewer that it
 starts gets the key from the releaser and writes to the descriptor that it is handed (see
-``pipeline.keyholder.enclave``).
+``pipeline.keyholder.outputs``).
 
 The object is held against its checkpoint's manifest, which names damage; what proves that an
 enclave of this run wrote it is the seal itself, since nobody else holds the run's output key.
@@ -16,16 +16,15 @@ import stat
 from strongroom.audit.events import types as events
 from strongroom.crypto.digests import sha256
 from strongroom.enclave.channel import frames
-from strongroom.enclave.channel.errors import ChannelBroken, EnclaveKilled
 from strongroom.enclave.checkpoints import ROLLOUTS
+from strongroom.enclave.parent import TaskEnclave
 from strongroom.pipeline.broker.reading import ReadAccess
-from strongroom.pipeline.keyholder.enclave import (
-    KeyHolderEnclave,
+from strongroom.pipeline.keyholder.errors import OutputIsFile, RolloutsMissing
+from strongroom.pipeline.keyholder.outputs import (
     checkpoint_objects,
     output_keyset,
     sealed_object,
 )
-from strongroom.pipeline.keyholder.errors import OutputIsFile, RolloutsMissing
 from strongroom.pipeline.planning.errors import ReleaserMissing
 from strongroom.pipeline.planning.objects import MANIFEST, complete_checkpoints
 from strongroom.pipeline.releaser.client import ReleaserClient
@@ -53,19 +52,13 @@ def show_rollouts(
     sealed, place = _sealed_rollouts(access, step)
     _log(spec, run, events.RolloutsOpened(uri=place, sha256=sha256(sealed)))
     releaser = ReleaserClient(spec.spec.keys.releaser)
-    viewer = KeyHolderEnclave(
-        "strongroom.enclave.roles.view", [releaser.challenge(), run], [out_fd]
-    )
-    try:
+    arguments = [releaser.challenge(), run]
+    with TaskEnclave("viewer", "strongroom.enclave.roles.view", arguments, [out_fd]) as viewer:
         released = releaser.release_view(viewer.evidence(), run, keyset)
         view = frames.View(run=run, step=step, commitment=keyset.commitment, as_json=as_json)
         viewer.send(frames.Keys(sealed=released.sealed), view)
-        viewer.send_object([sealed])
+        viewer.channel.send_object([sealed])
         viewer.done(place)
-    except ChannelBroken:
-        raise EnclaveKilled(place="viewer", actual=viewer.ending()) from None
-    finally:
-        viewer.kill()
 
 
 def _log(spec: RunSpec, run: str, event: events.RolloutsOpened) -> None:

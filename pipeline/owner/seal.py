@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import subprocess
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,17 +32,15 @@ from strongroom.crypto.segments import HEADER_BYTES
 from strongroom.enclave.broker import RECORDS
 from strongroom.enclave.channel import frames
 from strongroom.enclave.channel.errors import (
-    ChannelBroken,
     ChannelViolation,
-    EnclaveKilled,
     RecordRejected,
     RecordsRejected,
 )
 from strongroom.enclave.channel.framing import Channel
 from strongroom.enclave.channel.gate import check_sealed
 from strongroom.enclave.channel.outgoing_words import DETAILS
+from strongroom.enclave.parent import TaskEnclave
 from strongroom.enclave.rows.sources import source_files
-from strongroom.enclave.sandbox import launch
 from strongroom.errors import ErrorList, StrongroomError
 from strongroom.errors.registry import all_codes
 from strongroom.pipeline.owner.errors import (
@@ -101,32 +98,16 @@ def seal(
     existing = next(iter(bucket.list(target.key)), None)
     if existing is not None:
         raise DatasetExists(place=str(target), actual=existing.key)
-    nonce = releaser.challenge()
-    ours, theirs = Channel.pair()
-    names = [str(file.absolute()) for file in files]
-    process = launch.start(
-        "strongroom.enclave.roles.seal", theirs.fileno(), "A1", arguments=[nonce, kms, name, *names]
-    )
-    theirs.close()
-    channel = Channel(ours, "sealer")
-    try:
-        record = channel.recv_record(RECORDS)
-        if not isinstance(record, frames.EvidenceFrame):
-            raise ChannelViolation(place="sealer", expected="evidence")
-        released = releaser.release_seal(record.evidence, name, kms)
-        channel.send_record(frames.Keys(sealed=released.sealed))
-        channel.send_record(
+    arguments = [releaser.challenge(), kms, name, *(str(file.absolute()) for file in files)]
+    with TaskEnclave("sealer", "strongroom.enclave.roles.seal", arguments) as sealer:
+        released = releaser.release_seal(sealer.evidence(), name, kms)
+        sealer.send(
+            frames.Keys(sealed=released.sealed),
             frames.SealEvaluator(name=name)
             if is_evaluator
-            else frames.SealShards(dataset=name, records_per_shard=records_per_shard)
+            else frames.SealShards(dataset=name, records_per_shard=records_per_shard),
         )
-        shards = _receive(channel, files, target, bucket, progress)
-    except ChannelBroken:
-        raise EnclaveKilled(place="sealer", actual=_ending(process)) from None
-    finally:
-        channel.close()
-        process.kill()
-        process.wait()
+        shards = _receive(sealer.channel, files, target, bucket, progress)
     if not shards:
         raise SourceMissing(place=str(source), expected="at least one row")
     manifest = DatasetManifest(
@@ -214,14 +195,6 @@ def _receive(
 
 def _names_a_line(record: frames.BadRecord, files: int) -> bool:
     return record.shard in range(files) and record.line > 0 and record.fault in DETAILS
-
-
-def _ending(process: subprocess.Popen[bytes]) -> str:
-    try:
-        status = process.wait(timeout=5)
-    except subprocess.TimeoutExpired:
-        return "it closed its channel"
-    return f"signal {-status}" if status < 0 else f"exit status {status}"
 
 
 def stored(target: Location, bucket: Bucket, signers: Collection[KeyRef]) -> Sealed:

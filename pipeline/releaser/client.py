@@ -14,10 +14,10 @@ from strongroom.enclave.channel.framing import Channel
 from strongroom.errors.registry import from_documents
 from strongroom.pipeline.planning.facts import KmsFacts
 from strongroom.pipeline.planning.parts import KeyRefs
-from strongroom.pipeline.releaser import messages as rpc
+from strongroom.pipeline.releaser import messages
 from strongroom.pipeline.releaser.errors import ReleaserUnreachable, RequestMalformed
 
-ANSWERS: msgspec.json.Decoder[rpc.Answer] = msgspec.json.Decoder(rpc.Answer)
+ANSWERS: msgspec.json.Decoder[messages.Answer] = msgspec.json.Decoder(messages.Answer)
 A = TypeVar("A")
 
 
@@ -29,7 +29,7 @@ class ReleaserClient:
 
     def challenge(self) -> str:
         """A fresh nonce."""
-        return self._ask(rpc.Challenge(), rpc.Nonce).nonce
+        return self._ask(messages.Challenge(), messages.Nonce).nonce
 
     def release_run(
         self,
@@ -37,45 +37,49 @@ class ReleaserClient:
         evidence: bytes,
         manifests: dict[str, bytes],
         outputs: WrappedKeyset | None,
-    ) -> rpc.Released:
+    ) -> messages.Released:
         """A run's keys, sealed to its enclave."""
-        request = rpc.ReleaseRun(plan=plan, evidence=evidence, manifests=manifests, outputs=outputs)
-        return self._ask(request, rpc.Released)
+        request = messages.ReleaseRun(
+            plan=plan, evidence=evidence, manifests=manifests, outputs=outputs
+        )
+        return self._ask(request, messages.Released)
 
-    def release_seal(self, evidence: bytes, dataset: str, kms: str) -> rpc.Released:
+    def release_seal(self, evidence: bytes, dataset: str, kms: str) -> messages.Released:
         """A new dataset keyset, sealed to the sealer."""
-        request = rpc.ReleaseSeal(evidence=evidence, dataset=dataset, kms=kms)
-        return self._ask(request, rpc.Released)
+        request = messages.ReleaseSeal(evidence=evidence, dataset=dataset, kms=kms)
+        return self._ask(request, messages.Released)
 
-    def release_view(self, evidence: bytes, run: str, outputs: WrappedKeyset) -> rpc.Released:
+    def release_view(self, evidence: bytes, run: str, outputs: WrappedKeyset) -> messages.Released:
         """A run's output keyset, sealed to a viewer."""
-        request = rpc.ReleaseView(evidence=evidence, run=run, outputs=outputs)
-        return self._ask(request, rpc.Released)
+        request = messages.ReleaseView(evidence=evidence, run=run, outputs=outputs)
+        return self._ask(request, messages.Released)
 
-    def release_export(self, evidence: bytes, run: str, outputs: WrappedKeyset) -> rpc.Released:
+    def release_export(
+        self, evidence: bytes, run: str, outputs: WrappedKeyset
+    ) -> messages.Released:
         """A run's output keyset, sealed to an exporter."""
-        request = rpc.ReleaseExport(evidence=evidence, run=run, outputs=outputs)
-        return self._ask(request, rpc.Released)
+        request = messages.ReleaseExport(evidence=evidence, run=run, outputs=outputs)
+        return self._ask(request, messages.Released)
 
     def sign_note(self, kms: str, note: bytes) -> bytes:
         """The audit key's signature over a log checkpoint."""
-        return self._ask(rpc.SignNote(kms=kms, note=note), rpc.Signed).signature
+        return self._ask(messages.SignNote(kms=kms, note=note), messages.Signed).signature
 
-    def sign_manifest(self, payload: bytes) -> rpc.Signed:
+    def sign_manifest(self, payload: bytes) -> messages.Signed:
         """The owner's signature over a dataset manifest."""
-        return self._ask(rpc.SignManifest(payload=payload), rpc.Signed)
+        return self._ask(messages.SignManifest(payload=payload), messages.Signed)
 
-    def public_keys(self, audit: str) -> rpc.Public:
+    def public_keys(self, audit: str) -> messages.Public:
         """The audit key's public half."""
-        return self._ask(rpc.PublicKeys(audit=audit), rpc.Public)
+        return self._ask(messages.PublicKeys(audit=audit), messages.Public)
 
     def describe_keys(self, keys: KeyRefs) -> KmsFacts:
         """What the key services say of a run's keys."""
-        return self._ask(rpc.DescribeKeys(keys=keys), rpc.KeysDescribed).kms
+        return self._ask(messages.DescribeKeys(keys=keys), messages.KeysDescribed).kms
 
-    def _ask(self, request: rpc.Request, kind: type[A]) -> A:
+    def _ask(self, request: messages.Request, kind: type[A]) -> A:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        sock.settimeout(rpc.TIMEOUT_S)
+        sock.settimeout(messages.TIMEOUT_S)
         try:
             sock.connect(str(self._path))
         except OSError as error:
@@ -91,7 +95,7 @@ class ReleaserClient:
             ) from None
         finally:
             channel.close()
-        if isinstance(answer, rpc.Denied):
+        if isinstance(answer, messages.Denied):
             raise from_documents(answer.errors)
         if not isinstance(answer, kind):
             raise RequestMalformed(place=str(self._path), actual=type(answer).__name__)

@@ -52,7 +52,7 @@ from strongroom.pipeline.planning.facts import KmsFacts
 from strongroom.pipeline.planning.objects import KEYS, MANIFEST
 from strongroom.pipeline.planning.parts import KeyRefs
 from strongroom.pipeline.planning.plan import Plan
-from strongroom.pipeline.releaser import messages as rpc
+from strongroom.pipeline.releaser import messages
 from strongroom.pipeline.releaser.config import ReleaserConfig
 from strongroom.pipeline.releaser.errors import NonceUnknown, ReleaseDenied, SignRefused
 from strongroom.pipeline.releaser.key_facts import kms_facts
@@ -82,32 +82,34 @@ class Releaser:
         self._signed_roots = SignedRoots()
         self._lock = threading.Lock()
 
-    def answer(self, request: rpc.Request) -> rpc.Answer:
+    def answer(self, request: messages.Request) -> messages.Answer:
         """One answer for one request; a refusal is an answer too."""
         try:
             match request:
-                case rpc.Challenge():
+                case messages.Challenge():
                     return self._challenge()
-                case rpc.ReleaseRun():
+                case messages.ReleaseRun():
                     return self._release_run(request)
-                case rpc.ReleaseSeal():
+                case messages.ReleaseSeal():
                     return self._release_seal(request)
-                case rpc.ReleaseView():
+                case messages.ReleaseView():
                     return self._release_outputs(request, "view", view_subject(request.run))
-                case rpc.ReleaseExport():
+                case messages.ReleaseExport():
                     return self._release_outputs(request, "export", export_subject(request.run))
-                case rpc.SignNote():
+                case messages.SignNote():
                     return self._sign_note(request)
-                case rpc.SignManifest():
+                case messages.SignManifest():
                     return self._sign_manifest(request)
-                case rpc.PublicKeys():
-                    return rpc.Public(audit=key_ref(self._open_key(request.audit).public_key()))
-                case rpc.DescribeKeys():
-                    return rpc.KeysDescribed(kms=self._kms_facts(request.keys))
+                case messages.PublicKeys():
+                    return messages.Public(
+                        audit=key_ref(self._open_key(request.audit).public_key())
+                    )
+                case messages.DescribeKeys():
+                    return messages.KeysDescribed(kms=self._kms_facts(request.keys))
         except StrongroomError as error:
-            return rpc.Denied(errors=documents_of(error))
+            return messages.Denied(errors=documents_of(error))
 
-    def _challenge(self) -> rpc.Nonce:
+    def _challenge(self) -> messages.Nonce:
         nonce = secrets.token_urlsafe(32)
         now = self._clock()
         with self._lock:
@@ -115,9 +117,9 @@ class Releaser:
             while len(self._nonces) >= MAX_OPEN_NONCES:
                 del self._nonces[next(iter(self._nonces))]
             self._nonces[nonce] = now + NONCE_LIFETIME_S
-        return rpc.Nonce(nonce=nonce)
+        return messages.Nonce(nonce=nonce)
 
-    def _release_run(self, request: rpc.ReleaseRun) -> rpc.Released:
+    def _release_run(self, request: messages.ReleaseRun) -> messages.Released:
         plan = Plan.from_json(request.plan)
         self._admit(plan)
         wanted = plan.enclave.assurance
@@ -156,7 +158,7 @@ class Releaser:
         keysets[OUTPUTS] = self._unwrap(outputs, KEYS)
         return self._released(evidence, keysets, outputs)
 
-    def _release_seal(self, request: rpc.ReleaseSeal) -> rpc.Released:
+    def _release_seal(self, request: messages.ReleaseSeal) -> messages.Released:
         subject = seal_subject(request.dataset, request.kms)
         evidence = self._trusted(request.evidence, "seal", subject)
         wrapped = self._new_keyset(request.kms, {DATASET: request.dataset})
@@ -164,8 +166,8 @@ class Releaser:
         return self._released(evidence, {"dataset": keyset}, wrapped)
 
     def _release_outputs(
-        self, request: rpc.ReleaseView | rpc.ReleaseExport, role: Role, subject: Sha256
-    ) -> rpc.Released:
+        self, request: messages.ReleaseView | messages.ReleaseExport, role: Role, subject: Sha256
+    ) -> messages.Released:
         """A run's output keyset, for an enclave that serves the key's holder."""
         evidence = self._trusted(request.evidence, role, subject)
         if request.outputs.context != {"run": request.run}:
@@ -173,20 +175,20 @@ class Releaser:
         keyset = self._unwrap(request.outputs, KEYS)
         return self._released(evidence, {OUTPUTS: keyset}, request.outputs)
 
-    def _sign_note(self, request: rpc.SignNote) -> rpc.Signed:
+    def _sign_note(self, request: messages.SignNote) -> messages.Signed:
         checkpoint = parse_text(request.note, place="log checkpoint")
         key = self._open_key(request.kms)
         with self._lock:
             self._signed_roots.add(checkpoint)
-        return rpc.Signed(signature=key.sign(request.note), signer=key_ref(key.public_key()))
+        return messages.Signed(signature=key.sign(request.note), signer=key_ref(key.public_key()))
 
-    def _sign_manifest(self, request: rpc.SignManifest) -> rpc.Signed:
+    def _sign_manifest(self, request: messages.SignManifest) -> messages.Signed:
         manifest = decode_sealed(request.payload, "manifest to sign")
         if manifest.keyset.context != _dataset_context(manifest):
             raise SignRefused(place=manifest.name, expected="the keyset of this dataset")
         key = self._open_key(self._config.manifest_signer)
         signature = key.sign(pae(DATASET_TYPE, request.payload))
-        return rpc.Signed(signature=signature, signer=key_ref(key.public_key()))
+        return messages.Signed(signature=signature, signer=key_ref(key.public_key()))
 
     def _admit(self, plan: Plan) -> None:
         decision = evaluate(Path(self._config.policy), plan.to_dict())
@@ -245,10 +247,10 @@ class Releaser:
 
     def _released(
         self, evidence: Evidence, keysets: Mapping[str, Keyset], keyset: WrappedKeyset
-    ) -> rpc.Released:
+    ) -> messages.Released:
         public = base64.b64decode(evidence.hpke_key)
         sealed = seal_keys(keysets, public, evidence_digest(evidence))
-        return rpc.Released(sealed=sealed, keyset=keyset)
+        return messages.Released(sealed=sealed, keyset=keyset)
 
     def _kms_facts(self, keys: KeyRefs) -> KmsFacts:
         return kms_facts(keys, self._open_key, self._config.vault_addr)

@@ -19,11 +19,11 @@ from strongroom.enclave.channel.errors import ChannelError
 from strongroom.enclave.channel.framing import Channel
 from strongroom.errors.defect import defect
 from strongroom.errors.listing import documents_of
-from strongroom.pipeline.releaser import messages as rpc
+from strongroom.pipeline.releaser import messages
 from strongroom.pipeline.releaser.errors import RequestMalformed
 from strongroom.pipeline.releaser.releaser import Releaser
 
-REQUESTS: msgspec.json.Decoder[rpc.Request] = msgspec.json.Decoder(rpc.Request)
+REQUESTS: msgspec.json.Decoder[messages.Request] = msgspec.json.Decoder(messages.Request)
 
 
 def serve(
@@ -50,7 +50,7 @@ def serve(
 
 def _converse(releaser: Releaser, peer: socket.socket, uids: Collection[int]) -> None:
     with peer:
-        peer.settimeout(rpc.TIMEOUT_S)
+        peer.settimeout(messages.TIMEOUT_S)
         _pid, uid, _gid = struct.unpack(
             "3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
         )
@@ -60,12 +60,12 @@ def _converse(releaser: Releaser, peer: socket.socket, uids: Collection[int]) ->
         try:
             request = channel.recv_record(REQUESTS)
         except ChannelError:
-            answer: rpc.Answer = rpc.Denied(errors=documents_of(RequestMalformed()))
+            answer: messages.Answer = messages.Denied(errors=documents_of(RequestMalformed()))
         else:
             try:
                 answer = releaser.answer(request)
             except Exception as error:
-                answer = rpc.Denied(errors=documents_of(defect(error)))
+                answer = messages.Denied(errors=documents_of(defect(error)))
         try:
             channel.send_record(answer)
         except ChannelError:

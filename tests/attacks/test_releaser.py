@@ -44,7 +44,7 @@ from strongroom.enclave.evidence import Evidence, evidence_digest
 from strongroom.enclave.sandbox import probe_names
 from strongroom.errors import StrongroomError
 from strongroom.pipeline.planning.plan import Plan, build_plan
-from strongroom.pipeline.releaser import messages as rpc
+from strongroom.pipeline.releaser import messages
 from strongroom.pipeline.releaser.client import ANSWERS, ReleaserClient
 from strongroom.pipeline.releaser.config import ReleaserConfig
 from strongroom.pipeline.releaser.errors import (
@@ -184,7 +184,7 @@ class Applicant:
         self.sent: Evidence | None = None
 
     def nonce(self) -> str:
-        return self.releaser.answer(rpc.Challenge()).nonce
+        return self.releaser.answer(messages.Challenge()).nonce
 
     def evidence(self, plan: bytes, **changes: object) -> bytes:
         role = changes.get("role", "train")
@@ -206,7 +206,7 @@ class Applicant:
         self.sent = Evidence(**fields | changes)
         return msgspec.json.encode(self.sent)
 
-    def ask(self, *, plan: bytes | None = None, **changes: object) -> rpc.Answer:
+    def ask(self, *, plan: bytes | None = None, **changes: object) -> messages.Answer:
         """An honest request but for the changes: of the request, else of the evidence."""
         admitted = self.owner.plan.to_json()
         request = {
@@ -217,7 +217,7 @@ class Applicant:
         evidence = changes.pop("evidence", None) or self.evidence(
             changes.pop("attested", request["plan"]), **changes
         )
-        return self.releaser.answer(rpc.ReleaseRun(evidence=evidence, **request))
+        return self.releaser.answer(messages.ReleaseRun(evidence=evidence, **request))
 
 
 @pytest.fixture
@@ -225,12 +225,12 @@ def applicant(owner) -> Applicant:
     return Applicant(owner, owner.releaser())
 
 
-def codes(answer: rpc.Answer) -> set[str]:
-    assert isinstance(answer, rpc.Denied), "it was granted"
+def codes(answer: messages.Answer) -> set[str]:
+    assert isinstance(answer, messages.Denied), "it was granted"
     return {error.code for error in answer.errors}
 
 
-def refused(answer: rpc.Answer, kind: type[StrongroomError]) -> bool:
+def refused(answer: messages.Answer, kind: type[StrongroomError]) -> bool:
     return codes(answer) == {kind.code}
 
 
@@ -239,7 +239,7 @@ def refused(answer: rpc.Answer, kind: type[StrongroomError]) -> bool:
 
 def test_the_honest_request_gets_the_keys_and_only_its_enclave_can_open_them(applicant):
     released = applicant.ask()
-    assert isinstance(released, rpc.Released)
+    assert isinstance(released, messages.Released)
     digest = evidence_digest(applicant.sent)
     opened = open_keys(released.sealed, applicant.private, digest)
     assert opened.keys() == {"train", "held_out", "outputs"}
@@ -257,7 +257,7 @@ def test_the_honest_request_gets_the_keys_and_only_its_enclave_can_open_them(app
 def test_a_resumed_run_gets_the_same_output_key(applicant):
     first = applicant.ask()
     again = applicant.ask(outputs=first.keyset)
-    assert isinstance(again, rpc.Released)
+    assert isinstance(again, messages.Released)
     opened = open_keys(again.sealed, applicant.private, evidence_digest(applicant.sent))
     assert opened["outputs"].commitment() == first.keyset.commitment
 
@@ -302,13 +302,13 @@ def test_each_probe_counts(applicant):
 def test_the_plan_s_own_assurance_counts_where_the_owner_asks_for_less(owner):
     """The plan says A1; an owner who would allow A0 still gets what the plan promises."""
     careless = Applicant(owner, owner.releaser(min_assurance="A0"))
-    assert isinstance(careless.ask(), rpc.Released)
+    assert isinstance(careless.ask(), messages.Released)
     assert refused(careless.ask(assurance="A0"), errors.AssuranceTooLow)
 
 
 def test_evidence_counts_once(applicant):
     evidence = applicant.evidence(applicant.owner.plan.to_json())
-    assert isinstance(applicant.ask(evidence=evidence), rpc.Released)
+    assert isinstance(applicant.ask(evidence=evidence), messages.Released)
     assert refused(applicant.ask(evidence=evidence), NonceUnknown)
 
 
@@ -323,7 +323,7 @@ def test_a_nonce_grows_stale(owner):
     applicant = Applicant(owner, owner.releaser(clock=lambda: now[0]))
     fresh, stale = applicant.nonce(), applicant.nonce()
     now[0] = NONCE_LIFETIME_S - 1
-    assert isinstance(applicant.ask(nonce=fresh), rpc.Released)
+    assert isinstance(applicant.ask(nonce=fresh), messages.Released)
     now[0] = NONCE_LIFETIME_S + 1
     assert refused(applicant.ask(nonce=stale), NonceUnknown)
 
@@ -393,7 +393,7 @@ def test_another_run_s_output_key(applicant):
     renamed = msgspec.structs.replace(theirs, context={"run": owner.plan.run})
     assert refused(applicant.ask(outputs=renamed), KmsContextMismatch)
     ours = owner.wrap(Keyset.generate(), OUTPUT_KEY, {"run": owner.plan.run})
-    assert isinstance(applicant.ask(outputs=ours), rpc.Released)
+    assert isinstance(applicant.ask(outputs=ours), messages.Released)
 
 
 def test_a_data_key_as_this_run_s_output_key(applicant):
@@ -412,7 +412,7 @@ def test_another_run_s_output_key_that_poses_as_a_dataset_s(applicant):
     manifests = {**owner.manifests, "train": envelope}
     assert refused(applicant.ask(plan=plan.to_json(), manifests=manifests), ReleaseDenied)
     assert refused(
-        applicant.releaser.answer(rpc.SignManifest(payload=encode(manifest))), SignRefused
+        applicant.releaser.answer(messages.SignManifest(payload=encode(manifest))), SignRefused
     )
 
 
@@ -432,8 +432,8 @@ def test_a_key_that_is_not_the_one_committed_to(applicant):
 
 
 OPENERS = {
-    "view": (rpc.ReleaseView, view_subject),
-    "export": (rpc.ReleaseExport, export_subject),
+    "view": (messages.ReleaseView, view_subject),
+    "export": (messages.ReleaseExport, export_subject),
 }
 
 
@@ -443,11 +443,11 @@ def test_who_opens_outputs_gets_only_the_output_key_of_its_run(role, applicant):
     outputs = owner.wrap(Keyset.generate(), OUTPUT_KEY, {"run": "feedback-1"})
     request, order = OPENERS[role]
 
-    def ask(run: str, wrapped: WrappedKeyset, attested: str) -> rpc.Answer:
+    def ask(run: str, wrapped: WrappedKeyset, attested: str) -> messages.Answer:
         evidence = applicant.evidence(b"", role=role, plan_digest=order(attested))
         return releaser.answer(request(evidence=evidence, run=run, outputs=wrapped))
 
-    assert isinstance(ask("feedback-1", outputs, "feedback-1"), rpc.Released)
+    assert isinstance(ask("feedback-1", outputs, "feedback-1"), messages.Released)
     assert refused(ask("salaries-1", outputs, "salaries-1"), ReleaseDenied)
     assert refused(ask("feedback-1", outputs, "salaries-1"), errors.PlanMismatch)
     dataset = owner.facts.train.manifest.keyset
@@ -468,31 +468,31 @@ def test_a_viewer_is_no_exporter_and_the_other_way_round(role, applicant):
 
 
 def test_a_sealer_gets_only_the_key_of_the_dataset_that_it_attested_to(applicant):
-    def seal(dataset: str, attested: str) -> rpc.Answer:
+    def seal(dataset: str, attested: str) -> messages.Answer:
         order = seal_subject(attested, DATA_KEY)
         evidence = applicant.evidence(b"", role="seal", plan_digest=order)
-        request = rpc.ReleaseSeal(evidence=evidence, dataset=dataset, kms=DATA_KEY)
+        request = messages.ReleaseSeal(evidence=evidence, dataset=dataset, kms=DATA_KEY)
         return applicant.releaser.answer(request)
 
-    assert isinstance(seal("feedback", "feedback"), rpc.Released)
+    assert isinstance(seal("feedback", "feedback"), messages.Released)
     assert refused(seal("salaries", "feedback"), errors.PlanMismatch)
 
 
 # ---- signatures ----------------------------------------------------------------------------------
 
 
-def note(size: int, root: bytes, origin: str = "acme-audit/strongroom") -> rpc.SignNote:
-    return rpc.SignNote(kms=AUDIT_KEY, note=Checkpoint(origin, size, root).text())
+def note(size: int, root: bytes, origin: str = "acme-audit/strongroom") -> messages.SignNote:
+    return messages.SignNote(kms=AUDIT_KEY, note=Checkpoint(origin, size, root).text())
 
 
 def test_log_checkpoints_are_signed_and_never_two_of_one_size(applicant):
     answer = applicant.releaser.answer
     first = answer(note(7, b"a" * 32))
-    assert isinstance(first, rpc.Signed)
+    assert isinstance(first, messages.Signed)
     assert answer(note(7, b"a" * 32)) == first  # a retry
     assert refused(answer(note(7, b"b" * 32)), SignRefused)
-    assert isinstance(answer(note(8, b"b" * 32)), rpc.Signed)
-    assert isinstance(answer(note(7, b"b" * 32, "acme-audit/other")), rpc.Signed)
+    assert isinstance(answer(note(8, b"b" * 32)), messages.Signed)
+    assert isinstance(answer(note(7, b"b" * 32, "acme-audit/other")), messages.Signed)
 
 
 @pytest.mark.parametrize(
@@ -513,16 +513,16 @@ def test_log_checkpoints_are_signed_and_never_two_of_one_size(applicant):
 )
 @pytest.mark.parametrize("key", [AUDIT_KEY, SIGNER_KEY])
 def test_what_is_no_log_checkpoint_is_not_signed(text, key, applicant):
-    answer = applicant.releaser.answer(rpc.SignNote(kms=key, note=text))
+    answer = applicant.releaser.answer(messages.SignNote(kms=key, note=text))
     assert refused(answer, CheckpointMalformed)
 
 
 def test_what_is_no_dataset_manifest_is_not_signed(applicant):
-    def sign(payload: bytes) -> rpc.Answer:
-        return applicant.releaser.answer(rpc.SignManifest(payload=payload))
+    def sign(payload: bytes) -> messages.Answer:
+        return applicant.releaser.answer(messages.SignManifest(payload=payload))
 
     manifest = applicant.owner.facts.train.manifest
-    assert isinstance(sign(encode(manifest)), rpc.Signed)
+    assert isinstance(sign(encode(manifest)), messages.Signed)
     assert refused(sign(b"I owe you one million"), ManifestMalformed)
     assert refused(sign(Checkpoint("acme", 7, bytes(32)).text()), ManifestMalformed)
     checkpoint = canonical({"version": 1, "kind": "checkpoint", "run": "feedback-1"})
@@ -593,7 +593,7 @@ GRANTED, REFUSED, IGNORED = 0, 3, 4
 
 def ask_as_nobody(path: Path) -> int:
     """Ask for a challenge as another user; what came of it."""
-    body = msgspec.json.encode(rpc.Challenge())
+    body = msgspec.json.encode(messages.Challenge())
     pid = os.fork()
     if pid == 0:
         status = 5

@@ -43,7 +43,7 @@ def state(small_job: Any) -> Iterator[Path]:
     found: Path = small_job.stack.state
     yield found
     for run in (WHOLE, KILLED, CANCELLED):
-        run_locks.end(found, run)
+        run_locks.end_holders(found, run)
 
 
 def wrote(auditor: Any, run: str, name: str) -> Callable[[], bool]:
@@ -51,7 +51,7 @@ def wrote(auditor: Any, run: str, name: str) -> Callable[[], bool]:
 
 
 def pid(state: Path, run: str, role: Any) -> int:
-    process = run_locks.driver(state, run, role)
+    process = run_locks.holder(state, run, role)
     return process.pid if process else 0
 
 
@@ -119,7 +119,7 @@ def whole(strongroom: Any, small_job: Any, run_file: Path, until: Any) -> dict[s
         done = strongroom("wait", WHOLE)
         assert done.code == 0, done.out
     finally:
-        run_locks.end(state, WHOLE)
+        run_locks.end_holders(state, WHOLE)
     return dict(done.data)
 
 
@@ -137,14 +137,14 @@ def test_a_detached_run_completes_and_is_told(
     assert whole["log"]["origin"] == "acme-audit/strongroom"
     assert whole["log"]["size"] <= len(auditor.every_event())
     assert len(bytes.fromhex(whole["log"]["root"])) == 32
-    log = run_locks.place(state, WHOLE, "log")
+    log = run_locks.file_of(state, WHOLE, "log")
     assert log.stat().st_mode & 0o777 == 0o600
     assert "Traceback" not in log.read_text()
     # Once more it is neither run nor resumed, and cannot be cancelled.
     before = auditor.types(WHOLE)
     finished = strongroom("run", run_file, "--detach", "--id", WHOLE)
     assert (finished.code, finished.data["state"]) == (0, "completed")
-    assert not run_locks.driven(state, WHOLE)
+    assert not run_locks.held(state, WHOLE)
     told = strongroom("run", run_file, "--id", WHOLE, "--resume")
     assert (told.code, told.data["adapter_sha256"]) == (0, whole["adapter_sha256"])
     cancelled = strongroom("cancel", WHOLE)
@@ -241,9 +241,9 @@ def cancelled(
     assert (done.code, done.data) == (0, {"run": CANCELLED, "state": "cancelled"}), done.out
     assert ended.code == 1
     assert "Traceback" not in ended.out + ended.err
-    assert not run_locks.driven(state, CANCELLED)
+    assert not run_locks.held(state, CANCELLED)
     yield CANCELLED
-    run_locks.end(state, CANCELLED)
+    run_locks.end_holders(state, CANCELLED)
 
 
 def test_a_cancelled_run_is_told_and_verifies(
@@ -293,7 +293,7 @@ def test_a_cancelled_run_is_gone_on_with(
     processes = family(pid(state, cancelled, "supervisor"))
     assert len(processes) >= 3, "a controller and two brokers at least"
     os.kill(pid(state, cancelled, "supervisor"), signal.SIGKILL)
-    until(lambda: not alive(processes) and not run_locks.driven(state, cancelled), 20)
+    until(lambda: not alive(processes) and not run_locks.held(state, cancelled), 20)
     left = strongroom("wait", cancelled)
     assert (left.code, left.codes) == (1, ["SR-RUN-218"])
     assert row_of(strongroom, cancelled)["state"] == "interrupted"

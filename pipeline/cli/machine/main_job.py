@@ -98,7 +98,7 @@ def _train(example: Example, loaded: LoadedRun, state: Path, watcher: Watcher) -
     """Run, verify, report; all of the summary but the seconds."""
     run = new_run_id(loaded.spec.metadata.name)
     registry.remember(state, run, loaded.spec, example.run_file)
-    with run_locks.driving(state, run):
+    with run_locks.controlling(state, run):
         outcome = controller.run(loaded, run, watcher)
     watcher.stage("verify_run")
     report, checks = write_report(loaded.spec, run, None, state)

@@ -23,7 +23,7 @@ def main(state: Path, run: str, parent: int) -> None:
     syscalls.die_with_parent(parent)
     logging.getLogger().setLevel(logging.ERROR)
     with reporting(True):
-        with run_locks.driving(state, run):
+        with run_locks.controlling(state, run):
             outcome = controller.run_or_resume(registry.reload(state, run), run, Silent())
         show_outcome(outcome, True)
 

@@ -16,7 +16,7 @@ def resume(run: RunId, state: State = STATE, as_json: Json = False) -> None:
     with reporting(as_json):
         spec = registry.recall(state, run)
         with (
-            run_locks.driving(state, run),
+            run_locks.controlling(state, run),
             watching(as_json, spec.spec.training.steps) as watcher,
         ):
             outcome = controller.resume(spec, run, watcher)

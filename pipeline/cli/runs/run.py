@@ -51,7 +51,7 @@ def run(
         if not as_json:
             out.print(f"run [bold]{identity}[/]")
         start = controller.run_or_resume if go_on else controller.run
-        with run_locks.driving(state, identity):
+        with run_locks.controlling(state, identity):
             before = registry.remember(state, identity, loaded.spec, run_file)
             try:
                 with watching(as_json, loaded.spec.spec.training.steps) as watcher:

@@ -25,8 +25,8 @@ from strongroom.enclave.evidence import (
     evidence_digest,
 )
 from strongroom.enclave.measurement import measure
+from strongroom.enclave.parent import TaskEnclave
 from strongroom.errors import StrongroomError
-from strongroom.pipeline.keyholder.enclave import KeyHolderEnclave
 from strongroom.trainer.errors import CheckpointMismatch
 
 NONCE = "n" * 22
@@ -52,26 +52,24 @@ class Exporting:
         """All that comes out of the pipes; raises what the exporter reports."""
         pipes = [os.pipe() for _ in weights or (b"",)]
         form = "merged" if weights else "adapter"
-        enclave = KeyHolderEnclave(
-            "strongroom.enclave.roles.export", [NONCE, RUN, form], [w for _, w in pipes]
-        )
-        for _, writer in pipes:
-            os.close(writer)
+        module, arguments = "strongroom.enclave.roles.export", [NONCE, RUN, form]
         try:
-            self.hand_in(enclave)
-            found = []
-            for (reader, _), data in zip(pipes, weights or (None,), strict=True):
-                if data is not None:
-                    enclave.send_object([data])
-                found.append(b"".join(iter(lambda r=reader: os.read(r, 1 << 16), b"")))
-                enclave.done("here")
-            return found
+            with TaskEnclave("exporter", module, arguments, [w for _, w in pipes]) as enclave:
+                for _, writer in pipes:
+                    os.close(writer)
+                self.hand_in(enclave)
+                found = []
+                for (reader, _), data in zip(pipes, weights or (None,), strict=True):
+                    if data is not None:
+                        enclave.channel.send_object([data])
+                    found.append(b"".join(iter(lambda r=reader: os.read(r, 1 << 16), b"")))
+                    enclave.done("here")
+                return found
         finally:
-            enclave.kill()
             for reader, _ in pipes:
                 os.close(reader)
 
-    def hand_in(self, enclave: KeyHolderEnclave) -> None:
+    def hand_in(self, enclave: TaskEnclave) -> None:
         evidence = decode_evidence(enclave.evidence())
         check_evidence(
             evidence,
@@ -92,7 +90,7 @@ class Exporting:
             adapter=self.digest or sha256(self.adapter),
         )
         enclave.send(frames.Keys(sealed=keys), command)
-        enclave.send_object([self.sealed()])
+        enclave.channel.send_object([self.sealed()])
 
 
 def test_the_adapter_comes_out_as_it_was_sealed():

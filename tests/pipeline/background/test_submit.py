@@ -43,7 +43,7 @@ def state(tmp_path: Path, load_example: Callable[..., LoadedRun], example: str) 
 
 
 def failed_with(state: Path, error: StrongroomError) -> None:
-    with pytest.raises(type(error)), run_locks.driving(state, RUN):
+    with pytest.raises(type(error)), run_locks.controlling(state, RUN):
         raise error
 
 
@@ -66,7 +66,7 @@ def failed_with(state: Path, error: StrongroomError) -> None:
 def test_log_and_machine_together(logged, driven, shown, log, state):
     log["state"] = logged
     if driven:
-        with run_locks.seat(state, RUN, "supervisor"):
+        with run_locks.hold(state, RUN, "supervisor"):
             row = submit.run_status(state, RUN)
     else:
         row = submit.run_status(state, RUN)
@@ -75,7 +75,7 @@ def test_log_and_machine_together(logged, driven, shown, log, state):
 
 def test_a_foreground_run_is_driven_and_not_supervised(log, state):
     log["state"] = "running"
-    with run_locks.driving(state, RUN):
+    with run_locks.controlling(state, RUN):
         row = submit.run_status(state, RUN)
     assert (row.state, row.supervised) == ("running", False)
 
@@ -135,7 +135,7 @@ def test_a_cancelled_run_says_so_whatever_ended_before(log, state):
 
 def test_waiting_has_a_limit(log, state):
     began = time.monotonic()
-    with run_locks.seat(state, RUN, "supervisor"), pytest.raises(RunGoesOn):
+    with run_locks.hold(state, RUN, "supervisor"), pytest.raises(RunGoesOn):
         submit.wait(state, RUN, 0.2)
     assert time.monotonic() - began < 5
     log["state"] = "completed"
@@ -147,12 +147,12 @@ def test_waiting_outlasts_a_change_of_drivers(log, state, monkeypatch):
     monkeypatch.setattr(submit, "_SETTLE_S", 3.0)
     log["state"] = "running"
     found: list[Any] = []
-    with run_locks.seat(state, RUN, "supervisor"):
+    with run_locks.hold(state, RUN, "supervisor"):
         waiting = threading.Thread(target=lambda: found.append(submit.wait(state, RUN)))
         waiting.start()
         time.sleep(0.3)
     time.sleep(0.6)
-    with run_locks.seat(state, RUN, "supervisor"):
+    with run_locks.hold(state, RUN, "supervisor"):
         time.sleep(1.0)
         log["state"] = "completed"
     waiting.join(10)

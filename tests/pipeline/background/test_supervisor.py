@@ -33,7 +33,7 @@ def supervised(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[...,
             ending = left.pop(0)
             started.append(ending)
             try:
-                with run_locks.driving(state, name):
+                with run_locks.controlling(state, name):
                     if ending is not None:
                         raise ending
             except BaseException as error:
@@ -85,7 +85,7 @@ def test_there_is_one_supervisor(tmp_path):
         str(tmp_path),
         RUN,
     ]
-    with run_locks.seat(tmp_path, RUN, "supervisor"):
+    with run_locks.hold(tmp_path, RUN, "supervisor"):
         done = subprocess.run(command, capture_output=True, timeout=30)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 

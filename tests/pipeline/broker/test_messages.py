@@ -12,12 +12,12 @@ from strongroom.crypto.digests import sha256
 from strongroom.crypto.manifest import WrappedKeyset
 from strongroom.enclave.channel import frames
 from strongroom.errors import ErrorDocument
-from strongroom.pipeline.broker import messages as rpc
+from strongroom.pipeline.broker import messages
 from strongroom.pipeline.broker.client import ANSWERS
 from strongroom.pipeline.broker.process import REQUESTS
 from strongroom.pipeline.planning import facts
 from strongroom.pipeline.planning.parts import KeyRefs, LeaseRef
-from strongroom.pipeline.releaser import messages as releaser_rpc
+from strongroom.pipeline.releaser import messages as releaser_messages
 from strongroom.pipeline.releaser.client import ANSWERS as RELEASER_ANSWERS
 from strongroom.pipeline.releaser.server import REQUESTS as RELEASER_REQUESTS
 from support import sample
@@ -34,7 +34,7 @@ LEASE = LeaseRef(
 KEYSET = WrappedKeyset(
     kms="vault://transit/k", context={"run": "r"}, wrapped="w", key_id=5, commitment=sha256(b"k")
 )
-EVIDENCE = rpc.Evidence(
+EVIDENCE = messages.Evidence(
     role="train",
     assurance="A1",
     measurement="m",
@@ -54,13 +54,13 @@ SAMPLES: dict[Any, Any] = {
     dict[str, bytes]: {"train": b"\x00\xff"},
     tuple[ErrorDocument, ...]: (ErrorDocument(code="SR-DATA-001"),),
     tuple[LeaseRef, ...]: (LEASE,),
-    rpc.Identity: rpc.Identity(addr="a", credentials_file="c", oidc_role="o"),
-    rpc.Assurance: "A1",
-    rpc.Purpose: "run-read",
-    rpc.Evidence: EVIDENCE,
+    messages.Identity: messages.Identity(addr="a", credentials_file="c", oidc_role="o"),
+    messages.Assurance: "A1",
+    messages.Purpose: "run-read",
+    messages.Evidence: EVIDENCE,
     KeyRefs: KeyRefs(data="vault://transit/d", outputs="vault://transit/o", audit="a"),
     facts.KmsFacts: sample.facts().kms,
-    rpc.Stored | None: rpc.Stored(data=b"\x00\xff", etag="tag"),
+    messages.Stored | None: messages.Stored(data=b"\x00\xff", etag="tag"),
     facts.BucketFacts: facts.BucketFacts(versioned=True, object_lock=False, lock_days=7),
     frames.Report: frames.StepDone(step=1, values={"loss": 0.5}),
     events.LeaseIssued: events.LeaseIssued(
@@ -78,10 +78,10 @@ SAMPLES: dict[Any, Any] = {
     WrappedKeyset | None: KEYSET,
 }
 DECODERS: list[tuple[Any, msgspec.json.Decoder[Any]]] = [
-    (rpc.Request, REQUESTS),
-    (rpc.Answer, ANSWERS),
-    (releaser_rpc.Request, RELEASER_REQUESTS),
-    (releaser_rpc.Answer, RELEASER_ANSWERS),
+    (messages.Request, REQUESTS),
+    (messages.Answer, ANSWERS),
+    (releaser_messages.Request, RELEASER_REQUESTS),
+    (releaser_messages.Answer, RELEASER_ANSWERS),
 ]
 
 
@@ -119,7 +119,7 @@ def test_every_command_of_an_enclave_can_be_passed_on(command):
         or get_args(field.type)[0]  # the first word of a Literal
         for field in msgspec.structs.fields(command)
     }
-    request = rpc.Run(command=command(**fields))
+    request = messages.Run(command=command(**fields))
     assert REQUESTS.decode(msgspec.json.encode(request)) == request
 
 
@@ -128,13 +128,13 @@ def test_requests_are_no_answers():
         with pytest.raises(msgspec.ValidationError):
             decoder.decode(msgspec.json.encode({"message": "challenge"}))
     with pytest.raises(msgspec.ValidationError):
-        ANSWERS.decode(msgspec.json.encode(rpc.StopEnclave()))
+        ANSWERS.decode(msgspec.json.encode(messages.StopEnclave()))
 
 
 def test_no_message_to_a_broker_has_a_field_for_a_secret():
     names = {
         field.name
-        for kind in (*get_args(rpc.Request), rpc.Identity, LeaseRef)
+        for kind in (*get_args(messages.Request), messages.Identity, LeaseRef)
         for field in msgspec.structs.fields(kind)
     }
     assert not {name for name in names if "secret" in name or "password" in name or "key" in name}
@@ -142,9 +142,9 @@ def test_no_message_to_a_broker_has_a_field_for_a_secret():
 
 def test_any_bytes_can_be_passed_on():
     content = bytes(range(256))
-    read: Any = rpc.Contents(stored=rpc.Stored(data=content, etag="tag"))
+    read: Any = messages.Contents(stored=messages.Stored(data=content, etag="tag"))
     assert ANSWERS.decode(msgspec.json.encode(read)) == read
-    create = rpc.Create(uri="u", purpose="run-create", data=content)
+    create = messages.Create(uri="u", purpose="run-create", data=content)
     assert REQUESTS.decode(msgspec.json.encode(create)) == create
 
 
@@ -162,7 +162,7 @@ def test_every_report_of_an_enclave_reaches_the_controller_as_it_is(report):
         frames.Sha256: sha256(b"manifest"),
     }
     fields = msgspec.structs.fields(report)
-    message = rpc.Reported(report=report(**{each.name: samples[each.type] for each in fields}))
+    message = messages.Reported(report=report(**{each.name: samples[each.type] for each in fields}))
     assert ANSWERS.decode(msgspec.json.encode(message)) == message
 
 

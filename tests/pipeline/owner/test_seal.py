@@ -23,6 +23,7 @@ from strongroom.crypto.dsse import KeyRef, key_ref, open_envelope
 from strongroom.crypto.keyset import Keyset
 from strongroom.crypto.manifest import DATASET_TYPE, decode_dataset, shard_ad
 from strongroom.crypto.pinned import check_digest, check_object
+from strongroom.enclave import parent
 from strongroom.enclave.channel import frames
 from strongroom.enclave.channel.errors import (
     ChannelViolation,
@@ -347,13 +348,13 @@ def test_a_sealer_that_dies(world, monkeypatch):
     """Between two shards, of which each is more than its channel holds: no manifest is written."""
     source = world.file("rows.jsonl", large_rows(30))
     processes: list[Any] = []
-    start_process = sealing.launch.start
+    start_process = parent.launch.start
 
     def watch(*arguments: Any, **options: Any) -> Any:
         processes.append(start_process(*arguments, **options))
         return processes[-1]
 
-    monkeypatch.setattr(sealing.launch, "start", watch)
+    monkeypatch.setattr(parent.launch, "start", watch)
 
     def kill(records: int) -> None:
         if records == 10:

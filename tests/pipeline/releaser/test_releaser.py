@@ -41,7 +41,7 @@ from strongroom.errors.registry import from_documents
 from strongroom.pipeline.planning.facts import EvaluatorFacts, KeyFacts, KmsFacts, PolicyFacts
 from strongroom.pipeline.planning.parts import KeyRefs
 from strongroom.pipeline.planning.plan import Plan, build_plan
-from strongroom.pipeline.releaser import messages as rpc
+from strongroom.pipeline.releaser import messages
 from strongroom.pipeline.releaser.config import ReleaserConfig
 from strongroom.pipeline.releaser.releaser import (
     MAX_OPEN_NONCES,
@@ -125,12 +125,12 @@ class Owner:
             commitment=keyset.commitment(),
         )
 
-    def ask(self, request: rpc.Request) -> Any:
+    def ask(self, request: messages.Request) -> Any:
         return self.releaser.answer(request)
 
-    def refuse(self, request: rpc.Request) -> list[str]:
+    def refuse(self, request: messages.Request) -> list[str]:
         answer = self.releaser.answer(request)
-        assert isinstance(answer, rpc.Denied), answer
+        assert isinstance(answer, messages.Denied), answer
         return [error.code for error in errors_of(from_documents(answer.errors))]
 
     def evidence(self, role: str, order: str, **changes: Any) -> tuple[bytes, X25519PrivateKey]:
@@ -143,7 +143,7 @@ class Owner:
             "assurance": "A1",
             "measurement": MEASUREMENT,
             "plan_digest": order,
-            "nonce": self.ask(rpc.Challenge()).nonce,
+            "nonce": self.ask(messages.Challenge()).nonce,
             "hpke_key": key,
             "signing_key": f"ed25519:{key}",
             "probes": found,
@@ -153,7 +153,7 @@ class Owner:
 
 
 def opened(released: Any, evidence: bytes, private: X25519PrivateKey) -> dict[str, Keyset]:
-    assert isinstance(released, rpc.Released), released
+    assert isinstance(released, messages.Released), released
     digest = evidence_digest(msgspec.json.decode(evidence, type=Evidence))
     return open_keys(released.sealed, private, digest)
 
@@ -259,7 +259,7 @@ def test_a_sealed_evaluator_is_the_plan_s(owner, sealed_job, instead):
     else:
         manifests["evaluator"] = manifests[instead]
     answer, _, _ = release_run(owner, sealed_job, manifests=manifests)
-    assert isinstance(answer, rpc.Denied)
+    assert isinstance(answer, messages.Denied)
     assert [error.code for error in answer.errors] == ["SR-RELEASE-002"]
 
 
@@ -272,14 +272,14 @@ def test_rows_do_not_pass_for_a_sealed_evaluator(owner, sealed_job):
     plan = Plan.from_json(canonical(data))
     manifests = {**sealed_job.manifests, "evaluator": envelope}
     answer, _, _ = release_run(owner, Job(plan, manifests, {}))
-    assert isinstance(answer, rpc.Denied)
+    assert isinstance(answer, messages.Denied)
     assert [error.code for error in answer.errors] == ["SR-CRYPTO-012"]
 
 
 def release_run(owner: Owner, job: Job, **changes: Any) -> tuple[Any, bytes, X25519PrivateKey]:
     evidence, private = owner.evidence("train", job.plan.digest)
     said = {"plan": job.plan.to_json(), "evidence": evidence, "manifests": job.manifests} | changes
-    return owner.ask(rpc.ReleaseRun(**said)), evidence, private
+    return owner.ask(messages.ReleaseRun(**said)), evidence, private
 
 
 def test_a_runs_keys(owner, job):
@@ -318,9 +318,9 @@ def test_a_denied_plan_gets_no_keys_and_every_reason(owner, job):
     data["facts"]["data_bucket"]["versioned"] = False
     plan = Plan.from_json(msgspec.json.encode(data, order="deterministic"))
     evidence, _ = owner.evidence("train", plan.digest)
-    request = rpc.ReleaseRun(plan=plan.to_json(), evidence=evidence, manifests=job.manifests)
+    request = messages.ReleaseRun(plan=plan.to_json(), evidence=evidence, manifests=job.manifests)
     answer = owner.ask(request)
-    assert isinstance(answer, rpc.Denied)
+    assert isinstance(answer, messages.Denied)
     assert {error.code for error in answer.errors} == {"SR-RELEASE-002"}
     assert len(answer.errors) >= 2
     assert owner.opened == []
@@ -328,7 +328,7 @@ def test_a_denied_plan_gets_no_keys_and_every_reason(owner, job):
 
 def test_a_plan_that_is_none(owner, job):
     evidence, _ = owner.evidence("train", job.plan.digest)
-    request = rpc.ReleaseRun(plan=b"{}", evidence=evidence, manifests=job.manifests)
+    request = messages.ReleaseRun(plan=b"{}", evidence=evidence, manifests=job.manifests)
     assert owner.refuse(request) == ["SR-RUN-030"]
 
 
@@ -345,7 +345,7 @@ def test_what_does_not_belong_to_the_plan(owner, job, changes, code):
         good = owner.wrapped(OUTPUTS, {"run": "feedback-1"})[1]
         changes = {"outputs": msgspec.structs.replace(good, **changes["outputs"])}
     answer, _, _ = release_run(owner, job, **changes)
-    assert isinstance(answer, rpc.Denied)
+    assert isinstance(answer, messages.Denied)
     assert [error.code for error in answer.errors] == [code]
 
 
@@ -356,14 +356,14 @@ def test_a_key_that_is_not_the_one_that_sealed(owner, job):
         owner.wrapped(OUTPUTS, {"run": "feedback-1"})[1], wrapped=other.wrapped
     )
     answer, _, _ = release_run(owner, job, outputs=lying)
-    assert isinstance(answer, rpc.Denied)
+    assert isinstance(answer, messages.Denied)
     assert answer.errors[0].code.startswith("SR-CRYPTO-")
 
 
 def test_a_key_to_seal_with(owner):
     order = seal_subject("feedback.train", DATA)
     evidence, private = owner.evidence("seal", order)
-    request = rpc.ReleaseSeal(evidence=evidence, dataset="feedback.train", kms=DATA)
+    request = messages.ReleaseSeal(evidence=evidence, dataset="feedback.train", kms=DATA)
     answer = owner.ask(request)
     keysets = opened(answer, evidence, private)
     assert sorted(keysets) == ["dataset"]
@@ -375,33 +375,33 @@ def test_a_key_to_seal_with(owner):
 def test_a_key_to_view_with(owner):
     keyset, wrapped = owner.wrapped(OUTPUTS, {"run": "feedback-1"})
     evidence, private = owner.evidence("view", view_subject("feedback-1"))
-    request = rpc.ReleaseView(evidence=evidence, run="feedback-1", outputs=wrapped)
+    request = messages.ReleaseView(evidence=evidence, run="feedback-1", outputs=wrapped)
     assert opened(owner.ask(request), evidence, private)["outputs"].key == keyset.key
 
 
 def test_a_key_to_export_with(owner):
     keyset, wrapped = owner.wrapped(OUTPUTS, {"run": "feedback-1"})
     evidence, private = owner.evidence("export", export_subject("feedback-1"))
-    request = rpc.ReleaseExport(evidence=evidence, run="feedback-1", outputs=wrapped)
+    request = messages.ReleaseExport(evidence=evidence, run="feedback-1", outputs=wrapped)
     assert opened(owner.ask(request), evidence, private)["outputs"].key == keyset.key
 
 
 def test_a_viewer_sees_its_own_run_only(owner):
     _, wrapped = owner.wrapped(OUTPUTS, {"run": "another"})
     evidence, _ = owner.evidence("view", view_subject("feedback-1"))
-    request = rpc.ReleaseView(evidence=evidence, run="feedback-1", outputs=wrapped)
+    request = messages.ReleaseView(evidence=evidence, run="feedback-1", outputs=wrapped)
     assert owner.refuse(request) == ["SR-RELEASE-002"]
 
 
-def seal_request(owner: Owner, **changes: Any) -> rpc.ReleaseSeal:
+def seal_request(owner: Owner, **changes: Any) -> messages.ReleaseSeal:
     role = changes.pop("role", "seal")
     evidence, _ = owner.evidence(role, seal_subject("d", DATA), **changes)
-    return rpc.ReleaseSeal(evidence=evidence, dataset="d", kms=DATA)
+    return messages.ReleaseSeal(evidence=evidence, dataset="d", kms=DATA)
 
 
 def test_a_challenge_answers_once(owner):
     request = seal_request(owner)
-    assert isinstance(owner.ask(request), rpc.Released)
+    assert isinstance(owner.ask(request), messages.Released)
     assert owner.refuse(request) == ["SR-RELEASE-003"]
 
 
@@ -417,7 +417,7 @@ def test_a_refused_challenge_is_used_up_too(owner):
 def test_a_challenge_ends_after_a_while(owner, age, good):
     request = seal_request(owner)
     owner.now += age
-    assert isinstance(owner.ask(request), rpc.Released if good else rpc.Denied)
+    assert isinstance(owner.ask(request), messages.Released if good else messages.Denied)
 
 
 def test_a_challenge_nobody_made(owner):
@@ -426,12 +426,12 @@ def test_a_challenge_nobody_made(owner):
 
 def test_challenges_do_not_pile_up(owner):
     request = seal_request(owner)
-    nonces = {owner.ask(rpc.Challenge()).nonce for _ in range(MAX_OPEN_NONCES)}
+    nonces = {owner.ask(messages.Challenge()).nonce for _ in range(MAX_OPEN_NONCES)}
     assert len(nonces) == MAX_OPEN_NONCES
     assert len(owner.releaser._nonces) == MAX_OPEN_NONCES
     assert owner.refuse(request) == ["SR-RELEASE-003"]
     owner.now += NONCE_LIFETIME_S + 1
-    owner.ask(rpc.Challenge())
+    owner.ask(messages.Challenge())
     assert len(owner.releaser._nonces) == 1
 
 
@@ -454,7 +454,7 @@ def test_evidence_is_checked(owner, changes, code):
 
 @pytest.mark.parametrize("evidence", [b"", b"{}", b"\xff", b"[" * 5000])
 def test_evidence_that_is_none(owner, evidence):
-    request = rpc.ReleaseSeal(evidence=evidence, dataset="d", kms=DATA)
+    request = messages.ReleaseSeal(evidence=evidence, dataset="d", kms=DATA)
     assert owner.refuse(request) == ["SR-ENCLAVE-010"]
 
 
@@ -463,7 +463,7 @@ def note(size: int, root: bytes = bytes(32), origin: str = "acme-audit/strongroo
 
 
 def test_a_checkpoint_is_signed(owner):
-    answer = owner.ask(rpc.SignNote(kms=AUDIT, note=note(5)))
+    answer = owner.ask(messages.SignNote(kms=AUDIT, note=note(5)))
     public = owner.key(AUDIT).public_key()
     assert answer.signer == key_ref(public)
     Ed25519PublicKey.from_public_bytes(public).verify(answer.signature, note(5))
@@ -471,32 +471,34 @@ def test_a_checkpoint_is_signed(owner):
 
 def test_one_size_has_one_history(owner):
     for _ in range(2):
-        assert isinstance(owner.ask(rpc.SignNote(kms=AUDIT, note=note(5))), rpc.Signed)
+        assert isinstance(owner.ask(messages.SignNote(kms=AUDIT, note=note(5))), messages.Signed)
     fork = note(5, b"\x01" * 32)
-    assert owner.refuse(rpc.SignNote(kms=AUDIT, note=fork)) == ["SR-RELEASE-005"]
-    assert isinstance(owner.ask(rpc.SignNote(kms=AUDIT, note=note(6, b"\x01" * 32))), rpc.Signed)
+    assert owner.refuse(messages.SignNote(kms=AUDIT, note=fork)) == ["SR-RELEASE-005"]
+    assert isinstance(
+        owner.ask(messages.SignNote(kms=AUDIT, note=note(6, b"\x01" * 32))), messages.Signed
+    )
     other_log = note(5, b"\x01" * 32, origin="acme-audit/other")
-    assert isinstance(owner.ask(rpc.SignNote(kms=AUDIT, note=other_log)), rpc.Signed)
+    assert isinstance(owner.ask(messages.SignNote(kms=AUDIT, note=other_log)), messages.Signed)
 
 
 def test_what_was_signed_is_remembered_in_bounded_memory(owner):
     """Of what is forgotten nothing is signed again, so that there is still one history."""
     for size in range(ROOTS_PER_LOG + 1):
-        assert isinstance(owner.ask(rpc.SignNote(kms=AUDIT, note=note(size))), rpc.Signed)
+        assert isinstance(owner.ask(messages.SignNote(kms=AUDIT, note=note(size))), messages.Signed)
     for root in (bytes(32), b"\x01" * 32):
-        assert owner.refuse(rpc.SignNote(kms=AUDIT, note=note(0, root))) == ["SR-RELEASE-005"]
-    assert isinstance(owner.ask(rpc.SignNote(kms=AUDIT, note=note(1))), rpc.Signed)
+        assert owner.refuse(messages.SignNote(kms=AUDIT, note=note(0, root))) == ["SR-RELEASE-005"]
+    assert isinstance(owner.ask(messages.SignNote(kms=AUDIT, note=note(1))), messages.Signed)
 
 
 @pytest.mark.parametrize("text", [b"", b"hello", b"origin\n5\nnot base64\n", note(5) + b"more\n"])
 def test_nothing_else_is_signed_as_a_note(owner, text):
-    answer = owner.ask(rpc.SignNote(kms=AUDIT, note=text))
-    assert isinstance(answer, rpc.Denied)
+    answer = owner.ask(messages.SignNote(kms=AUDIT, note=text))
+    assert isinstance(answer, messages.Denied)
 
 
 def test_a_manifest_is_signed(owner):
     payload = encode(sample.dataset("feedback-train", 2).manifest)
-    answer = owner.ask(rpc.SignManifest(payload=payload))
+    answer = owner.ask(messages.SignManifest(payload=payload))
     signer = KeyRef(answer.signer)
     envelope = sign_envelope(DATASET_TYPE, payload, signer, lambda _: answer.signature)
     assert open_envelope(envelope, DATASET_TYPE, [owner.signer], place="m") == (payload, signer)
@@ -504,19 +506,19 @@ def test_a_manifest_is_signed(owner):
 
 @pytest.mark.parametrize("payload", [b"", b"{}", b'{"kind":"checkpoint","version":1}', note(5)])
 def test_nothing_else_is_signed_as_a_manifest(owner, payload):
-    answer = owner.ask(rpc.SignManifest(payload=payload))
-    assert isinstance(answer, rpc.Denied)
+    answer = owner.ask(messages.SignManifest(payload=payload))
+    assert isinstance(answer, messages.Denied)
 
 
 def test_the_audit_keys_public_half(owner):
-    answer = owner.ask(rpc.PublicKeys(audit=AUDIT))
+    answer = owner.ask(messages.PublicKeys(audit=AUDIT))
     assert answer.audit == key_ref(owner.key(AUDIT).public_key())
 
 
 def described(owner: Owner, **keys: str) -> KmsFacts:
     refs = KeyRefs(**{"data": DATA, "outputs": OUTPUTS, "audit": AUDIT} | keys)
-    answer = owner.ask(rpc.DescribeKeys(keys=refs))
-    assert isinstance(answer, rpc.KeysDescribed), answer
+    answer = owner.ask(messages.DescribeKeys(keys=refs))
+    assert isinstance(answer, messages.KeysDescribed), answer
     return answer.kms
 
 
@@ -547,7 +549,7 @@ def test_a_key_that_another_owner_keeps_is_refused(owner, monkeypatch):
 
 def test_a_key_is_named_in_its_grammar(owner):
     refs = KeyRefs(data="feedback", outputs=OUTPUTS, audit=AUDIT)
-    assert owner.refuse(rpc.DescribeKeys(keys=refs)) == ["SR-KMS-001"]
+    assert owner.refuse(messages.DescribeKeys(keys=refs)) == ["SR-KMS-001"]
 
 
 @pytest.mark.parametrize(
@@ -556,7 +558,7 @@ def test_a_key_is_named_in_its_grammar(owner):
 def test_the_plan_s_word_about_keys_is_not_taken_for_it(owner, job, change):
     """The plan is the controller's; what it says of keys must be what the releaser is answered."""
     answer, _, _ = release_run(owner, job)
-    assert isinstance(answer, rpc.Released)
+    assert isinstance(answer, messages.Released)
     other = msgspec.structs.replace(sample.HELD, **change)
     kms = msgspec.structs.replace(job.plan.facts.kms, outputs=other)
     facts = msgspec.structs.replace(job.plan.facts, kms=kms)
@@ -568,10 +570,11 @@ def test_the_plan_s_word_about_keys_is_not_taken_for_it(owner, job, change):
 
 
 @pytest.mark.parametrize(
-    "request_", [rpc.PublicKeys(audit="vault://transit/none"), rpc.SignNote(kms="x", note=note(1))]
+    "request_",
+    [messages.PublicKeys(audit="vault://transit/none"), messages.SignNote(kms="x", note=note(1))],
 )
 def test_a_key_that_is_not_there(owner, request_):
-    assert isinstance(owner.ask(request_), rpc.Denied)
+    assert isinstance(owner.ask(request_), messages.Denied)
 
 
 def test_answers_hold_no_key(owner, job):

@@ -26,7 +26,7 @@ from strongroom.enclave.channel.framing import Channel, Kind
 from strongroom.enclave.sandbox import syscalls
 from strongroom.errors import ErrorList
 from strongroom.errors.defect import Defect
-from strongroom.pipeline.releaser import messages as rpc
+from strongroom.pipeline.releaser import messages
 from strongroom.pipeline.releaser.client import ANSWERS, ReleaserClient
 from strongroom.pipeline.releaser.config import ReleaserConfig
 from strongroom.pipeline.releaser.errors import (
@@ -61,7 +61,7 @@ def real_releaser(folder: Path) -> Releaser:
 class Scripted:
     """A releaser that says what it is told to."""
 
-    def __init__(self, answer: Callable[[rpc.Request], Any]) -> None:
+    def __init__(self, answer: Callable[[messages.Request], Any]) -> None:
         self.answer = answer
 
 
@@ -199,7 +199,7 @@ def test_a_server_killed_in_the_middle(path):
 
 
 def test_a_server_that_says_nothing(path, monkeypatch):
-    monkeypatch.setattr(rpc, "TIMEOUT_S", 0.2)
+    monkeypatch.setattr(messages, "TIMEOUT_S", 0.2)
     server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     server.bind(str(path))
     server.listen(1)
@@ -236,7 +236,7 @@ def raw(client: ReleaserClient, path: Path) -> Iterator[Channel]:
 def test_a_malformed_request_is_answered(raw, client, payload):
     raw.send(Kind.RECORD, payload)
     answer = raw.recv_record(ANSWERS)
-    assert isinstance(answer, rpc.Denied)
+    assert isinstance(answer, messages.Denied)
     assert [error.code for error in answer.errors] == [RequestMalformed.code]
     assert client.challenge()
 
@@ -247,7 +247,7 @@ def test_a_malformed_request_is_answered(raw, client, payload):
 def test_a_malformed_frame_is_answered(raw, client, frame):
     raw._sock.sendall(frame)
     answer = raw.recv_record(ANSWERS)
-    assert isinstance(answer, rpc.Denied)
+    assert isinstance(answer, messages.Denied)
     assert client.challenge()
 
 
@@ -263,7 +263,7 @@ def test_a_client_that_says_nothing_holds_nobody_up(raw, client):
 
 def test_several_refusals_arrive_as_a_list(path):
     errors = (ReleaseDenied(place="a").document(), ReleaseDenied(place="b").document())
-    start(Scripted(lambda _: rpc.Denied(errors=errors)), path)
+    start(Scripted(lambda _: messages.Denied(errors=errors)), path)
     with pytest.raises(ErrorList) as caught:
         ReleaserClient(path).release_run(b"", b"", {}, None)
     assert [error.place for error in caught.value.errors] == ["a", "b"]
@@ -271,14 +271,14 @@ def test_several_refusals_arrive_as_a_list(path):
 
 @pytest.mark.parametrize("error", [NonceUnknown(place="x"), SignRefused(expected="a", actual="b")])
 def test_an_error_arrives_as_it_left(path, error):
-    start(Scripted(lambda _: rpc.Denied(errors=(error.document(),))), path)
+    start(Scripted(lambda _: messages.Denied(errors=(error.document(),))), path)
     with pytest.raises(type(error)) as caught:
         ReleaserClient(path).challenge()
     assert caught.value.document() == error.document()
 
 
 def test_a_defect_of_the_releaser_tells_no_text(path):
-    def fail(_request: rpc.Request) -> rpc.Answer:
+    def fail(_request: messages.Request) -> messages.Answer:
         raise ValueError("the key is 1234")
 
     start(Scripted(fail), path)
@@ -289,7 +289,7 @@ def test_a_defect_of_the_releaser_tells_no_text(path):
 
 
 def test_another_kind_of_answer_is_refused(path):
-    start(Scripted(lambda _: rpc.Public(audit="a")), path)
+    start(Scripted(lambda _: messages.Public(audit="a")), path)
     with pytest.raises(RequestMalformed):
         ReleaserClient(path).challenge()
 
@@ -297,9 +297,9 @@ def test_another_kind_of_answer_is_refused(path):
 def test_requests_arrive_as_they_were_asked(path):
     heard: list[Any] = []
 
-    def note(request: rpc.Request) -> rpc.Answer:
+    def note(request: messages.Request) -> messages.Answer:
         heard.append(request)
-        return rpc.Denied(errors=(NonceUnknown().document(),))
+        return messages.Denied(errors=(NonceUnknown().document(),))
 
     start(Scripted(note), path)
     client = ReleaserClient(path)
