@@ -6,5 +6,6 @@ the owner's files. ``roles`` puts these together: what an enclave can be started
 
 ``evidence`` is what an enclave states about itself, and ``measurement`` the digest of its code;
 ``attest`` exchanges evidence for keys. ``plan_excerpt`` is what it reads of a plan, ``checkpoints``
-the manifest that it signs, and ``broker`` the other end of the channel.
+the manifest that it signs. ``broker`` is the other end of the channel for one that trains,
+``parent`` for one with a single task.
 """

@@ -32,8 +32,6 @@ from strongroom.enclave.sandbox import launch
 from strongroom.errors import StrongroomError
 from strongroom.errors.registry import all_codes
 
-RECORDS: msgspec.json.Decoder[frames.Outgoing] = msgspec.json.Decoder(frames.Outgoing)
-
 
 class Objects(Protocol):
     """The bucket, as far as one enclave may use it."""
@@ -99,7 +97,7 @@ class EnclaveHandle:
         try:
             self._channel.send_record(command)
             while True:
-                record = self._channel.recv_record(RECORDS)
+                record = self._channel.recv_record(frames.RECORDS)
                 self._gate.admit(record)
                 match record:
                     case frames.Done():
@@ -147,7 +145,7 @@ class EnclaveHandle:
 
     def _await_evidence(self) -> Evidence:
         while True:
-            record = self._channel.recv_record(RECORDS)
+            record = self._channel.recv_record(frames.RECORDS)
             self._gate.admit(record)
             match record:
                 case frames.Fetch(kind="model"):

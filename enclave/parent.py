@@ -9,7 +9,6 @@ import socket
 from collections.abc import Sequence
 from types import TracebackType
 
-from strongroom.enclave.broker import RECORDS
 from strongroom.enclave.channel import frames
 from strongroom.enclave.channel.ending import ending
 from strongroom.enclave.channel.errors import ChannelBroken, ChannelViolation, EnclaveKilled
@@ -63,7 +62,7 @@ class TaskEnclave:
 
     def receive(self) -> frames.Outgoing:
         """Its next record."""
-        return self.channel.recv_record(RECORDS)
+        return self.channel.recv_record(frames.RECORDS)
 
     def evidence(self) -> bytes:
         """What it says of itself, which comes first."""

@@ -320,6 +320,7 @@ Outgoing = (
     | Failure
     | Done
 )
+RECORDS: msgspec.json.Decoder[Outgoing] = msgspec.json.Decoder(Outgoing)
 
 
 # ---- reports: what the broker passes on to the controller ---------------------------------------

@@ -29,7 +29,6 @@ from strongroom.crypto.manifest import (
     shard_name,
 )
 from strongroom.crypto.segments import HEADER_BYTES
-from strongroom.enclave.broker import RECORDS
 from strongroom.enclave.channel import frames
 from strongroom.enclave.channel.errors import (
     ChannelViolation,
@@ -152,7 +151,7 @@ def _receive(
         check_sealed(head, size, place="sealer")
 
     while True:
-        record = channel.recv_record(RECORDS)
+        record = channel.recv_record(frames.RECORDS)
         match record:
             case frames.BadRecord() if _names_a_line(record, len(files)):
                 column = " column " if record.fault in _OF_COLUMNS else ":"

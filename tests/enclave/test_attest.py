@@ -20,9 +20,9 @@ from strongroom.enclave.attest import (
     view_subject,
     warm_up_primitives,
 )
-from strongroom.enclave.broker import RECORDS
 from strongroom.enclave.channel import frames
 from strongroom.enclave.channel.errors import ChannelBroken, ChannelViolation
+from strongroom.enclave.channel.frames import RECORDS
 from strongroom.enclave.channel.framing import Channel
 from strongroom.enclave.evidence import Evidence, decode_evidence, evidence_digest
 

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from strongroom.enclave.attest import COMMANDS
-from strongroom.enclave.broker import RECORDS
 from strongroom.enclave.channel import frames
+from strongroom.enclave.channel.frames import RECORDS
 from strongroom.enclave.channel.outgoing_words import DETAILS
 from strongroom.errors.registry import all_codes
 

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from strongroom.enclave.attest import COMMANDS
-from strongroom.enclave.broker import RECORDS
 from strongroom.enclave.channel import frames
 from strongroom.enclave.channel.errors import ChannelBroken, ChannelViolation
+from strongroom.enclave.channel.frames import RECORDS
 from strongroom.enclave.channel.framing import MAX_FRAME_BYTES, Channel, Kind
 
 

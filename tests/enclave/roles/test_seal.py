@@ -20,9 +20,9 @@ from strongroom.crypto.manifest import shard_identity
 from strongroom.crypto.release import seal_keys
 from strongroom.enclave.assurance import Assurance
 from strongroom.enclave.attest import seal_subject
-from strongroom.enclave.broker import RECORDS
 from strongroom.enclave.channel import frames
 from strongroom.enclave.channel.errors import ChannelBroken
+from strongroom.enclave.channel.frames import RECORDS
 from strongroom.enclave.channel.framing import Channel
 from strongroom.enclave.evidence import (
     Evidence,
