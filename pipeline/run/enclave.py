@@ -1,9 +1,9 @@
 """The controller's handle on a run's enclave: its start, its keys, its commands.
 
 The enclave reports through the data broker's gate, which decides what may pass. Here each answer is
-held against the command that it answers and against the signed manifests: an enclave that leaves
-its answer out, gives it twice, or answers something else raises ``ChannelViolation``, which ends
-the run.
+held against the command that it answers and against the signed manifests before it is logged: an
+enclave that leaves its answer out, gives it twice, or answers something else raises
+``ChannelViolation``, which ends the run.
 """
 
 from __future__ import annotations
@@ -153,6 +153,7 @@ class RunEnclave:
             and receipt.plaintext_bytes == pinned.plaintext_bytes,
             "the records that the manifest says",
         )
+        self._recorder.shard_opened(dataset, shard)
         return receipt
 
     def evaluate(self, phase: frames.Phase, step: int) -> None:
@@ -163,12 +164,14 @@ class RunEnclave:
         self._require(
             evaluated.rows == self._manifests.held_out.manifest.records, "all held-out rows"
         )
+        self._recorder.evaluated(evaluated)
 
     def train(self, from_step: int, to_step: int) -> None:
         """Train from one checkpoint to the next."""
         self._run(frames.Train(from_step=from_step, to_step=to_step))
         written = self._answer(frames.CheckpointWritten)
         self._require(written.step == to_step, f"the checkpoint of step {to_step}")
+        self._recorder.checkpoint_written(written)
 
     def test_evaluator(
         self, rows: int, samples: int

@@ -63,12 +63,14 @@ class Recorder:
                 self._bad_record(report)
             case frames.StepDone(step=step, values=values):
                 self._step_done(step, values)
-            case frames.CheckpointWritten():
-                self._checkpoint_written(report)
-            case frames.Evaluated():
-                self._evaluated(report)
-            case frames.ShardVerified() | frames.EvaluatorFault() | frames.EvaluatorTested():
-                pass  # answers, which the session records once it has checked them
+            case (
+                frames.ShardVerified()
+                | frames.Evaluated()
+                | frames.CheckpointWritten()
+                | frames.EvaluatorTested()
+                | frames.EvaluatorFault()
+            ):
+                pass  # part of the answer to a command, recorded once that is checked
 
     def shard_opened(self, dataset: frames.Dataset, shard: int) -> None:
         """Log that a shard was authenticated."""
@@ -85,6 +87,43 @@ class Recorder:
         before = 0 if dataset == "train" else len(train.shards)
         total = len(train.shards) + len(held_out.shards)
         self._watcher.progress("verify", before + shard + 1, total)
+        self.record("enclave", event)
+
+    def checkpoint_written(self, written: frames.CheckpointWritten) -> None:
+        """Log a checkpoint."""
+        sealed = {
+            "adapter": written.adapter,
+            "state": written.state,
+            "rollouts": written.rollouts,
+        }
+        event = events.CheckpointWritten(
+            step=written.step,
+            uri=self._layout.checkpoint(written.step),
+            objects=tuple(
+                events.WrittenObject(
+                    name=OBJECT_NAMES[name], sha256=entry.sha256, size_bytes=entry.size_bytes
+                )
+                for name, entry in sealed.items()
+            ),
+            adapter=written.adapter.plaintext_sha256,
+            manifest=written.manifest,
+        )
+        self.record("enclave", event)
+
+    def evaluated(self, evaluated: frames.Evaluated) -> None:
+        """Log an evaluation."""
+        finished = self.history.finished
+        steps = {
+            "before": 0,
+            "during": self.history.checkpoint,
+            "after": finished.chosen if finished else 0,
+        }
+        event = events.EvaluationFinished(
+            phase=evaluated.phase,
+            step=steps[evaluated.phase],
+            records=evaluated.rows,
+            values=evaluated.values,
+        )
         self.record("enclave", event)
 
     def rejected(self, count: int) -> ErrorList:
@@ -114,38 +153,3 @@ class Recorder:
             self.record("controller", alarm)
             explained = ALARMS[alarm.alarm]
             self._watcher.alarm(f"step {alarm.step}: {explained.meaning}: {explained.advice}")
-
-    def _checkpoint_written(self, written: frames.CheckpointWritten) -> None:
-        sealed = {
-            "adapter": written.adapter,
-            "state": written.state,
-            "rollouts": written.rollouts,
-        }
-        event = events.CheckpointWritten(
-            step=written.step,
-            uri=self._layout.checkpoint(written.step),
-            objects=tuple(
-                events.WrittenObject(
-                    name=OBJECT_NAMES[name], sha256=entry.sha256, size_bytes=entry.size_bytes
-                )
-                for name, entry in sealed.items()
-            ),
-            adapter=written.adapter.plaintext_sha256,
-            manifest=written.manifest,
-        )
-        self.record("enclave", event)
-
-    def _evaluated(self, evaluated: frames.Evaluated) -> None:
-        finished = self.history.finished
-        steps = {
-            "before": 0,
-            "during": self.history.checkpoint,
-            "after": finished.chosen if finished else 0,
-        }
-        event = events.EvaluationFinished(
-            phase=evaluated.phase,
-            step=steps[evaluated.phase],
-            records=evaluated.rows,
-            values=evaluated.values,
-        )
-        self.record("enclave", event)

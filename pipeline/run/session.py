@@ -99,7 +99,6 @@ class RunSession:
         self.recorder.enter("verify")
         dataset: frames.Dataset = "train" if handle.dataset == "train" else "held_out"
         receipt = self.enclave.verify(dataset, handle.shard)
-        self.recorder.shard_opened(dataset, handle.shard)
         return edges.ShardReceipt(
             run=handle.run,
             dataset=dataset,

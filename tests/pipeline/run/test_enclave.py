@@ -38,13 +38,24 @@ def plan(load_example: Callable[..., LoadedRun], example: str) -> Plan:
 
 
 @pytest.fixture
-def asked(plan: Plan) -> Callable[..., Any]:
+def recorded() -> list[Any]:
+    """What of the last command is logged."""
+    return []
+
+
+@pytest.fixture
+def asked(plan: Plan, recorded: list[Any]) -> Callable[..., Any]:
     """Asks an enclave that reports ``said``; the command before it had every answer."""
     facts = sample.facts()
     train, held_out = (SignedManifest(b"", each.manifest) for each in (facts.train, facts.held_out))
     commands: list[frames.Command] = []
     connections: Any = SimpleNamespace(releaser=None, journal=None)
-    recorder: Any = SimpleNamespace(report=lambda _report: None)
+    recorder: Any = SimpleNamespace(
+        report=lambda _report: None,
+        shard_opened=lambda *shard: recorded.append(shard),
+        evaluated=recorded.append,
+        checkpoint_written=recorded.append,
+    )
 
     def ask(said: Sequence[frames.Report], command: Callable[[RunEnclave], Any]) -> Any:
         reports = iter(((RECEIPT, EVALUATED, WRITTEN, TESTED), said))
@@ -57,6 +68,7 @@ def asked(plan: Plan) -> Callable[..., Any]:
         connections.data = SimpleNamespace(command=run)
         enclave = RunEnclave(plan, Manifests(train, held_out), connections, recorder)
         enclave.evaluate("during", 20)
+        recorded.clear()
         return command(enclave)
 
     return ask
@@ -71,9 +83,10 @@ COMMANDS: dict[str, tuple[Callable[[RunEnclave], Any], Any]] = {
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_the_answer_to_a_command_is_taken(asked, name):
+def test_the_answer_to_a_command_is_taken_and_logged(asked, recorded, name):
     command, answer = COMMANDS[name]
     asked([PROGRESS, STEP, answer, FAULT], command)
+    assert recorded == {"verify": [("train", 1)], "test_evaluator": []}.get(name, [answer])
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -100,10 +113,11 @@ def test_no_answer_and_two_are_none(asked, name, times):
         ("train", {"step": 40}),
     ],
 )
-def test_the_answer_to_another_command_is_refused(asked, name, changes):
+def test_the_answer_to_another_command_is_refused_unlogged(asked, recorded, name, changes):
     command, answer = COMMANDS[name]
     with pytest.raises(ChannelViolation):
         asked([msgspec.structs.replace(answer, **changes)], command)
+    assert recorded == []
 
 
 def test_faults_of_a_trial_come_with_its_sums(asked):
