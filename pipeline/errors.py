@@ -6,6 +6,6 @@ from strongroom.errors import Fault, StrongroomError
 
 
 class ProcessError(StrongroomError):
-    """Branch: the controller's own processes."""
+    """Branch: what the product's own processes refuse or fail at."""
 
     fault = Fault.PLATFORM

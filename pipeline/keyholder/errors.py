@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from strongroom.errors import Exit, Fault, StrongroomError
+from strongroom.errors import Exit, Fault
+from strongroom.pipeline.errors import ProcessError
 
 
-class ExportError(StrongroomError):
-    """Branch: writing a run's weights in plain for a key holder."""
+class KeyHolderError(ProcessError):
+    """Branch: opening a run's outputs for the holder of their key."""
 
     fault = Fault.INPUT
     exit_code = Exit.BAD_INPUT
 
 
-class AdapterMissing(ExportError):
+class AdapterMissing(KeyHolderError):
     """The log knows no checkpoint of this step, or the bucket lost it."""
 
     code = "SR-EXPORT-001"
@@ -20,7 +21,7 @@ class AdapterMissing(ExportError):
     remedy = "Name a step with a checkpoint, or none for the published one: `strongroom export RUN`"
 
 
-class DestinationTaken(ExportError):
+class DestinationTaken(KeyHolderError):
     """There is something where the export would go."""
 
     code = "SR-EXPORT-002"
@@ -28,7 +29,7 @@ class DestinationTaken(ExportError):
     remedy = "Name a folder that does not exist yet, or an empty one; nothing is overwritten."
 
 
-class ExportNotWritten(ExportError):
+class ExportNotWritten(KeyHolderError):
     """The file system refused a part of the export; nothing of it was kept."""
 
     code = "SR-EXPORT-003"
@@ -38,14 +39,7 @@ class ExportNotWritten(ExportError):
     remedy = "Free space or change rights where `--to` points, and export again."
 
 
-class ViewError(StrongroomError):
-    """Branch: showing a run's rollouts to a key holder."""
-
-    fault = Fault.INPUT
-    exit_code = Exit.BAD_INPUT
-
-
-class RolloutsMissing(ViewError):
+class RolloutsMissing(KeyHolderError):
     """There is no checkpoint of this step, so no rollouts either."""
 
     code = "SR-VIEW-001"
@@ -53,7 +47,7 @@ class RolloutsMissing(ViewError):
     remedy = "Name a step with a checkpoint, or none for the last: `strongroom rollouts RUN`."
 
 
-class OutputIsFile(ViewError):
+class OutputIsFile(KeyHolderError):
     """Standard output is a regular file, to which a viewer cannot write."""
 
     code = "SR-VIEW-002"

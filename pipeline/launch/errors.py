@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from strongroom.errors import Exit, Fault, StrongroomError
+from strongroom.errors import Exit, Fault
+from strongroom.pipeline.errors import ProcessError
 
 
-class LaunchError(StrongroomError):
-    """Branch of all errors in rendering a launch; never raised itself."""
+class LaunchError(ProcessError):
+    """Branch: writing a run as a job for another scheduler."""
 
     fault = Fault.INPUT
     exit_code = Exit.BAD_INPUT
