@@ -1,12 +1,13 @@
 # Two commands: `make quickstart` does all set-up and the main job, `make test` does all set-up and
-# passes the tests. Everything is installed into .venv from pyproject.toml. `make test-vllm` tests the
-# optional engine, in an environment of its own.
+# passes the tests. Everything is installed into .venv from pyproject.toml. `make test-full` also
+# passes what `make test` has no time for; `make test-vllm` tests the optional engine, in an
+# environment of its own.
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 VENV_VLLM := .venv-vllm
 
-.PHONY: quickstart test test-vllm bench-vllm test-eval-protocol test-terraform lint docs clean
+.PHONY: quickstart test test-full test-vllm bench-vllm test-eval-protocol test-terraform lint docs clean
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -18,8 +19,13 @@ quickstart: $(VENV)/installed
 	$(BIN)/strongroom quickstart
 
 # Two workers share the machine: torch's threads must not spin while they wait.
+TESTS := OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest --numprocesses=2 --dist=loadgroup --no-loadscope-reorder
+
 test: $(VENV)/installed
-	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest --numprocesses=2 --dist=loadfile
+	$(TESTS) -m "not full"
+
+test-full: $(VENV)/installed
+	$(TESTS) $(RECORD)
 
 # vLLM in an environment of its own, since it pins other versions. What it brings for pictures and
 # sound goes away again: built for other processors, it keeps transformers from being imported.

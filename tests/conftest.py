@@ -1,4 +1,4 @@
-"""Fixtures that more than one folder of tests needs: the whole stack with a small sealed job.
+"""What all tests share: a session's stacks, the order of its work, and what it must not leave.
 
 torch comes first: the Rego interpreter and torch each bring a C++ runtime, and this order of
 loading is the one in which they live together. The product never loads both in one process.
@@ -6,93 +6,138 @@ loading is the one in which they live together. The product never loads both in 
 
 from __future__ import annotations
 
-import json
-import os
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
+import torch  # noqa: F401
 
-from strongroom.pipeline.embedded import stack as embedded
-from support.small_job import MODEL_URI, SmallJob, tiny_row
+from support import order
+from support.counts import counts_by_folder
+from support.leftovers import Leftovers
+from support.shared import Guardian, Shared
+from support.small_job import SmallJob
+from support.tiny_folder import save_tiny_model
+
+_SHARED = pytest.StashKey[Shared]()
+_GUARDIAN = pytest.StashKey[Guardian]()
+_LEFTOVERS = pytest.StashKey[Leftovers]()
+_LEFT = pytest.StashKey[list[str]]()
+_LEFT_OUT = pytest.StashKey[int]()
 
 
-@pytest.fixture(scope="session")
-def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random two-layer Llama with the real tokenizer's files, saved as a model folder."""
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    from strongroom.examples.base_model import CACHE, base_model
-
-    real = base_model(CACHE.expanduser())
-    folder = tmp_path_factory.mktemp("model") / "tiny"
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=json.loads((real / "config.json").read_text())["vocab_size"],
-        hidden_size=64,
-        intermediate_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=512,
-        tie_word_embeddings=True,
-        bos_token_id=1,
-        eos_token_id=2,
-        pad_token_id=2,
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--record-times", action="store_true", help=f"write {order.TIMES.name}, which orders tests"
     )
-    LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)
-    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
-        if (real / name).exists():
-            os.link(real / name, folder / name)
-    return folder
 
 
-@pytest.fixture(scope="session")
-def small_job(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Iterator[SmallJob]:
-    """The embedded stack with a tiny sealed job; stopped at the end, whatever happens."""
-    state = tmp_path_factory.mktemp("stack") / "state"
-    try:
-        stack = embedded.up(state)
-        embedded.upload_model(stack, tiny_model, MODEL_URI)
-        job = SmallJob(stack, "", "", tmp_path_factory.mktemp("job"))
-        train = job.seal_rows("tiny/train", [tiny_row(index) for index in range(20)])
-        held_out = job.seal_rows("tiny/held-out", [tiny_row(index) for index in range(100, 106)])
-        yield SmallJob(stack, train, held_out, job.folder)
-    finally:
-        embedded.down(state)
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the session's folder and its guardian; xdist tells its workers where the folder is."""
+    worker = getattr(config, "workerinput", None)
+    if worker is None:
+        guardian = config.stash[_GUARDIAN] = Guardian()
+        config.stash[_SHARED] = Shared(guardian.folder)
+        if config.getoption("record_times"):
+            config.pluginmanager.register(order.Times())
+    else:
+        config.stash[_SHARED] = Shared(Path(worker["shared"]))
+    config.stash[_LEFTOVERS] = Leftovers(config.stash[_SHARED].folder)
+    config.stash[_LEFT], config.stash[_LEFT_OUT] = [], 0
 
 
-_FOLDERS = {"e2e": "end-to-end", "attacks": "attacks", "invariants": "invariants"}
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    node.workerinput["shared"] = str(node.config.stash[_SHARED].folder)
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    order.group(items)
+    if hasattr(config, "workerinput"):
+        order.longest_first(items)
+
+
+def pytest_deselected(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("full"):
+            item.config.stash[_LEFT_OUT] += 1
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Look for what tests have left; a worker tells the session's first process."""
+    config = session.config
+    left = config.stash[_LEFTOVERS].found()
+    output = getattr(config, "workeroutput", None)
+    if output is not None:
+        output["left"], output["left_out"] = left, config.stash[_LEFT_OUT]
+        return
+    config.stash[_LEFT] += left
+    if config.stash[_LEFT]:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    output = getattr(node, "workeroutput", {})
+    node.config.stash[_LEFT] += output.get("left", [])
+    node.config.stash[_LEFT_OUT] = output.get("left_out", 0)
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
     """Say how many tests of which folder there were, beside pytest's own counts."""
     line = counts_by_folder(terminalreporter.stats)
     if line:
         terminalreporter.write_line(f"of these: {line}")
+    if left_out := config.stash[_LEFT_OUT]:
+        terminalreporter.write_line(f"left out: {left_out}, which `make test-full` runs")
+    for name in config.stash[_LEFT]:
+        terminalreporter.write_line(f"left behind: {name}", red=True)
 
 
-def counts_by_folder(stats: Mapping[str, Sequence[Any]]) -> str:
-    """Tests by folder, such as ``52 end-to-end (51 passed, 1 skipped), 555 attacks (…)``.
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if guardian := config.stash.get(_GUARDIAN, None):
+        guardian.end()
 
-    A test that passed and then failed in its teardown counts once, as failed.
+
+@pytest.fixture(scope="session")
+def shared(pytestconfig: pytest.Config) -> Shared:
+    """What is made once a session, whichever worker asks first."""
+    return pytestconfig.stash[_SHARED]
+
+
+@pytest.fixture(scope="session")
+def tiny_model(shared: Shared) -> Path:
+    """A model folder for whole runs."""
+
+    def save(folder: Path) -> str:
+        save_tiny_model(folder / "tiny")
+        return str(folder / "tiny")
+
+    return Path(shared.once("tiny-model", save))
+
+
+@pytest.fixture(scope="session")
+def job_on(
+    shared: Shared, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], SmallJob]:
+    """A small sealed job on the stack of a name."""
+    return lambda name: SmallJob.shared(shared, name, tiny_model, tmp_path_factory.mktemp(name))
+
+
+@pytest.fixture(scope="session")
+def small_job(job_on: Callable[[str], SmallJob]) -> SmallJob:
+    """A job on the stack that tests of all workers use at once, and leave as it is."""
+    return job_on("stack")
+
+
+@pytest.fixture(scope="session")
+def lone_job(job_on: Callable[[str], SmallJob]) -> SmallJob:
+    """A job on a stack for one test at a time.
+
+    They may stop its servers, and change its buckets and its log, for as long as a test takes.
     """
-    outcomes: dict[str, str] = {}
-    for category in ("passed", "skipped", "failed", "error"):
-        outcome = "failed" if category == "error" else category
-        outcomes |= dict.fromkeys((report.nodeid for report in stats.get(category, ())), outcome)
-    found: dict[str, Counter[str]] = {}
-    for test, outcome in outcomes.items():
-        folder = test.split("/")[1] if test.count("/") > 1 else "other"
-        found.setdefault(_FOLDERS.get(folder, folder), Counter())[outcome] += 1
-    order = [*_FOLDERS.values(), *sorted(found.keys() - set(_FOLDERS.values()))]
-    words = {
-        name: ", ".join(f"{number} {outcome}" for outcome, number in sorted(counts.items()))
-        for name, counts in found.items()
-    }
-    return ", ".join(
-        f"{found[name].total()} {name} ({words[name]})" for name in order if name in found
-    )
+    return job_on("lone-stack")

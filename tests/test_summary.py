@@ -2,14 +2,14 @@
 
 from types import SimpleNamespace
 
+from support.counts import counts_by_folder
+
 
 def report(nodeid):
     return SimpleNamespace(nodeid=nodeid)
 
 
-def test_tests_are_counted_by_folder(pytestconfig):
-    plugins = pytestconfig.pluginmanager.get_plugins()
-    conftest = next(plugin for plugin in plugins if hasattr(plugin, "counts_by_folder"))
+def test_tests_are_counted_by_folder():
     stats = {
         "": [report("tests/e2e/test_a.py::test_1")],  # set-up and teardown that went well
         "passed": [
@@ -21,8 +21,8 @@ def test_tests_are_counted_by_folder(pytestconfig):
         "error": [report("tests/e2e/test_a.py::test_1")],
         "warnings": [report("tests/e2e/test_a.py::test_9")],
     }
-    assert conftest.counts_by_folder(stats) == (
+    assert counts_by_folder(stats) == (
         "2 end-to-end (1 failed, 1 passed), 2 attacks (1 failed, 1 skipped), "
         "1 crypto (1 passed), 1 other (1 passed)"
     )
-    assert conftest.counts_by_folder({}) == ""
+    assert counts_by_folder({}) == ""

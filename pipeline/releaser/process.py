@@ -11,7 +11,7 @@ from strongroom.enclave.sandbox import syscalls
 from strongroom.pipeline.releaser.config import ReleaserConfig
 from strongroom.pipeline.releaser.errors import ReleaserSettingsInvalid
 from strongroom.pipeline.releaser.releaser import Releaser
-from strongroom.pipeline.releaser.server import serve
+from strongroom.pipeline.releaser.server import listen, serve
 
 
 def main(config_file: Path) -> None:
@@ -26,7 +26,8 @@ def main(config_file: Path) -> None:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         # Names fields, never values.
         raise ReleaserSettingsInvalid(place=str(config_file), actual=str(error)) from None
-    serve(Releaser(config), Path(config.socket), allowed_uids=config.allowed_uids)
+    with listen(Path(config.socket), config.allowed_uids) as server:
+        serve(Releaser(config), server, config.allowed_uids)
 
 
 if __name__ == "__main__":

@@ -6,11 +6,12 @@ owner names may ask; unless some are named, the socket's mode is 0600. Keys stil
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import struct
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection
 from pathlib import Path
 
 import msgspec
@@ -26,14 +27,8 @@ from strongroom.pipeline.releaser.releaser import Releaser
 REQUESTS: msgspec.json.Decoder[messages.Request] = msgspec.json.Decoder(messages.Request)
 
 
-def serve(
-    releaser: Releaser,
-    path: Path,
-    ready: Callable[[], None] = lambda: None,
-    allowed_uids: Sequence[int] = (),
-) -> None:
-    """Answer on ``path`` until the process ends. A stale socket of a dead server is replaced."""
-    uids = {os.getuid(), 0, *allowed_uids}
+def listen(path: Path, allowed_uids: Collection[int] = ()) -> socket.socket:
+    """Listen on ``path``. A stale socket of a dead server is replaced."""
     path.unlink(missing_ok=True)
     server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     mask = os.umask(0o111 if allowed_uids else 0o177)
@@ -42,9 +37,19 @@ def serve(
     finally:
         os.umask(mask)
     server.listen(16)
-    ready()
+    return server
+
+
+def serve(releaser: Releaser, server: socket.socket, allowed_uids: Collection[int] = ()) -> None:
+    """Answer until ``server`` is shut down."""
+    uids = {os.getuid(), 0, *allowed_uids}
     while True:
-        peer, _ = server.accept()
+        try:
+            peer, _ = server.accept()
+        except OSError as error:
+            if error.errno == errno.EINVAL:  # it was shut down
+                return
+            raise
         threading.Thread(target=_converse, args=(releaser, peer, uids), daemon=True).start()
 
 

@@ -4,7 +4,6 @@ import json
 import secrets
 import subprocess
 import sys
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +16,8 @@ from strongroom.connectors.access.credentials import S3Credentials
 from strongroom.connectors.access.identity import OpenBaoTokens
 from strongroom.connectors.access.leases import WebIdentityLeaser
 from strongroom.connectors.stack import stack
-from strongroom.connectors.stack.errors import StackNotFound
 from support import leak_search, live_run, watched
+from support.shared import STATE
 
 SHORT_SESSION_S = 6
 SESSION = boto3.session.Session()  # one, because each reads the service models again
@@ -59,14 +58,13 @@ def s3_client(endpoint: str, held: S3Credentials):
 
 
 @pytest.fixture(scope="session")
-def embedded_stack(tmp_path_factory):
-    state = tmp_path_factory.mktemp("attacks") / "state"
-    try:
-        info = stack.up(state, token_duration_s=SHORT_SESSION_S)
-        yield Embedded(state, info)
-    finally:
-        with suppress(StackNotFound):
-            stack.down(state)
+def embedded_stack(shared):
+    def start(folder):
+        stack.up(folder / STATE, token_duration_s=SHORT_SESSION_S)
+
+    shared.once("attacked-stack", start)
+    state = shared.folder / "attacked-stack" / STATE
+    return Embedded(state, stack.StackInfo.load(state))
 
 
 # ---- a run that is looked into while it trains ---------------------------------------------------

@@ -105,7 +105,8 @@ def test_no_canary_in_thread_names_or_command_lines(watched_run):
 
 
 def test_no_canary_on_the_network(watched_run):
-    assert watched_run.packets == set()
+    assert watched_run.packets.found == set()
+    assert watched_run.packets.lost == 0
     assert watched_run.received == b""
 
 
@@ -204,11 +205,9 @@ def test_without_the_sandbox_a_thread_s_name_holds_it(unguarded_run):
 
 def test_without_the_sandbox_the_network_carries_it(unguarded_run, secret_rows):
     assert secret_rows.needles["text"] in unguarded_run.received
-    with leak_search.Packets({}) as packets:
-        pass
-    if packets.reason:
-        pytest.skip(packets.reason)
-    assert "text" in unguarded_run.packets
+    if unguarded_run.packets.reason:
+        pytest.skip(unguarded_run.packets.reason)
+    assert "text" in unguarded_run.packets.found
 
 
 def test_without_the_sandbox_a_core_file_holds_it(unguarded_run):

@@ -12,7 +12,6 @@ import os
 import socket
 import stat
 import tempfile
-import threading
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -55,11 +54,11 @@ from strongroom.pipeline.releaser.errors import (
     SignRefused,
 )
 from strongroom.pipeline.releaser.releaser import NONCE_LIFETIME_S, Releaser
-from strongroom.pipeline.releaser.server import serve
 from strongroom.pipeline.runfile.errors import PlanMalformed
 from strongroom.pipeline.runfile.load import load_text
 from strongroom.policies.gate import Settings, write_bundle
 from support import sample
+from support.serving import serving
 
 DIGEST = "sha256:" + "a" * 64
 OTHER = "sha256:" + "b" * 64
@@ -533,22 +532,18 @@ def test_what_is_no_dataset_manifest_is_not_signed(applicant):
 
 
 @contextmanager
-def serving(releaser, *allowed_uids):
+def served_to(releaser, *allowed_uids):
     """A releaser on a real socket, in a folder that everybody may enter."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)
-        path = folder / "socket"
-        ready = threading.Event()
-        arguments = (releaser, path, ready.set, allowed_uids)
-        threading.Thread(target=serve, args=arguments, daemon=True).start()
-        assert ready.wait(10)
-        yield path
+        with serving(releaser, folder / "socket", *allowed_uids):
+            yield folder / "socket"
 
 
 @pytest.fixture
 def served(owner):
-    with serving(owner.releaser()) as path:
+    with served_to(owner.releaser()) as path:
         yield path
 
 
@@ -623,7 +618,7 @@ def test_another_user_is_not_answered(owner, served):
     assert ask_as_nobody(served) == IGNORED
     # The controls: its own user, and the other one where the owner names it.
     assert ReleaserClient(served).challenge()
-    with serving(owner.releaser(), NOBODY) as open_to_nobody:
+    with served_to(owner.releaser(), NOBODY) as open_to_nobody:
         assert ask_as_nobody(open_to_nobody) == GRANTED
 
 

@@ -44,13 +44,11 @@ def test_decode():
     assert found["decode"][0]["batch"] == 4
 
 
-@pytest.mark.slow
 def test_sandbox_cost():
     found = document("sandbox_cost", "--steps", "2", ends=(0, 1))
     assert found["same_work"] == found["steps"] == 2
 
 
-@pytest.mark.slow
 def test_dataset_stream(tmp_path):
     options = ("--gib", "0.02", "--shard-mib", "4", "--folder", str(tmp_path))
     found = document("dataset_stream", *options, ends=(0, 1))

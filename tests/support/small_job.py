@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from strongroom.connectors.buckets.uri import parse
-from strongroom.pipeline.embedded.stack import Embedded
+from strongroom.pipeline.embedded import stack as embedded
+from strongroom.pipeline.embedded.owner import Embedded
 from strongroom.pipeline.owner.seal import seal
 from strongroom.pipeline.releaser.client import ReleaserClient
+from support.shared import STATE, Shared
 
 MODEL_URI = "s3://acme-data/models/tiny/"
 EVALUATOR = """
@@ -19,6 +22,18 @@ def evaluate(messages, ground_truth, **row):
     vowels = sum(text.count(vowel) for vowel in "aeiou")
     return {"score": vowels / (len(text) + 1.0), "accuracy": float(ground_truth in text)}
 """
+SLOW: dict[str, Any] = {
+    "steps": 6,
+    "checkpoint_every": 2,
+    "evaluator": """
+import time
+def evaluate(messages, ground_truth, id):
+    time.sleep(0.3 if int(id[4:]) >= 100 else 0.05)
+    text = messages[-1]["content"]
+    return {"score": len(set(text)) / (len(text) + 1.0), "accuracy": 0.0}
+""",
+}
+"""Settings of runs that are killed: slow enough that a test can see each moment go by."""
 RUN_FILE = """
 apiVersion: strongroom/v1
 kind: TrainingRun
@@ -78,7 +93,23 @@ class SmallJob:
     held_out: str
     folder: Path
 
-    def seal_rows(self, name: str, lines: list[str], records_per_shard: int = 8) -> str:
+    @classmethod
+    def shared(cls, shared: Shared, name: str, model: Path, folder: Path) -> SmallJob:
+        """The one of this name in the session, started if need be, with run files in ``folder``."""
+
+        def start(place: Path) -> dict[str, str]:
+            stack = embedded.up(place / STATE)
+            embedded.upload_model(stack, model, MODEL_URI)
+            job = cls(stack, "", "", place)
+            return {
+                "train": job.seal_rows("tiny/train", map(tiny_row, range(20))),
+                "held_out": job.seal_rows("tiny/held-out", map(tiny_row, range(100, 106))),
+            }
+
+        sealed = shared.once(name, start)
+        return cls(Embedded.load(shared.folder / name / STATE), **sealed, folder=folder)
+
+    def seal_rows(self, name: str, lines: Iterable[str], records_per_shard: int = 8) -> str:
         """Seal these JSONL lines as dataset ``name``; returns its URI."""
         source = self.folder / f"{name.replace('/', '.')}.jsonl"
         source.write_text("".join(line + "\n" for line in lines))
@@ -130,3 +161,12 @@ def tiny_row(index: int) -> str:
     """One JSONL row."""
     messages = [{"role": "user", "content": f"Say something nice about number {index}."}]
     return json.dumps({"messages": messages, "ground_truth": "a", "id": f"row-{index}"})
+
+
+def places(path: Path, setting: str) -> list[str]:
+    """``file:line:column`` of each value in a run file that follows ``setting``."""
+    return [
+        f"{path.name}:{number}:{line.index(setting) + len(setting) + 1}"
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if setting in line
+    ]

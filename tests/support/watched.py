@@ -27,6 +27,7 @@ from strongroom.crypto.manifest import WrappedKeyset
 from strongroom.pipeline.embedded import stack as embedded
 from strongroom.pipeline.run.manifests import SignedManifest
 from support import leak_search, live_run
+from support.packets import Packets
 
 TOKEN = re.compile(rb"eyJ[\w-]{10,2000}\.[\w-]{20,4000}\.[\w-]{20,700}")
 """A JSON web token: OpenBao's, which says who the broker is, or the store's, which lets it in."""
@@ -62,8 +63,8 @@ class Watched:
     """Remote TCP addresses of each process then."""
     networks: dict[str, tuple[str, list[str]]]
     """Network name space and devices of each process then."""
-    packets: set[str]
-    """Needles in the packets on loopback, from start to end."""
+    packets: Packets
+    """What went over the ports of stack and listener, from start to end."""
     received: bytes
     """What reached the listener."""
     files: dict[str, set[str]]
@@ -93,9 +94,12 @@ class Watching:
         ``from_start`` looks for what passes through controller and brokers before training: freed
         memory is soon written over, so one look later may miss it.
         """
-        listener = Listener()
         passing: set[str] = set()
-        with leak_search.Packets(self.rows.needles) as packets:
+        ports = self.job.stack.info.ports.values()
+        with (
+            Listener() as listener,
+            Packets(self.rows.needles, (*ports, listener.port)) as packets,
+        ):
             run = live_run.start_run(
                 folder.name,
                 self.job,
@@ -139,7 +143,7 @@ class Watching:
             titles=titles,
             sockets=sockets,
             networks=networks,
-            packets=packets.found,
+            packets=packets,
             received=listener.received,
             files=self.files(),
             objects=self.objects(),
@@ -164,11 +168,23 @@ class Listener:
         self.received = b""
         self._server = socket.create_server(("127.0.0.1", 0))
         self.port = self._server.getsockname()[1]
-        threading.Thread(target=self._serve, daemon=True).start()
+        self._thread = threading.Thread(target=self._serve)
+
+    def __enter__(self) -> Listener:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self._server.close()
 
     def _serve(self) -> None:
         while True:
-            peer, _ = self._server.accept()
+            try:
+                peer, _ = self._server.accept()
+            except OSError:  # it was shut down
+                return
             with peer:
                 while piece := peer.recv(4096):
                     self.received += piece

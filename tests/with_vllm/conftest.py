@@ -128,7 +128,7 @@ def strongroom(small_job):
 @pytest.fixture(scope="session")
 def events(small_job):
     """A run's events, from the verified log, by type."""
-    auditor = Auditor(small_job.stack.state, small_job.stack.info.public_keys["audit-log"])
+    auditor = Auditor(small_job.stack)
 
     def of(run, kind):
         found = [event.data for event in auditor.events(run)]

@@ -7,8 +7,6 @@ import os
 import subprocess
 import sys
 
-import pytest
-
 from strongroom.enclave.sandbox import probe_names
 from support import PROGRAMS
 
@@ -27,7 +25,6 @@ def train(stage: str) -> dict[str, object]:
     return dict(json.loads(text))
 
 
-@pytest.mark.slow
 def test_training_is_the_same_under_both_stages():
     plain, locked = (train(stage) for stage in ("none", "AB"))
     assert locked["losses"] == plain["losses"]

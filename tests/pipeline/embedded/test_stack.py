@@ -24,9 +24,9 @@ from strongroom.policies.gate import read_bundle
 
 
 @pytest.fixture
-def stack(small_job: Any) -> embedded.Embedded:
+def stack(lone_job: Any) -> embedded.Embedded:
     """The running stack; brought back up if a test left something stopped."""
-    found: embedded.Embedded = embedded.up(small_job.stack.state)
+    found: embedded.Embedded = embedded.up(lone_job.stack.state)
     return found
 
 
@@ -154,12 +154,12 @@ def test_a_model_is_put_there_once(stack, model, tmp_path):
     assert stack.variables()["model_digest"] == digest
 
 
-def test_an_owners_rights_end_at_the_prefix(stack, small_job):
+def test_an_owners_rights_end_at_the_prefix(stack, lone_job):
     bucket = stack.owner_bucket("datasets/mine/")
     bucket.create("datasets/mine/x", b"x")
     for key in ("datasets/other/x", "runs/r/plan.json"):
         with pytest.raises(BucketError):
             bucket.create(key, b"x")
-    theirs = small_job.train.removeprefix("s3://acme-data/") + "manifest.json"
+    theirs = lone_job.train.removeprefix("s3://acme-data/") + "manifest.json"
     with pytest.raises(BucketError):
         bucket.get(theirs)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import random
-import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,7 @@ from strongroom.pipeline.releaser.client import ReleaserClient
 from strongroom.pipeline.releaser.config import ReleaserConfig
 from strongroom.pipeline.releaser.errors import ReleaserUnreachable
 from strongroom.pipeline.releaser.releaser import Releaser
-from strongroom.pipeline.releaser.server import serve
+from support.serving import serving
 
 DATA, SIGNER = "vault://transit/feedback", "vault://transit/feedback-signer"
 
@@ -108,7 +109,8 @@ class World:
         return found
 
 
-def start(folder: Path, measurements: tuple[str, ...]) -> World:
+@contextmanager
+def started(folder: Path, measurements: tuple[str, ...]) -> Iterator[World]:
     ring = folder / "keyring.json"
     create_local_keyring(ring, ["feedback", "feedback-signer"])
 
@@ -126,18 +128,16 @@ def start(folder: Path, measurements: tuple[str, ...]) -> World:
         manifest_signer=SIGNER,
     )
     (folder / "bucket").mkdir()
-    ready = threading.Event()
-    arguments = (Releaser(config, open_key=key), folder / "socket", ready.set)
-    threading.Thread(target=serve, args=arguments, daemon=True).start()
-    assert ready.wait(10)
-    return World(folder, ReleaserClient(folder / "socket"), ring)
+    with serving(Releaser(config, open_key=key), folder / "socket"):
+        yield World(folder, ReleaserClient(folder / "socket"), ring)
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> World:
+def world(tmp_path: Path) -> Iterator[World]:
     components.cache_clear()
     measure.cache_clear()
-    return start(tmp_path, (measure(),))
+    with started(tmp_path, (measure(),)) as found:
+        yield found
 
 
 def test_rows_become_a_signed_dataset(world):
@@ -322,8 +322,8 @@ def test_an_odd_file_name(world):
 
 
 def test_code_that_the_owner_has_not_approved(tmp_path):
-    world = start(tmp_path, ("sha256:" + "0" * 64,))
-    with pytest.raises(MeasurementUnknown):
+    unknown = ("sha256:" + "0" * 64,)
+    with started(tmp_path, unknown) as world, pytest.raises(MeasurementUnknown):
         world.seal(world.file("rows.jsonl", [row("a")]))
     assert world.written == []
 

@@ -13,6 +13,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ from strongroom.pipeline.releaser.errors import (
     SignRefused,
 )
 from strongroom.pipeline.releaser.releaser import Releaser
-from strongroom.pipeline.releaser.server import serve
+from support.serving import serving
 
 AUDIT = "vault://transit/audit-log"
 
@@ -65,12 +66,11 @@ class Scripted:
         self.answer = answer
 
 
-def start(releaser: Any, path: Path, allowed_uids: tuple[int, ...] = ()) -> None:
-    """Serve in a daemon thread of this process."""
-    ready = threading.Event()
-    arguments = (releaser, path, ready.set, allowed_uids)
-    threading.Thread(target=serve, args=arguments, daemon=True).start()
-    assert ready.wait(10)
+@pytest.fixture
+def start() -> Iterator[Callable[..., None]]:
+    """Serve until the test ends."""
+    with ExitStack() as served:
+        yield lambda releaser, path, *uids: served.enter_context(serving(releaser, path, *uids))
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def client(tmp_path: Path, path: Path) -> ReleaserClient:
+def client(start: Callable[..., None], tmp_path: Path, path: Path) -> ReleaserClient:
     start(real_releaser(tmp_path), path)
     return ReleaserClient(path)
 
@@ -113,11 +113,11 @@ OTHER = 65534
 @pytest.mark.parametrize(
     ("allowed", "answered"), [((OTHER,), True), ((OTHER - 1,), False), ((), False)]
 )
-def test_another_user_may_ask_where_the_owner_names_them(tmp_path, allowed, answered):
+def test_another_user_may_ask_where_the_owner_names_them(start, tmp_path, allowed, answered):
     with tempfile.TemporaryDirectory() as folder:  # pytest's own are closed to other users
         Path(folder).chmod(0o711)
         path = Path(folder, "socket")
-        start(real_releaser(tmp_path), path, allowed)
+        start(real_releaser(tmp_path), path, *allowed)
         found: list[object] = []
 
         def ask() -> None:
@@ -141,7 +141,7 @@ def test_the_mask_of_the_process_is_restored(client):
     assert mask != 0o177
 
 
-def test_many_at_once(client):
+def test_many_at_once(start, client):
     found: list[str] = []
     threads = [threading.Thread(target=lambda: found.append(client.challenge())) for _ in range(12)]
     for thread in threads:
@@ -170,7 +170,7 @@ def stale_socket(path: Path) -> None:
     server.close()
 
 
-def test_a_socket_that_a_dead_server_left(path, tmp_path):
+def test_a_socket_that_a_dead_server_left(start, path, tmp_path):
     stale_socket(path)
     with pytest.raises(ReleaserUnreachable) as caught:
         ReleaserClient(path).challenge()
@@ -179,7 +179,7 @@ def test_a_socket_that_a_dead_server_left(path, tmp_path):
     assert ReleaserClient(path).challenge()
 
 
-def test_a_server_killed_in_the_middle(path):
+def test_a_server_killed_in_the_middle(start, path):
     program = (
         "import socket,sys,time;s=socket.socket(socket.AF_UNIX);s.bind(sys.argv[1]);s.listen(1);"
         "print('ready',flush=True);c,_=s.accept();c.recv(1);time.sleep(60)"
@@ -261,7 +261,7 @@ def test_a_client_that_says_nothing_holds_nobody_up(raw, client):
     assert client.challenge()
 
 
-def test_several_refusals_arrive_as_a_list(path):
+def test_several_refusals_arrive_as_a_list(start, path):
     errors = (ReleaseDenied(place="a").document(), ReleaseDenied(place="b").document())
     start(Scripted(lambda _: messages.Denied(errors=errors)), path)
     with pytest.raises(ErrorList) as caught:
@@ -270,14 +270,14 @@ def test_several_refusals_arrive_as_a_list(path):
 
 
 @pytest.mark.parametrize("error", [NonceUnknown(place="x"), SignRefused(expected="a", actual="b")])
-def test_an_error_arrives_as_it_left(path, error):
+def test_an_error_arrives_as_it_left(start, path, error):
     start(Scripted(lambda _: messages.Denied(errors=(error.document(),))), path)
     with pytest.raises(type(error)) as caught:
         ReleaserClient(path).challenge()
     assert caught.value.document() == error.document()
 
 
-def test_a_defect_of_the_releaser_tells_no_text(path):
+def test_a_defect_of_the_releaser_tells_no_text(start, path):
     def fail(_request: messages.Request) -> messages.Answer:
         raise ValueError("the key is 1234")
 
@@ -288,13 +288,13 @@ def test_a_defect_of_the_releaser_tells_no_text(path):
     assert "1234" not in str(caught.value)
 
 
-def test_another_kind_of_answer_is_refused(path):
+def test_another_kind_of_answer_is_refused(start, path):
     start(Scripted(lambda _: messages.Public(audit="a")), path)
     with pytest.raises(RequestMalformed):
         ReleaserClient(path).challenge()
 
 
-def test_requests_arrive_as_they_were_asked(path):
+def test_requests_arrive_as_they_were_asked(start, path):
     heard: list[Any] = []
 
     def note(request: messages.Request) -> messages.Answer:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,20 +10,12 @@ from strongroom.audit.events import types as events
 from strongroom.connectors.stack.stack import admin_client
 from strongroom.errors import Exit
 
-RUN = "replayed"
+RUN = "main-job"
 
 
 @pytest.fixture(scope="module")
-def run_file(small_job: Any) -> Path:
-    path: Path = small_job.run_file("replay", steps=4, checkpoint_every=2)
-    return path
-
-
-@pytest.fixture(scope="module")
-def finished(strongroom: Any, run_file: Path) -> Any:
-    result = strongroom("run", run_file, "--id", RUN)
-    assert result.code == 0, result.out
-    return result.data
+def finished(main_job: Any) -> Any:
+    return main_job.result
 
 
 def told(auditor: Any) -> list[events.RunReplayed]:
@@ -51,10 +42,10 @@ def test_a_replay_comes_out_the_same_and_writes_nothing(
 
 @pytest.mark.usefixtures("finished")
 def test_a_published_adapter_that_does_not_follow_from_the_plan_is_refuted(
-    strongroom: Any, auditor: Any, small_job: Any
+    strongroom: Any, auditor: Any, lone_job: Any
 ) -> None:
     """Another adapter in its place, as sealed and as long: only doing it again tells."""
-    client = admin_client(small_job.stack.state)
+    client = admin_client(lone_job.stack.state)
     key = f"runs/{RUN}/checkpoints/000002/adapter.sealed"
     whole = client.get_object(Bucket="acme-data", Key=key)["Body"].read()
     client.put_object(Bucket="acme-data", Key=key, Body=whole[:-1] + bytes([whole[-1] ^ 1]))
@@ -77,10 +68,10 @@ def evaluate(messages, ground_truth, **row):
 
 
 def test_a_run_that_its_plan_does_not_determine_is_refuted(
-    strongroom: Any, auditor: Any, small_job: Any
+    strongroom: Any, auditor: Any, lone_job: Any
 ) -> None:
     """Nothing was changed and ``verify`` holds, but the evaluator scores as the clock stands."""
-    file = small_job.run_file("moody", evaluator=MOODY, steps=2)
+    file = lone_job.run_file("moody", evaluator=MOODY, steps=2)
     assert strongroom("run", file, "--id", "moody").code == 0
     assert strongroom("verify", "moody").code == 0
     replayed = strongroom("replay", "moody")
@@ -90,11 +81,15 @@ def test_a_run_that_its_plan_does_not_determine_is_refuted(
     assert (last.original, last.outcome) == ("moody", "different")
 
 
-def test_an_unfinished_run_is_not_replayed(strongroom: Any, small_job: Any, run_file: Path) -> None:
-    assert strongroom("run", run_file, "--id", "replay-cut").code == 0
-    client = admin_client(small_job.stack.state)
-    client.delete_object(Bucket="acme-data", Key="runs/replay-cut/result.json")
-    replayed = strongroom("replay", "replay-cut")
+@pytest.mark.usefixtures("finished")
+def test_an_unfinished_run_is_not_replayed(strongroom: Any, lone_job: Any) -> None:
+    client = admin_client(lone_job.stack.state)
+    result = {"Bucket": "acme-data", "Key": f"runs/{RUN}/result.json"}
+    marker = client.delete_object(**result)["VersionId"]
+    try:
+        replayed = strongroom("replay", RUN)
+    finally:
+        client.delete_object(**result, VersionId=marker)
     assert replayed.code == Exit.BAD_INPUT
     assert "SR-RUN-215" in replayed.out + replayed.err
     assert "result.json" in replayed.out + replayed.err

@@ -42,7 +42,7 @@ def finished(main_job: Any) -> Any:
 
 
 def test_sealing_writes_shards_and_a_signed_manifest(
-    strongroom: Any, small_job: Any, auditor: Any, tmp_path: Path
+    strongroom: Any, lone_job: Any, auditor: Any, tmp_path: Path
 ) -> None:
     source = tmp_path / "rows.jsonl"
     row = json.dumps({"messages": [{"role": "user", "content": "good day"}], "ground_truth": "a"})
@@ -52,7 +52,7 @@ def test_sealing_writes_shards_and_a_signed_manifest(
     result = strongroom("seal", source, uri, *arguments)
     assert result.code == 0, result.out
     assert (result.data["records"], result.data["shards"]) == (5, 3)
-    assert result.data["signer"] == small_job.stack.info.public_keys["feedback-signer"]
+    assert result.data["signer"] == lone_job.stack.info.public_keys["feedback-signer"]
     shards = [f"{uri}shard-{index:05d}.sealed" for index in range(3)]
     assert sorted(auditor.objects("datasets/cli/rows/")) == [f"{uri}manifest.json", *shards]
     assert all(b"good day" not in auditor.get(shard) for shard in shards)

@@ -12,12 +12,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from independent import verify_tlog
 from strongroom.errors import Exit
 
 RUN = "main-job"
 FOLDER = f"s3://acme-data/runs/{RUN}/"
 LOG = "s3://acme-audit/strongroom/"
-INDEPENDENT = Path(__file__).parents[1] / "independent" / "verify_tlog.py"
+INDEPENDENT = Path(verify_tlog.__file__)
 
 PLAN = "Plan is the admitted one"
 KEYS = "Output keyset is the released one"
