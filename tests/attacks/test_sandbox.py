@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import functools
 import os
 import resource
 import secrets
@@ -28,6 +27,7 @@ from strongroom.enclave.evaluator.process import EvaluatorProcess
 from strongroom.enclave.sandbox import launch
 from strongroom.trainer.rollouts.evaluators import Job
 from support import PROGRAMS
+from support.users import nobody
 
 LEAKER = PROGRAMS / "leaker.py"
 BLOCKED = (EACCES, EPERM)
@@ -77,23 +77,9 @@ def leaking(
         os.close(ours)
 
 
-@functools.cache
-def _nobody() -> tuple[str, ...] | str:
-    """A command prefix that makes a process unprivileged, or why there is none."""
-    if os.geteuid() != 0:
-        return ()
-    if shutil.which("setpriv") is None:
-        return "no setpriv to become an unprivileged user with"
-    command = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
-    trial = [*command, sys.executable, "-I", "-c", "import msgspec, enclave"]
-    if subprocess.run(trial, capture_output=True, check=False).returncode:
-        return "the environment is unreadable to other users"
-    return command
-
-
-@pytest.fixture
-def nobody() -> tuple[str, ...]:
-    command = _nobody()
+@pytest.fixture(name="nobody")
+def as_nobody() -> tuple[str, ...]:
+    command = nobody()
     if isinstance(command, str):
         pytest.skip(command)
     return command

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import os
-import shutil
 import subprocess
 import sys
 import textwrap
@@ -13,6 +11,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+
+from support.users import nobody
 
 _PRELUDE = """
 import ctypes, json, os, resource, signal, socket, sys
@@ -81,22 +81,6 @@ class Inside:
         return process.returncode, text
 
 
-@functools.cache
-def _nobody() -> list[str] | str:
-    """The command that runs another command without privileges, or why that cannot be."""
-    if os.geteuid() != 0:
-        return []
-    if shutil.which("setpriv") is None:
-        return "no setpriv to become an unprivileged user with"
-    command = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
-    trial = subprocess.run(
-        [*command, sys.executable, "-I", "-c", "import msgspec, strongroom.enclave, cryptography"],
-        capture_output=True,
-        check=False,
-    )
-    return command if trial.returncode == 0 else "the environment is unreadable to other users"
-
-
 @pytest.fixture
 def inside() -> Inside:
     """A process of this user."""
@@ -108,7 +92,7 @@ def inside_as(request: pytest.FixtureRequest) -> Inside:
     """A process of this user, then of one without privileges."""
     if request.param == "this user":
         return Inside([])
-    nobody = _nobody()
-    if isinstance(nobody, str):
-        pytest.skip(nobody)
-    return Inside(nobody)
+    command = nobody()
+    if isinstance(command, str):
+        pytest.skip(command)
+    return Inside([*command])
