@@ -85,7 +85,7 @@ class MeasurementUnknown(KeyRefused):
     )
 
 
-class PlanMismatch(KeyRefused):
+class PlanDigestMismatch(KeyRefused):
     code = "SR-ENCLAVE-014"
     title = "the evidence is for another plan"
     remedy = "Plan and run again; the plan changed after the enclave was started."

@@ -34,7 +34,7 @@ from strongroom.enclave.errors import (
     LayerOpen,
     MeasurementUnknown,
     NonceMismatch,
-    PlanMismatch,
+    PlanDigestMismatch,
     ProbeMissing,
     RoleMismatch,
     SwapUnprotected,
@@ -135,7 +135,7 @@ def _check_match(evidence: Evidence, expectation: Expectation) -> None:
     if evidence.nonce != expectation.nonce:
         raise NonceMismatch(place="evidence.nonce")
     if evidence.plan_digest != expectation.plan_digest:
-        raise PlanMismatch(
+        raise PlanDigestMismatch(
             place="evidence.plan_digest",
             expected=expectation.plan_digest,
             actual=evidence.plan_digest,

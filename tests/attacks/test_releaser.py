@@ -262,7 +262,7 @@ def test_a_resumed_run_gets_the_same_output_key(applicant):
 
 
 EVIDENCE = {
-    "another plan": ({"plan_digest": OTHER}, errors.PlanMismatch),
+    "another plan": ({"plan_digest": OTHER}, errors.PlanDigestMismatch),
     "unknown code": ({"measurement": OTHER}, errors.MeasurementUnknown),
     "no sandbox": ({"assurance": "A0"}, errors.AssuranceTooLow),
     "a sealer's": ({"role": "seal"}, errors.RoleMismatch),
@@ -338,7 +338,7 @@ def test_a_plan_changed_by_one_byte_after_the_enclave_attested_to_it(applicant):
     digit = b"1" if admitted[at : at + 1] != b"1" else b"2"
     changed = admitted[:at] + digit + admitted[at + 1 :]
     assert isinstance(Plan.from_json(changed), Plan)  # a good plan, but another one
-    assert refused(applicant.ask(plan=changed, attested=admitted), errors.PlanMismatch)
+    assert refused(applicant.ask(plan=changed, attested=admitted), errors.PlanDigestMismatch)
 
 
 @pytest.mark.parametrize("part", range(12))
@@ -349,7 +349,7 @@ def test_no_single_byte_of_a_plan_can_change(part, applicant):
         changed = bytearray(admitted)
         changed[at] ^= flip
         answer = applicant.ask(plan=bytes(changed), attested=admitted)
-        allowed = {PlanMalformed.code, errors.PlanMismatch.code, ReleaseDenied.code}
+        allowed = {PlanMalformed.code, errors.PlanDigestMismatch.code, ReleaseDenied.code}
         assert codes(answer) <= allowed
 
 
@@ -448,7 +448,7 @@ def test_who_opens_outputs_gets_only_the_output_key_of_its_run(role, applicant):
 
     assert isinstance(ask("feedback-1", outputs, "feedback-1"), messages.Released)
     assert refused(ask("salaries-1", outputs, "salaries-1"), ReleaseDenied)
-    assert refused(ask("feedback-1", outputs, "salaries-1"), errors.PlanMismatch)
+    assert refused(ask("feedback-1", outputs, "salaries-1"), errors.PlanDigestMismatch)
     dataset = owner.facts.train.manifest.keyset
     assert refused(ask("feedback-1", dataset, "feedback-1"), ReleaseDenied)
 
@@ -459,7 +459,7 @@ def test_a_viewer_is_no_exporter_and_the_other_way_round(role, applicant):
     outputs = applicant.owner.wrap(Keyset.generate(), OUTPUT_KEY, {"run": "feedback-1"})
     (other,) = OPENERS.keys() - {role}
     request, _order = OPENERS[other]
-    for claimed, kind in ((role, errors.RoleMismatch), (other, errors.PlanMismatch)):
+    for claimed, kind in ((role, errors.RoleMismatch), (other, errors.PlanDigestMismatch)):
         own = OPENERS[role][1]("feedback-1")
         evidence = applicant.evidence(b"", role=claimed, plan_digest=own)
         asked = request(evidence=evidence, run="feedback-1", outputs=outputs)
@@ -474,7 +474,7 @@ def test_a_sealer_gets_only_the_key_of_the_dataset_that_it_attested_to(applicant
         return applicant.releaser.answer(request)
 
     assert isinstance(seal("feedback", "feedback"), messages.Released)
-    assert refused(seal("salaries", "feedback"), errors.PlanMismatch)
+    assert refused(seal("salaries", "feedback"), errors.PlanDigestMismatch)
 
 
 # ---- signatures ----------------------------------------------------------------------------------

@@ -74,7 +74,7 @@ def test_good_evidence_passes(role):
         ({"role": "seal"}, errors.RoleMismatch),
         ({"assurance": "A0"}, errors.AssuranceTooLow),
         ({"measurement": OTHER}, errors.MeasurementUnknown),
-        ({"plan_digest": OTHER}, errors.PlanMismatch),
+        ({"plan_digest": OTHER}, errors.PlanDigestMismatch),
         ({"nonce": "m" * 22}, errors.NonceMismatch),
         ({"nonce": "short"}, errors.EvidenceMalformed),
         ({"nonce": "n" * 22 + "\n"}, errors.EvidenceMalformed),

@@ -8,7 +8,8 @@ state, step and settings. The bytes hold no time and no path: equal runs give eq
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Mapping
+from typing import TypeVar
 
 import msgspec
 import safetensors
@@ -38,6 +39,39 @@ class Checkpoint(Plaintext, msgspec.Struct, frozen=True):
     """safetensors: Adam's moments under those names, generator state; metadata: step, settings."""
 
 
+class AdapterSettings(msgspec.Struct, frozen=True):
+    """Of PEFT's configuration, what a merge needs."""
+
+    r: int
+    lora_alpha: float
+
+
+_M = TypeVar("_M", AdapterSettings, "_StateMetadata")
+
+
+class _Cursor(msgspec.Struct, frozen=True):
+    rows: int
+
+
+class _StateMetadata(msgspec.Struct, frozen=True):
+    """What stands beside the tensors of a ``state``; the settings as the text that was written."""
+
+    format: msgspec.Raw
+    lora: msgspec.Raw
+    training: msgspec.Raw
+    versions: msgspec.Raw
+    cursor: _Cursor
+    step: int
+    updates: int
+
+    def settings(self) -> dict[str, str]:
+        """Each part of the settings as JSON, by name."""
+        parts = {"lora": self.lora, "training": self.training, "versions": self.versions}
+        return {
+            name: bytes(text).decode() for name, text in {"format": self.format, **parts}.items()
+        }
+
+
 def save(policy: Policy, state: TrainingState, config: TrainingConfig) -> Checkpoint:
     """The checkpoint of the present state."""
     weights = {name: weight.detach() for name, weight in policy.named_weights().items()}
@@ -61,28 +95,31 @@ def restore(
     :class:`CheckpointMismatch` for one of other settings or another model. Neither changes
     anything.
     """
-    weights, _ = _parse(checkpoint.adapter, "adapter")
-    tensors, metadata = _parse(checkpoint.state, "state")
-    for key, expected in _settings(policy, config).items():
-        if metadata.get(key) != expected:
+    weights = _tensors(checkpoint.adapter, "adapter")
+    tensors = _tensors(checkpoint.state, "state")
+    metadata = _metadata(checkpoint.state, "state", _StateMetadata)
+    found = metadata.settings()
+    for name, value in _settings(policy, config).items():
+        expected = _json(value)
+        if found[name] != expected:
             raise CheckpointMismatch(
-                place=f"checkpoint {key}", expected=str(expected), actual=str(metadata.get(key))
+                place=f"checkpoint {name}", expected=expected, actual=found[name]
             )
     spans = policy.spans()
     for name, weight in policy.named_weights().items():
         _check(weights, name, tuple(weight.shape))
         _check(tensors, _EXP_AVG + name, (weight.numel(),))
         _check(tensors, _EXP_AVG_SQ + name, (weight.numel(),))
-    if _RNG not in tensors or metadata.get("step") != checkpoint.step:
+    if _RNG not in tensors or metadata.step != checkpoint.step:
         raise CheckpointInvalid(place="checkpoint state", expected=f"step {checkpoint.step}")
     state.generator.set_state(tensors[_RNG])
     for name, span in spans.items():
         policy.flat[span] = weights[name].flatten()
         state.optimizer.exp_avg[span] = tensors[_EXP_AVG + name]
         state.optimizer.exp_avg_sq[span] = tensors[_EXP_AVG_SQ + name]
-    state.optimizer.updates = int(metadata["updates"])
+    state.optimizer.updates = metadata.updates
     state.step = checkpoint.step
-    state.rows_taken = int(metadata["cursor"]["rows"])
+    state.rows_taken = metadata.cursor.rows
     policy.flat_grad.zero_()
 
 
@@ -95,7 +132,7 @@ def resumed_state(policy: Policy, config: TrainingConfig, checkpoint: Checkpoint
 
 def load_adapter(policy: Policy, adapter: bytes) -> None:
     """Put a checkpoint's adapter into ``policy``, for evaluation. Raises as :func:`restore`."""
-    weights, _ = _parse(adapter, "adapter")
+    weights = _tensors(adapter, "adapter")
     named = policy.named_weights()
     for name, weight in named.items():
         _check(weights, name, tuple(weight.shape))
@@ -103,15 +140,15 @@ def load_adapter(policy: Policy, adapter: bytes) -> None:
         policy.flat[span] = weights[name].flatten()
 
 
-def read_adapter(adapter: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """A checkpoint's adapter: weights by PEFT's names, and PEFT's configuration.
+def read_adapter(adapter: bytes) -> tuple[dict[str, Tensor], AdapterSettings]:
+    """A checkpoint's adapter: weights by PEFT's names, and its settings.
 
     Raises :class:`CheckpointInvalid`.
     """
-    return _parse(adapter, "adapter")
+    return _tensors(adapter, "adapter"), _metadata(adapter, "adapter", AdapterSettings)
 
 
-def _settings(policy: Policy, config: TrainingConfig) -> dict[str, Any]:
+def _settings(policy: Policy, config: TrainingConfig) -> dict[str, object]:
     """What must be the same for a run to continue."""
     return {
         "format": FORMAT,
@@ -121,7 +158,7 @@ def _settings(policy: Policy, config: TrainingConfig) -> dict[str, Any]:
     }
 
 
-def _position(state: TrainingState) -> dict[str, Any]:
+def _position(state: TrainingState) -> dict[str, object]:
     return {
         "cursor": {"rows": state.rows_taken},
         "step": state.step,
@@ -129,23 +166,36 @@ def _position(state: TrainingState) -> dict[str, Any]:
     }
 
 
-def _dump(tensors: dict[str, Tensor], metadata: dict[str, Any]) -> bytes:
-    # One key: the library writes several in no fixed order.
-    text = json.dumps(metadata, sort_keys=True, separators=(",", ":"))
+def _json(value: object) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+def _dump(tensors: Mapping[str, Tensor], metadata: Mapping[str, object]) -> bytes:
+    text = _json(metadata)  # under one key: the library writes several in no fixed order
     ordered = {name: tensor.contiguous().cpu() for name, tensor in sorted(tensors.items())}
     return bytes(safetensors.torch.save(ordered, metadata={_METADATA: text}))
 
 
-def _parse(data: bytes, place: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _tensors(data: bytes, place: str) -> dict[str, Tensor]:
     try:
-        tensors = safetensors.torch.load(data)
-        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-        metadata = json.loads(header["__metadata__"][_METADATA])
+        return dict(safetensors.torch.load(data))
     except (safetensors.SafetensorError, KeyError, ValueError, TypeError, RuntimeError):
         raise CheckpointInvalid(place=f"checkpoint {place}", expected="safetensors") from None
-    if not isinstance(metadata, dict):
-        raise CheckpointInvalid(place=f"checkpoint {place}", expected="metadata")
-    return tensors, metadata
+
+
+class _Header(msgspec.Struct, frozen=True):
+    """A safetensors header, as far as it is metadata."""
+
+    metadata: dict[str, str] = msgspec.field(name="__metadata__")
+
+
+def _metadata(data: bytes, place: str, kind: type[_M]) -> _M:
+    """The metadata in a safetensors blob."""
+    try:
+        header = msgspec.json.decode(data[8 : 8 + int.from_bytes(data[:8], "little")], type=_Header)
+        return msgspec.json.decode(header.metadata[_METADATA], type=kind)
+    except (msgspec.DecodeError, KeyError, UnicodeDecodeError, RecursionError):
+        raise CheckpointInvalid(place=f"checkpoint {place}", expected="metadata") from None
 
 
 def _check(tensors: dict[str, Tensor], name: str, shape: tuple[int, ...]) -> None:

@@ -9,10 +9,9 @@ like base and adapter apart.
 
 from __future__ import annotations
 
-import json
 import math
-from dataclasses import dataclass
 
+import msgspec
 import torch
 from torch import Tensor
 
@@ -32,7 +31,7 @@ class AdapterMerge:
         """``adapter`` is a checkpoint's. Raises ``CheckpointInvalid``."""
         weights, settings = read_adapter(adapter)
         self._weights = weights
-        self._scaling = float(settings["lora_alpha"]) / int(settings["r"])
+        self._scaling = settings.lora_alpha / settings.r
         self._left = {
             name.removeprefix(PEFT_PREFIX).removesuffix(_A) + ".weight"
             for name in weights
@@ -44,7 +43,8 @@ class AdapterMerge:
 
         Raises ``ModelFileInvalid`` and ``CheckpointMismatch``.
         """
-        for name, entry in _entries(file).items():
+        entries, body = _entries(file)
+        for name, entry in entries.items():
             if name not in self._left:
                 continue
             layer = PEFT_PREFIX + name.removesuffix(".weight")
@@ -52,7 +52,7 @@ class AdapterMerge:
             shape = (low_out.shape[0], low_in.shape[1])
             if entry.shape != shape:
                 raise CheckpointMismatch(place=name, expected=str(shape), actual=str(entry.shape))
-            weight = _view(file, entry)
+            weight = _view(file, entry, body)
             update = low_out.float() @ low_in.float()
             weight.copy_(weight.float() + self._scaling * update)
             self._left.remove(name)
@@ -74,34 +74,32 @@ def warm_up() -> None:
         weight.copy_(weight.float() + 2.0 * (low_out @ low_in))
 
 
-@dataclass(frozen=True)
-class _Entry:
-    """Where a tensor lies in its file: type, shape, and the offset of its first byte."""
+class _Entry(msgspec.Struct, frozen=True):
+    """A tensor in a safetensors header."""
 
     dtype: str
     shape: tuple[int, ...]
-    start: int
+    data_offsets: tuple[int, int]
+    """Its first byte and its end, from the end of the header."""
 
 
-def _entries(file: bytearray) -> dict[str, _Entry]:
-    """The tensors of a safetensors file, by name."""
+def _entries(file: bytearray) -> tuple[dict[str, _Entry], int]:
+    """The tensors of a safetensors file by name, and where the header ends."""
+    end = _LENGTH_BYTES + int.from_bytes(file[:_LENGTH_BYTES], "little")
     try:
-        body = _LENGTH_BYTES + int.from_bytes(file[:_LENGTH_BYTES], "little")
-        header = json.loads(bytes(file[_LENGTH_BYTES:body]))
-        return {
-            name: _Entry(entry["dtype"], tuple(entry["shape"]), body + entry["data_offsets"][0])
-            for name, entry in header.items()
-            if name != "__metadata__"
-        }
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
+        header = msgspec.json.decode(file[_LENGTH_BYTES:end], type=dict[str, msgspec.Raw])
+        header.pop("__metadata__", None)
+        return {name: msgspec.json.decode(raw, type=_Entry) for name, raw in header.items()}, end
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise ModelFileInvalid(place="*.safetensors", expected="safetensors") from None
 
 
-def _view(file: bytearray, entry: _Entry) -> Tensor:
-    """The tensor's bytes in ``file`` as a tensor that can be written to."""
+def _view(file: bytearray, entry: _Entry, body: int) -> Tensor:
+    """The tensor's bytes in ``file``, whose header ends at ``body``, as a writable tensor."""
+    start = body + entry.data_offsets[0]
     try:
         flat = torch.frombuffer(
-            file, dtype=_TYPES[entry.dtype], count=math.prod(entry.shape), offset=entry.start
+            file, dtype=_TYPES[entry.dtype], count=math.prod(entry.shape), offset=start
         )
     except (KeyError, ValueError):
         raise ModelFileInvalid(

@@ -7,7 +7,6 @@ placeholder for each completion, and what it wrote for the shorter chat must be 
 conversations of a step advance together, by one completion in each turn.
 """
 
-# Field names carry their shapes.
 from __future__ import annotations
 
 from collections.abc import Sequence
