@@ -153,7 +153,7 @@ def wait(state: Path, run: str, timeout_s: float | None = None) -> LocalStatus:
         while not _until(lambda: not run_locks.held(state, run), left(60.0)):
             if left(1.0) <= 0:
                 raise RunGoesOn(place=run)
-        # Between a controller's end and the next word on the run (a cancellation, another
+        # Between a controller's end and the next event of the run (a cancellation, another
         # controller) lies a moment.
         if _until(lambda: run_locks.held(state, run), 0.0 if _ended(state, run) else _SETTLE_S):
             continue

@@ -1,4 +1,4 @@
-"""How a run looks on a terminal: a line per stage, a bar for whatever takes long.
+"""How a run looks on a terminal: a line per stage, a bar for what takes long.
 
 On a terminal the bars move; elsewhere each stage is one plain line. Only counts, names and rounded
 numbers come here.

@@ -1,4 +1,4 @@
-"""``strongroom export``: a run's adapter in plain, for whoever may have the key.
+"""``strongroom export``: a run's adapter in plain, for the holder of its key.
 
 This process has the network and the ciphertext, and never the key or the weights: the exporter that
 it starts gets the key from the releaser, sealed to it, and writes the weights into pipes. They go
@@ -88,7 +88,7 @@ def export(
 
     ``merged`` writes the whole base model with the adapter added instead. ``base`` is what the
     adapter's configuration calls the base model; its URI if empty. Raises ``AdapterMissing``,
-    ``DestinationTaken``, ``ExportNotWritten``, integrity errors by the object's name, and whatever
+    ``DestinationTaken``, ``ExportNotWritten``, integrity errors by the object's name, and what
     the releaser refuses with.
     """
     if spec.spec.keys.releaser is None:

@@ -1,4 +1,4 @@
-"""``strongroom rollouts``: sealed sample rollouts of a run, shown to whoever may have the key.
+"""``strongroom rollouts``: sealed sample rollouts of a run, shown to the holder of their key.
 
 This process has the network and the ciphertext, and never the key or the text: the viewer that it
 starts gets the key from the releaser and writes to the descriptor that it is handed (see
@@ -41,7 +41,7 @@ def show_rollouts(
     With ``as_json``, as one JSON document on one line instead.
 
     Raises ``RolloutsMissing`` for a step without a checkpoint, ``OutputIsFile``, the integrity
-    errors of ``crypto.pinned`` by the object's name, and whatever the releaser refuses with.
+    errors of ``crypto.pinned`` by the object's name, and what the releaser refuses with.
     """
     if spec.spec.keys.releaser is None:
         raise ReleaserMissing(place="spec.keys.releaser")

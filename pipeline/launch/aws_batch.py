@@ -13,15 +13,14 @@ from strongroom.pipeline.launch.job import IDENTITY, JOB, OWNER, SOCKET, STATE, 
 
 ABOUT = (
     "A Strongroom run as an AWS Batch job. Rendered by `strongroom launch`; its form was checked "
-    "against botocore's model of the service, and it was started on no AWS account by whoever "
-    "wrote the renderer.",
+    "against botocore's model of the service, and it was started on no AWS account yet.",
     "Replace what says REPLACE. One EFS file system with three access points, each owned by user "
     f"{USER}, files of mode 0600: job (run.yaml, evaluator.py, policy/), broker (broker.json), "
     "owner (the releaser's releaser.json, approle.json, policy/). `files` below is what job holds.",
     "Compute environment: EC2, x86-64, an image with Linux 6.2 or newer and Landlock, Docker 23 "
     "or newer, no swap. Fargate's kernel cannot be chosen. `strongroom probe` in this container "
     "tells what an instance offers.",
-    "No job role: whatever runs in a task can use its role. Brokers take their own leases.",
+    "No job role: all that runs in a task can use its role. Brokers take their own leases.",
     "strongroom launch … --print aws-batch > job.json; then jq .registerJobDefinition job.json | "
     "aws batch register-job-definition --cli-input-json file:///dev/stdin; likewise submitJob.",
 )

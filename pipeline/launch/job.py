@@ -1,4 +1,4 @@
-"""What a run needs from a container, whoever starts it: its files, their places, and its size.
+"""What a run needs from a container on any service: its files, their places, and its size.
 
 Pure but for reading the files that the run file names. Nothing here is a secret, and nothing goes
 into an environment: identities come as files that the container's platform mounts.

@@ -28,7 +28,7 @@ ORDINARY_EXITS = [2, 3, 4, 5]
 """Bad input, denied, keys refused, integrity: trying again gives the same."""
 _HEAD = """\
 # A Strongroom run as a Kubernetes Job. Rendered by `strongroom launch`; its form was checked
-# against the Kubernetes schema, and it was started on no cluster by whoever wrote the renderer.
+# against the Kubernetes schema, and it was started on no cluster yet.
 #
 # Replace what says REPLACE, and make in the same namespace:
 #   secret strongroom-broker          broker.json: the broker's AppRole file
@@ -38,7 +38,7 @@ _HEAD = """\
 #   configmap strongroom-releaser-policy   the owner's policy bundle (--from-file=FOLDER)
 #   serviceaccount strongroom         it needs no permission
 #
-# Whoever may exec into this pod, or read these secrets, acts for the key's owner.
+# To exec into this pod, or to read these secrets, is to act for the key's owner.
 # The volume web-identity holds a service account token for {audience}.
 # This version's brokers log in with broker.json and do not read it: remove it where nobody does.
 #

@@ -132,7 +132,7 @@ def _receive(
     bucket: Bucket,
     progress: Callable[[int], None],
 ) -> list[Shard]:
-    """Write what the sealer sends; anything but a sealer's next word is a violation."""
+    """Write what the sealer sends; anything but a sealer's next record is a violation."""
     shards: list[Shard] = []
     bad: list[StrongroomError] = []
     digest = hashlib.sha256()

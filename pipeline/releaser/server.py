@@ -1,4 +1,4 @@
-"""The releaser on a Unix socket: a server for its owner, a client for everybody else.
+"""The releaser's side of a Unix socket; ``client`` is the other one.
 
 Each peer's user id is checked (``SO_PEERCRED``): only the owner's own user, root and those whom the
 owner names may ask; unless some are named, the socket's mode is 0600. Keys still need evidence.

@@ -1,4 +1,4 @@
-"""``strongroom docs``, for whoever changes the code."""
+"""``strongroom docs``, for those who change the code."""
 
 from __future__ import annotations
 
