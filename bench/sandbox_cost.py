@@ -50,7 +50,7 @@ from strongroom.crypto.manifest import (
 from strongroom.crypto.release import seal_keys
 from strongroom.enclave.assurance import Assurance
 from strongroom.enclave.broker import EnclaveHandle
-from strongroom.enclave.channel import frames
+from strongroom.enclave.channel import capacity, frames
 from strongroom.enclave.evidence import evidence_digest
 from strongroom.errors import StrongroomError
 from strongroom.examples.base_model import base_model, model_files
@@ -259,7 +259,7 @@ class Trainee:
         return outcome
 
 
-def _limits(plan: bytes) -> frames.Limits:
+def _limits(plan: bytes) -> capacity.Limits:
     from strongroom.enclave.plan_excerpt import read_plan_excerpt
 
     return read_plan_excerpt(plan).limits

@@ -21,7 +21,7 @@ from strongroom.crypto.errors import CryptoError
 from strongroom.crypto.manifest import CHECKPOINT_TYPE, encode
 from strongroom.crypto.segments import HEADER_BYTES
 from strongroom.enclave.assurance import Assurance
-from strongroom.enclave.channel import frames
+from strongroom.enclave.channel import capacity, frames
 from strongroom.enclave.channel.errors import ChannelBroken, ChannelViolation, EnclaveKilled
 from strongroom.enclave.channel.framing import Channel, Kind
 from strongroom.enclave.channel.gate import Gate
@@ -60,7 +60,7 @@ class EnclaveHandle:
         assurance: Assurance,
         threads: int,
         run: str,
-        limits: frames.Limits,
+        limits: capacity.Limits,
         objects: Objects,
         notify: Callable[[frames.Report], None],
     ) -> None:

@@ -13,7 +13,7 @@ from typing import Literal
 import msgspec
 
 from strongroom.crypto.digests import Sha256, sha256
-from strongroom.enclave.channel import frames
+from strongroom.enclave.channel import capacity
 from strongroom.trainer.config import LoraConfig, TrainingConfig
 
 
@@ -70,7 +70,7 @@ class PlanExcerpt:
     training: TrainingConfig
     lora: LoraConfig
     threads: int
-    limits: frames.Limits
+    limits: capacity.Limits
 
 
 class _ModelSpec(msgspec.Struct, frozen=True):
@@ -97,7 +97,7 @@ class _Plan(msgspec.Struct, frozen=True):
     data: Data
     model: Model
     evaluator: Evaluator
-    limits: frames.Limits
+    limits: capacity.Limits
 
 
 def read_plan_excerpt(plan: bytes) -> PlanExcerpt:

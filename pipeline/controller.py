@@ -21,7 +21,7 @@ from strongroom.pipeline.run.collect import collect_facts
 from strongroom.pipeline.run.connections import Connections, connected
 from strongroom.pipeline.run.errors import ReplayDiffers, RunFinished
 from strongroom.pipeline.run.failures import logging_failures_before_plan
-from strongroom.pipeline.run.history import History
+from strongroom.pipeline.run.record.history import History
 from strongroom.pipeline.run.session import RunSession
 from strongroom.pipeline.run.stored import (
     check_complete,

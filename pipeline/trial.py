@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from strongroom.audit.events import types as events
 from strongroom.crypto.manifest import DatasetManifest
-from strongroom.enclave.channel import frames
+from strongroom.enclave.channel import capacity, frames
 from strongroom.pipeline.planning.intent import new_run_id
 from strongroom.pipeline.planning.plan import Plan, build_plan
 from strongroom.pipeline.run.admission import admit
@@ -64,7 +64,7 @@ class Tested:
     def bars(self) -> list[tuple[float, float, int]]:
         """The histogram with the ends of each bar."""
         low, high = self.values.get("score_min", 0.0), self.values.get("score_max", 0.0)
-        width = (high - low) / frames.TRIAL_BINS
+        width = (high - low) / capacity.TRIAL_BINS
         if not width:
             return [(low, high, self.completions)] if self.completions else []
         return [
@@ -79,9 +79,9 @@ def try_evaluator(loaded: LoadedRun, rows: int, samples: int, watcher: Watcher) 
     Raises whatever planning, admission, key release and loading the evaluator raise; a call that
     fails is a ``Fault`` and raises nothing.
     """
-    if rows * samples > frames.TRIAL_COMPLETIONS:
+    if rows * samples > capacity.TRIAL_COMPLETIONS:
         raise TrialTooLarge(
-            expected=f"at most {frames.TRIAL_COMPLETIONS}", actual=f"{rows * samples}"
+            expected=f"at most {capacity.TRIAL_COMPLETIONS}", actual=f"{rows * samples}"
         )
     spec = loaded.spec
     run_id = new_run_id(f"{spec.metadata.name[:40]}-trial")

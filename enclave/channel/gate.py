@@ -3,9 +3,9 @@
 A pure state machine. Its rules:
 1. a record has one of the schemas of ``enclave.channel.frames`` (checked by decoding);
 2. metric names are those that the plan declares; values are finite, rounded to four significant
-   digits and inside the range of ``frames.EXPONENTS``;
+   digits and inside the range of ``capacity.EXPONENTS``;
 3. every id, count and code is inside the plan's range; words come from enumerations;
-4. each record type may come only as often as ``frames.Limits`` allows, each object and shard once,
+4. each record type may come only as often as ``Limits`` allows, each object and shard once,
    steps in ascending order and metric names sorted, so that no order among them says anything;
 5. sealed bytes look like a sealed object and stay inside the run's output budget.
 
@@ -20,7 +20,7 @@ from collections import Counter
 import msgspec
 
 from strongroom.crypto.segments import HEADER_BYTES, TAG_BYTES
-from strongroom.enclave.channel import frames
+from strongroom.enclave.channel import capacity, frames
 from strongroom.enclave.channel.errors import ChannelViolation
 from strongroom.enclave.errors import EvaluatorError
 from strongroom.errors import ErrorList, StrongroomError
@@ -60,7 +60,7 @@ def check_sealed(
 class Gate:
     """What one enclave may still say, given what it has said."""
 
-    def __init__(self, limits: frames.Limits, details: frozenset[str]) -> None:
+    def __init__(self, limits: capacity.Limits, details: frozenset[str]) -> None:
         self._limits = limits
         self._details = details
         self._seen: Counter[str] = Counter()
@@ -112,7 +112,7 @@ class Gate:
 
     def _admit_fetch(self, record: frames.Fetch) -> None:
         self._count("fetch", self._limits.fetches)
-        indices = frames.fetch_indices(self._limits)[record.kind]
+        indices = capacity.fetch_indices(self._limits)[record.kind]
         self._require(0 <= record.index < indices, "an object of the plan")
         used = {name: getattr(record, name) for name in _FETCH_FIELDS[record.kind]}
         plain = frames.Fetch(kind=record.kind, **used)
@@ -145,16 +145,16 @@ class Gate:
         self._shard(record.shard)
         self._first("shard", record.dataset, record.shard)
         self._counts(record.records, record.bad_records)
-        self._require(0 <= record.plaintext_bytes < 1 << frames.SIZE_BITS, "a size")
+        self._require(0 <= record.plaintext_bytes < 1 << capacity.SIZE_BITS, "a size")
 
     def _admit_bad_record(self, record: frames.BadRecord) -> None:
-        self._count("bad_record", frames.BAD_RECORD_LIMIT)
+        self._count("bad_record", capacity.BAD_RECORD_LIMIT)
         self._shard(record.shard)
         self._require(1 <= record.line <= self._limits.records, "a line of the shard")
         self._word(record.fault)
 
     def _admit_progress(self, record: frames.Progress) -> None:
-        self._count(f"progress_{record.activity}", frames.PROGRESS_LIMIT)
+        self._count(f"progress_{record.activity}", capacity.PROGRESS_LIMIT)
         self._require(0 <= record.done <= record.total, "progress")
         self._counts(record.total)
 
@@ -171,25 +171,25 @@ class Gate:
         self._values(record.values, self._limits.evaluation_metrics)
 
     def _admit_fault(self, record: frames.EvaluatorFault) -> None:
-        self._count("evaluator_fault", frames.TRIAL_FAULT_LIMIT)
+        self._count("evaluator_fault", capacity.TRIAL_FAULT_LIMIT)
         self._require(0 <= record.row < self._limits.records, "a row of the plan")
-        self._require(-1 <= record.sample < frames.TRIAL_COMPLETIONS, "a completion")
+        self._require(-1 <= record.sample < capacity.TRIAL_COMPLETIONS, "a completion")
         found = all_codes().get(record.code, ErrorList)
         self._require(issubclass(found, EvaluatorError), "an error of an evaluator")
         if record.detail:
             self._word(record.detail)
-        self._require(-1 <= record.line < 1 << frames.LINE_BITS, "a line")
+        self._require(-1 <= record.line < 1 << capacity.LINE_BITS, "a line")
 
     def _admit_trial(self, record: frames.EvaluatorTested) -> None:
         self._count("evaluator_tested", 1)
         self._counts(record.rows)
         bars = record.histogram
-        self._require(len(bars) == frames.TRIAL_BINS, "the histogram's bars")
+        self._require(len(bars) == capacity.TRIAL_BINS, "the histogram's bars")
         counted = (record.completions, record.failures, *bars)
         self._require(
-            all(0 <= number <= frames.TRIAL_COMPLETIONS for number in counted), "counts in range"
+            all(0 <= number <= capacity.TRIAL_COMPLETIONS for number in counted), "counts in range"
         )
-        self._values(record.values, (*self._limits.evaluation_metrics, *frames.TRIAL_VALUES))
+        self._values(record.values, (*self._limits.evaluation_metrics, *capacity.TRIAL_VALUES))
 
     def _admit_failure(self, record: frames.Failure) -> None:
         self._count("failure", 1)
@@ -199,7 +199,7 @@ class Gate:
             self._word(record.detail)
         place = msgspec.structs.asdict(record).values()
         numbers = [number for number in place if isinstance(number, int)]
-        self._require(all(-1 <= number < 1 << frames.PLACE_BITS for number in numbers), "a place")
+        self._require(all(-1 <= number < 1 << capacity.PLACE_BITS for number in numbers), "a place")
 
     def _admit_done(self) -> None:
         # Keys, each shard, an evaluation before and one after, and what lies between.
@@ -214,7 +214,7 @@ class Gate:
         self._require(list(values) == sorted(values), "metric names in order")
         for value in values.values():
             try:
-                ok = frames.rounded(value) == value
+                ok = capacity.rounded(value) == value
             except ValueError:
                 ok = False
             self._require(ok, "finite numbers of four significant digits")

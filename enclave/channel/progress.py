@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from strongroom.enclave.channel import frames
+from strongroom.enclave.channel import capacity, frames
 
 
 class Progress:
@@ -15,7 +15,7 @@ class Progress:
     """
 
     def __init__(
-        self, activity: frames.Activity, total: int, limit: int = frames.PROGRESS_LIMIT
+        self, activity: frames.Activity, total: int, limit: int = capacity.PROGRESS_LIMIT
     ) -> None:
         self._activity = activity
         self._total = total

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from strongroom.enclave.channel import frames
+from strongroom.enclave.channel import capacity, frames
 from strongroom.enclave.channel.outgoing_words import DETAILS
 from strongroom.enclave.channel.progress import Progress
 from strongroom.enclave.errors import EvaluatorError
@@ -130,7 +130,7 @@ class _Findings:
         self, error: EvaluatorError, row: int, sample: int
     ) -> Iterator[frames.EvaluatorFault]:
         self.reported += 1
-        if self.reported <= frames.TRIAL_FAULT_LIMIT:
+        if self.reported <= capacity.TRIAL_FAULT_LIMIT:
             yield frames.EvaluatorFault(
                 row=row,
                 sample=sample,
@@ -164,13 +164,13 @@ class _Findings:
             completions=len(numbers),
             failures=self.failures,
             histogram=histogram(numbers),
-            values={name: frames.rounded(value) for name, value in sorted(values.items())},
+            values={name: capacity.rounded(value) for name, value in sorted(values.items())},
         )
 
 
 def _bounded(score: Score) -> Score:
     """The score clamped to what may leave, so that sums stay finite."""
-    limit = 10.0**frames.EXPONENTS.stop
+    limit = 10.0**capacity.EXPONENTS.stop
     return Score(
         score=max(-limit, min(limit, score.score)),
         metrics={name: max(-limit, min(limit, value)) for name, value in score.metrics.items()},
@@ -182,10 +182,10 @@ def histogram(numbers: Sequence[float]) -> tuple[int, ...]:
 
     Equal numbers are all in the first.
     """
-    counts = [0] * frames.TRIAL_BINS
+    counts = [0] * capacity.TRIAL_BINS
     if numbers:
         low, high = min(numbers), max(numbers)
         for number in numbers:
             part = (number - low) / (high - low) if high > low else 0.0
-            counts[min(int(part * frames.TRIAL_BINS), frames.TRIAL_BINS - 1)] += 1
+            counts[min(int(part * capacity.TRIAL_BINS), capacity.TRIAL_BINS - 1)] += 1
     return tuple(counts)

@@ -14,7 +14,7 @@ from strongroom.crypto.dsse import open_self_signed
 from strongroom.crypto.keyset import Keyset
 from strongroom.crypto.manifest import DATASET_TYPE, DatasetManifest, decode_dataset
 from strongroom.crypto.pinned import check_keyset
-from strongroom.enclave.channel import frames
+from strongroom.enclave.channel import capacity, frames
 from strongroom.enclave.channel.errors import RecordsRejected
 from strongroom.enclave.channel.framing import Channel
 from strongroom.enclave.plan_excerpt import PlanExcerpt
@@ -166,7 +166,7 @@ class Datasets:
 
     def _report_bad(self, fault: FaultCode) -> None:
         self._bad_reported += 1
-        if self._bad_reported <= frames.BAD_RECORD_LIMIT:
+        if self._bad_reported <= capacity.BAD_RECORD_LIMIT:
             self._channel.send_record(
                 frames.BadRecord(
                     dataset=self._where.dataset,

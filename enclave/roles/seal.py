@@ -18,7 +18,7 @@ import zstandard
 from strongroom.crypto.keyset import Keyset
 from strongroom.enclave.assurance import Assurance
 from strongroom.enclave.attest import COMMANDS, seal_subject
-from strongroom.enclave.channel import frames
+from strongroom.enclave.channel import capacity, frames
 from strongroom.enclave.channel.errors import ChannelViolation, RecordsRejected
 from strongroom.enclave.channel.framing import Channel
 from strongroom.enclave.roles.lifecycle import Lifecycle
@@ -81,7 +81,7 @@ class _Sealing:
             self.reading, of_source = index, 0
             for line, fault in source.faults():
                 of_source += 1
-                if of_source <= frames.BAD_RECORD_LIMIT:
+                if of_source <= capacity.BAD_RECORD_LIMIT:
                     self.channel.send_record(
                         frames.BadRecord(
                             dataset="train", shard=self.reading, line=line, fault=str(fault)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 
 from strongroom.enclave.attest import Attested
-from strongroom.enclave.channel import frames
+from strongroom.enclave.channel import capacity, frames
 from strongroom.enclave.channel.errors import ChannelViolation
 from strongroom.enclave.channel.framing import Channel
 from strongroom.enclave.channel.progress import Progress
@@ -83,7 +83,7 @@ class Tasks:
         done = 0
         # The gate counts the reports of all evaluations together.
         evaluations = 2 + self._plan.limits.evaluations
-        progress = Progress("evaluate", len(rows), frames.PROGRESS_LIMIT // evaluations)
+        progress = Progress("evaluate", len(rows), capacity.PROGRESS_LIMIT // evaluations)
 
         def on_rollouts(scored: Sequence[ScoredRollout]) -> None:
             nonlocal done
@@ -104,7 +104,7 @@ class Tasks:
             frames.Evaluated(
                 phase=command.phase,
                 rows=found.rows,
-                values={name: frames.rounded(value) for name, value in sorted(values.items())},
+                values={name: capacity.rounded(value) for name, value in sorted(values.items())},
             )
         )
 
@@ -123,7 +123,7 @@ class Tasks:
             self.where.step = metrics.step
             declared = self._plan.limits.step_metrics
             values = {
-                name: frames.rounded(value)
+                name: capacity.rounded(value)
                 for name, value in sorted(metrics.values.items())
                 if name in declared
             }
@@ -149,7 +149,7 @@ class Tasks:
 
     def test_evaluator(self, command: frames.TestEvaluator) -> None:
         """Score completions of the base model and report every failure: see ``evaluator.trial``."""
-        if not 0 < command.rows * command.samples <= frames.TRIAL_COMPLETIONS:
+        if not 0 < command.rows * command.samples <= capacity.TRIAL_COMPLETIONS:
             raise ChannelViolation(place="broker", expected="a trial within the limit")
         indices = trial_rows(self._config, command.rows, self._datasets.records("train"))
         rows = self._datasets.load("train")

@@ -37,7 +37,7 @@ from strongroom.pipeline.planning.intent import check_same
 from strongroom.pipeline.planning.plan import Plan
 from strongroom.pipeline.run.connections import connected
 from strongroom.pipeline.run.errors import RunCancelled
-from strongroom.pipeline.run.history import History
+from strongroom.pipeline.run.record.history import History
 from strongroom.pipeline.run.watcher import Silent
 from strongroom.pipeline.runfile.load import LoadedRun
 from strongroom.pipeline.runfile.spec import RunSpec

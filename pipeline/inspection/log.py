@@ -11,7 +11,7 @@ from strongroom.crypto.dsse import KeyRef, public_key
 from strongroom.pipeline.broker.reading import ReadAccess, ReadOnlyLog
 from strongroom.pipeline.planning.errors import ReleaserMissing
 from strongroom.pipeline.releaser.client import ReleaserClient
-from strongroom.pipeline.run.journal import log_origin
+from strongroom.pipeline.run.record.journal import log_origin
 from strongroom.pipeline.runfile.spec import RunSpec
 
 

@@ -55,8 +55,8 @@ from strongroom.pipeline.planning.objects import (
 )
 from strongroom.pipeline.planning.parts import DatasetRef
 from strongroom.pipeline.planning.plan import Plan
-from strongroom.pipeline.run.history import History
-from strongroom.pipeline.run.result import result_of
+from strongroom.pipeline.run.record.history import History
+from strongroom.pipeline.run.record.result import result_of
 from strongroom.trainer.config import TrainingConfig
 
 Read: TypeAlias = bytes | StrongroomError

@@ -14,7 +14,7 @@ from strongroom.pipeline.inspection.errors import CheckpointUnknown
 from strongroom.pipeline.inspection.log import read_run_log
 from strongroom.pipeline.planning.objects import RunLayout, complete_checkpoints
 from strongroom.pipeline.run.errors import RunCancelled
-from strongroom.pipeline.run.history import History
+from strongroom.pipeline.run.record.history import History
 from strongroom.pipeline.runfile.spec import RunSpec
 from strongroom.policies.errors import AdmissionDenied
 from strongroom.trainer.monitoring import seconds_left

@@ -20,7 +20,7 @@ from strongroom.pipeline.inspection.log import log_vkey
 from strongroom.pipeline.inspection.rules import Pin, Read, Rules
 from strongroom.pipeline.planning.objects import MANIFEST
 from strongroom.pipeline.planning.plan import Plan
-from strongroom.pipeline.run.journal import log_origin
+from strongroom.pipeline.run.record.journal import log_origin
 from strongroom.pipeline.runfile.spec import RunSpec
 
 

@@ -29,7 +29,7 @@ from strongroom.crypto.manifest import (
     shard_name,
 )
 from strongroom.crypto.segments import HEADER_BYTES
-from strongroom.enclave.channel import frames
+from strongroom.enclave.channel import capacity, frames
 from strongroom.enclave.channel.errors import (
     ChannelViolation,
     RecordRejected,
@@ -181,7 +181,7 @@ def _receive(
             case frames.Failure() if record.code in all_codes():
                 failure = all_codes()[record.code]
                 if failure is RecordsRejected:
-                    more = " or more" if len(bad) == frames.BAD_RECORD_LIMIT else ""
+                    more = " or more" if len(bad) == capacity.BAD_RECORD_LIMIT else ""
                     raise ErrorList([*bad, RecordsRejected(actual=f"{len(bad)}{more}")])
                 numbers = [str(n) for n in (record.line, record.column) if n > 0]
                 file = files[record.shard] if record.shard in range(len(files)) else files[0]

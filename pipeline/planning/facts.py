@@ -12,7 +12,7 @@ import msgspec
 
 from strongroom.crypto.digests import Sha256, digest_of
 from strongroom.crypto.manifest import DatasetManifest
-from strongroom.enclave.channel.frames import Limits
+from strongroom.enclave.channel.capacity import Limits
 
 
 class DatasetFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

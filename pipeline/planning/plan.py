@@ -16,7 +16,7 @@ import msgspec
 
 from strongroom.crypto.digests import Sha256, canonical, sha256
 from strongroom.crypto.errors import NotCanonical
-from strongroom.enclave.channel.frames import Limits
+from strongroom.enclave.channel.capacity import Limits
 from strongroom.errors import ErrorList
 from strongroom.pipeline.planning.facts import (
     CodeFacts,

@@ -26,7 +26,7 @@ from strongroom.crypto.manifest import (
 )
 from strongroom.crypto.pinned import check_size
 from strongroom.enclave import measurement
-from strongroom.enclave.channel import frames
+from strongroom.enclave.channel import capacity
 from strongroom.errors import ErrorList, StrongroomError
 from strongroom.pipeline.planning.errors import FactMissing
 from strongroom.pipeline.planning.facts import (
@@ -101,7 +101,7 @@ def collect_facts(spec: RunSpec, connections: Connections) -> tuple[Facts, Manif
         kms=kms,
         bfloat16=has_bfloat16(),
         limits=limits,
-        capacity_bits=frames.capacity_bits(limits),
+        capacity_bits=capacity.capacity_bits(limits),
     )
     return facts, manifests
 
@@ -115,7 +115,9 @@ def _noted(errors: list[StrongroomError]) -> Iterator[None]:
         errors.append(error)
 
 
-def run_limits(spec: RunSpec, manifests: list[DatasetManifest], model_files: int) -> frames.Limits:
+def run_limits(
+    spec: RunSpec, manifests: list[DatasetManifest], model_files: int
+) -> capacity.Limits:
     """What one enclave of this run may say: exactly what an honest one needs."""
     run = spec.spec
     shards = sum(len(manifest.shards) for manifest in manifests)
@@ -123,7 +125,7 @@ def run_limits(spec: RunSpec, manifests: list[DatasetManifest], model_files: int
     evaluations = checkpoints if run.training.score_checkpoints else 0
     own = tuple(f"evaluator_{name}" for name in run.evaluator.metrics)
     exposure = EXPOSURE_METRICS if run.training.memorisation else ()
-    return frames.Limits(
+    return capacity.Limits(
         steps=run.training.steps,
         checkpoints=checkpoints,
         evaluations=evaluations,

@@ -16,7 +16,7 @@ from strongroom.pipeline.planning.errors import IdentityMissing, ReleaserMissing
 from strongroom.pipeline.planning.leases import plan_leases
 from strongroom.pipeline.planning.objects import RunLayout, check_run_id
 from strongroom.pipeline.releaser.client import ReleaserClient
-from strongroom.pipeline.run.journal import Journal
+from strongroom.pipeline.run.record.journal import Journal
 from strongroom.pipeline.run.watcher import Watcher
 from strongroom.pipeline.runfile.spec import RunSpec
 

@@ -24,7 +24,7 @@ from strongroom.pipeline.planning.objects import RunLayout
 from strongroom.pipeline.planning.plan import Plan
 from strongroom.pipeline.run.connections import Connections
 from strongroom.pipeline.run.manifests import Manifests
-from strongroom.pipeline.run.recorder import Recorder
+from strongroom.pipeline.run.record.recorder import Recorder
 from strongroom.pipeline.run.stored import create_or_compare, stored_keyset
 
 A = TypeVar(

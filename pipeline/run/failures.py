@@ -16,7 +16,7 @@ from strongroom.errors.defect import defect
 from strongroom.errors.listing import errors_of
 from strongroom.pipeline.planning.errors import RunExists, RunUnknown
 from strongroom.pipeline.run.connections import Connections
-from strongroom.pipeline.run.history import History
+from strongroom.pipeline.run.record.history import History
 from strongroom.policies.errors import DenialList
 
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 from strongroom.audit.events import types as events
 from strongroom.crypto.digests import sha256
-from strongroom.enclave.channel import frames
+from strongroom.enclave.channel import capacity, frames
 from strongroom.enclave.channel.errors import RecordsRejected
 from strongroom.errors import StrongroomError
 from strongroom.errors.defect import defect
@@ -23,10 +23,10 @@ from strongroom.pipeline.run import edges
 from strongroom.pipeline.run.connections import Connections
 from strongroom.pipeline.run.enclave import RunEnclave
 from strongroom.pipeline.run.failures import log_failure
-from strongroom.pipeline.run.history import History
 from strongroom.pipeline.run.manifests import Manifests
-from strongroom.pipeline.run.recorder import Recorder
-from strongroom.pipeline.run.result import result_of
+from strongroom.pipeline.run.record.history import History
+from strongroom.pipeline.run.record.recorder import Recorder
+from strongroom.pipeline.run.record.result import result_of
 from strongroom.pipeline.run.stored import create_or_compare
 
 DATASETS: tuple[frames.Dataset, ...] = ("train", "held_out")
@@ -173,7 +173,7 @@ class RunSession:
             ),
             events.RunCompleted(
                 steps=self.history.checkpoint,
-                seconds=frames.rounded(time.monotonic() - self._started),
+                seconds=capacity.rounded(time.monotonic() - self._started),
                 adapter=chosen.adapter,
                 manifest=chosen.manifest,
             ),

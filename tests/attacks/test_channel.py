@@ -26,7 +26,7 @@ from strongroom.connectors.buckets.open import open_bucket
 from strongroom.connectors.buckets.uri import parse
 from strongroom.enclave import broker
 from strongroom.enclave.broker import EnclaveHandle
-from strongroom.enclave.channel import frames
+from strongroom.enclave.channel import capacity, frames
 from strongroom.enclave.channel.errors import ChannelViolation
 from strongroom.enclave.channel.gate import Gate
 from strongroom.enclave.channel.outgoing_words import DETAILS
@@ -45,7 +45,7 @@ from support import PROGRAMS, sample
 from support.programs import hostile_enclave as hostile
 
 PROGRAM = PROGRAMS / "hostile_enclave.py"
-LIMITS = frames.Limits(
+LIMITS = capacity.Limits(
     steps=60,
     checkpoints=3,
     evaluations=0,
@@ -170,7 +170,7 @@ def test_an_honest_enclave_passes(plan, outside, monkeypatch):
     said = [record["frame"] for record in outside.records]
     assert said.count("step_done") == 2
     assert said.count("checkpoint_written") == 2
-    assert said.count("bad_record") == frames.BAD_RECORD_LIMIT
+    assert said.count("bad_record") == capacity.BAD_RECORD_LIMIT
     written = [name for name in outside.objects() if "checkpoints/" in name]
     names = ("adapter.sealed", "manifest.json", "rollouts.sealed", "state.sealed")
     folder = f"runs/{plan.run}/checkpoints"
@@ -270,7 +270,7 @@ def test_without_the_comparison_any_answer_verifies_a_shard(attack, plan, outsid
 # ---- the capacity that the plan states -----------------------------------------------------------
 
 
-def admitted(*records: frames.Outgoing, limits: frames.Limits = LIMITS) -> bool:
+def admitted(*records: frames.Outgoing, limits: capacity.Limits = LIMITS) -> bool:
     gate = Gate(limits, DETAILS)
     try:
         for record in records:
@@ -286,7 +286,7 @@ def all_numbers() -> set[float]:
         float(f"{sign}{mantissa}e{exponent - 3}")
         for sign in "+-"
         for mantissa in range(1000, 10_000)
-        for exponent in frames.EXPONENTS
+        for exponent in capacity.EXPONENTS
     }
 
 
@@ -298,7 +298,7 @@ def test_every_number_that_counts_may_leave():
     for number in sorted(NUMBERS)[::37]:
         gate._values({"loss": number}, ("loss",))
     # With -0.0, which JSON spells apart, and with no number at all.
-    assert math.log2(len(NUMBERS) + 2) <= frames.NUMBER_BITS
+    assert math.log2(len(NUMBERS) + 2) <= capacity.NUMBER_BITS
 
 
 @given(st.floats(allow_nan=True) | st.sampled_from(sorted(NUMBERS)[::9973]))
@@ -312,7 +312,7 @@ def test_no_other_number_may_leave(value):
 )
 def test_bits_hidden_in_a_rounded_number_are_refused(value, hidden):
     """A float near an admissible one, with data in its last bits."""
-    rounded = frames.rounded(value)
+    rounded = capacity.rounded(value)
     forged = math.ldexp(math.frexp(rounded)[0] + hidden * 2.0**-53, math.frexp(rounded)[1])
     assert admitted(frames.StepDone(step=1, values={"loss": forged})) == (forged in NUMBERS)
 
@@ -348,17 +348,17 @@ def test_no_more_step_records_than_the_capacity_says(steps, names, digits):
     # So a run has at most (1 + (values + 1)^names)^steps of them, each value being any number.
     sequences = steps * math.log2(1 + (len(NUMBERS) + 2) ** len(names))
     silent = msgspec.structs.replace(limits, steps=0, step_metrics=())
-    assert sequences <= frames.capacity_bits(limits) - frames.capacity_bits(silent) + 1
+    assert sequences <= capacity.capacity_bits(limits) - capacity.capacity_bits(silent) + 1
 
 
 def test_words_and_codes_fit_the_bits_that_they_are_counted_with():
-    assert len(DETAILS) <= 1 << frames.WORD_BITS
-    assert len(all_codes()) <= 1 << frames.CODE_BITS
+    assert len(DETAILS) <= 1 << capacity.WORD_BITS
+    assert len(all_codes()) <= 1 << capacity.CODE_BITS
 
 
 @given(
     st.builds(
-        frames.Limits,
+        capacity.Limits,
         steps=st.integers(0, 2000),
         checkpoints=st.integers(0, 200),
         evaluations=st.integers(0, 200),
@@ -374,4 +374,4 @@ def test_words_and_codes_fit_the_bits_that_they_are_counted_with():
 )
 def test_a_larger_limit_never_states_a_smaller_capacity(limits, name):
     more = msgspec.structs.replace(limits, **{name: getattr(limits, name) + 1})
-    assert frames.capacity_bits(limits) <= frames.capacity_bits(more)
+    assert capacity.capacity_bits(limits) <= capacity.capacity_bits(more)

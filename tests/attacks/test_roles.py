@@ -20,7 +20,7 @@ from strongroom.pipeline.background import registry
 from strongroom.pipeline.broker.reading import ReadAccess, ReadOnlyLog
 from strongroom.pipeline.inspection.log import log_vkey
 from strongroom.pipeline.releaser.client import ReleaserClient
-from strongroom.pipeline.run.journal import log_origin
+from strongroom.pipeline.run.record.journal import log_origin
 from support import watched
 
 BROKERS = ("data broker", "log broker")

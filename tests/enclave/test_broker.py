@@ -17,7 +17,7 @@ from strongroom.crypto.dsse import KeyRef, open_envelope
 from strongroom.crypto.manifest import CHECKPOINT_TYPE, decode_checkpoint
 from strongroom.enclave import broker
 from strongroom.enclave.broker import EnclaveHandle
-from strongroom.enclave.channel import frames
+from strongroom.enclave.channel import capacity, frames
 from strongroom.enclave.channel.errors import ChannelViolation, EnclaveKilled, RecordsRejected
 from strongroom.enclave.errors import EvaluatorRaised, EvidenceMalformed
 from strongroom.enclave.sandbox import launch
@@ -25,7 +25,7 @@ from strongroom.errors import StrongroomError
 from strongroom.errors.registry import all_codes
 
 PLAN = b'{"run":"r"}'
-LIMITS = frames.Limits(
+LIMITS = capacity.Limits(
     steps=4,
     checkpoints=2,
     evaluations=0,
@@ -167,7 +167,7 @@ def run_of(stage: Stage, script: str) -> Callable[[], None]:
 def test_an_enclave_from_start_to_stop(stage):
     handle = stage.play("""
         assert fetch(frames.Fetch(kind="model", index=1)) == b"some bytes"
-        say(frames.Progress(activity="model", done=1, total=2))
+        say(frames.Progress(activity="trial", done=1, total=2))
         evidence()
         assert hear() == frames.Keys(sealed=b"sealed")
         say(frames.Done())

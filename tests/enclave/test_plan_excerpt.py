@@ -10,7 +10,7 @@ import pydantic
 import pytest
 
 from strongroom.crypto.digests import canonical, sha256
-from strongroom.enclave.channel import frames
+from strongroom.enclave.channel import capacity
 from strongroom.enclave.plan_excerpt import read_plan_excerpt
 from strongroom.pipeline.planning.plan import Plan, build_plan
 from strongroom.pipeline.runfile.load import load_text
@@ -74,7 +74,7 @@ def test_an_excerpt_is_complete(plan, field):
         read_plan_excerpt(canonical(plain))
 
 
-@pytest.mark.parametrize("field", [field.name for field in msgspec.structs.fields(frames.Limits)])
+@pytest.mark.parametrize("field", [field.name for field in msgspec.structs.fields(capacity.Limits)])
 def test_limits_are_complete(plan, field):
     plain = plan.to_dict()
     del plain["limits"][field]

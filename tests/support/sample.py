@@ -15,7 +15,7 @@ from strongroom.crypto.manifest import (
     encode_header,
     shard_name,
 )
-from strongroom.enclave.channel.frames import Limits
+from strongroom.enclave.channel.capacity import Limits
 from strongroom.pipeline.planning.facts import (
     BucketFacts,
     CodeFacts,

@@ -26,7 +26,7 @@ os.environ |= {  # read when vLLM is imported
     "DO_NOT_TRACK": "1",
 }
 
-from strongroom.enclave.channel.frames import rounded
+from strongroom.enclave.channel.capacity import rounded
 from strongroom.examples.base_model import CACHE, base_model
 from strongroom.pipeline.keyholder.model_card import adapter_config
 from strongroom.trainer.checkpoints.checkpoint import save

@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from strongroom.enclave.attest import COMMANDS
-from strongroom.enclave.channel import frames
+from strongroom.enclave.channel import capacity, frames
 from strongroom.enclave.channel.frames import RECORDS
 from strongroom.enclave.channel.outgoing_words import DETAILS
 from strongroom.errors.registry import all_codes
 
 ENTRY = frames.SealedEntry(size_bytes=57, sha256="s", plaintext_sha256="p", header="h")
-LIMITS = frames.Limits(
+LIMITS = capacity.Limits(
     steps=60,
     checkpoints=3,
     evaluations=0,
@@ -37,7 +37,7 @@ SAMPLES: dict[Any, Any] = {
     bool: True,
     frames.Dataset: "held_out",
     frames.Phase: "after",
-    frames.Activity: "train",
+    frames.Activity: "trial",
     frames.Artifact: "state",
     frames.FetchKind: "shard",
     frames.SealedEntry: ENTRY,
@@ -100,15 +100,15 @@ def test_whoever_reads_a_failure_knows_the_codes_of_everything_inside(area):
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_rounded_numbers_are_few(value):
-    found = frames.rounded(value)
-    assert frames.rounded(found) == found
+    found = capacity.rounded(value)
+    assert capacity.rounded(found) == found
     if found == 0:
         assert abs(value) < 1e-9
         return
     sign, digits, exponent = Decimal(repr(found)).normalize().as_tuple()
-    assert len(digits) <= frames.SIGNIFICANT_DIGITS
+    assert len(digits) <= capacity.SIGNIFICANT_DIGITS
     assert isinstance(exponent, int)
-    assert exponent + len(digits) - 1 in frames.EXPONENTS
+    assert exponent + len(digits) - 1 in capacity.EXPONENTS
     assert bool(sign) == (value < 0)
     if abs(value) < 9.9e9:
         assert found == pytest.approx(value, rel=5.1e-4)
@@ -129,44 +129,44 @@ def test_rounded_numbers_are_few(value):
     ],
 )
 def test_rounding(value, expected):
-    assert frames.rounded(value) == expected
+    assert capacity.rounded(value) == expected
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_no_rounding_of_what_is_no_number(value):
     with pytest.raises(ValueError, match="finite"):
-        frames.rounded(value)
+        capacity.rounded(value)
 
 
 def test_a_number_carries_what_is_counted_for_it():
     # Sign, mantissas and exponents; zero, negative zero, and no number at all.
-    assert 2**frames.NUMBER_BITS > 2 * 9000 * 19 + 3 - 1e-6
+    assert 2**capacity.NUMBER_BITS > 2 * 9000 * 19 + 3 - 1e-6
 
 
 @pytest.mark.parametrize("field", ["steps", "checkpoints", "shards", "records", "fetches"])
 def test_more_of_anything_is_more_capacity(field):
     more = msgspec.structs.replace(LIMITS, **{field: 4 * getattr(LIMITS, field)})
-    assert frames.capacity_bits(more) > frames.capacity_bits(LIMITS)
+    assert capacity.capacity_bits(more) > capacity.capacity_bits(LIMITS)
 
 
 def test_capacity_of_metrics():
     one_more = msgspec.structs.replace(LIMITS, step_metrics=("reward_mean", "loss", "kl"))
-    grown = frames.capacity_bits(one_more) - frames.capacity_bits(LIMITS)
-    assert grown == pytest.approx(60 * frames.NUMBER_BITS, abs=1)
+    grown = capacity.capacity_bits(one_more) - capacity.capacity_bits(LIMITS)
+    assert grown == pytest.approx(60 * capacity.NUMBER_BITS, abs=1)
 
 
 def test_capacity_covers_each_record_at_its_largest():
     """Each record type alone, told apart as finely as the gate lets it be, fits into the sum."""
     bad_record = math.log2(2 * 4 * 1000 * 100)  # dataset, shard, line, word
-    assert frames.capacity_bits(LIMITS) > frames.BAD_RECORD_LIMIT * bad_record
+    assert capacity.capacity_bits(LIMITS) > capacity.BAD_RECORD_LIMIT * bad_record
     quiet = msgspec.structs.replace(
         LIMITS, steps=0, checkpoints=0, evaluations=0, shards=0, records=0, fetches=0
     )
-    failure = 6 * frames.PLACE_BITS + math.log2(2 * len(all_codes()) * len(DETAILS))
-    assert frames.capacity_bits(quiet) > failure
+    failure = 6 * capacity.PLACE_BITS + math.log2(2 * len(all_codes()) * len(DETAILS))
+    assert capacity.capacity_bits(quiet) > failure
     # Code, word, line and completion of each fault; the bars of the histogram.
-    fault = math.log2(len(all_codes()) * len(DETAILS) * 2**20 * frames.TRIAL_COMPLETIONS)
-    bars = frames.TRIAL_BINS * math.log2(frames.TRIAL_COMPLETIONS)
-    assert frames.capacity_bits(quiet) > failure + frames.TRIAL_FAULT_LIMIT * fault + bars
-    assert len(DETAILS) < 2**frames.WORD_BITS
-    assert len(all_codes()) < 2**frames.CODE_BITS
+    fault = math.log2(len(all_codes()) * len(DETAILS) * 2**20 * capacity.TRIAL_COMPLETIONS)
+    bars = capacity.TRIAL_BINS * math.log2(capacity.TRIAL_COMPLETIONS)
+    assert capacity.capacity_bits(quiet) > failure + capacity.TRIAL_FAULT_LIMIT * fault + bars
+    assert len(DETAILS) < 2**capacity.WORD_BITS
+    assert len(all_codes()) < 2**capacity.CODE_BITS

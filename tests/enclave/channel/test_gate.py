@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strongroom.enclave.channel import frames
+from strongroom.enclave.channel import capacity, frames
 from strongroom.enclave.channel.errors import ChannelViolation
 from strongroom.enclave.channel.gate import Gate
 from strongroom.enclave.channel.outgoing_words import DETAILS
@@ -20,7 +20,7 @@ from strongroom.errors import Exit
 DIGEST = "sha256:" + "a" * 64
 HEADER = base64.b64encode(bytes([40]) + bytes(39)).decode()
 ENTRY = frames.SealedEntry(size_bytes=100, sha256=DIGEST, plaintext_sha256=DIGEST, header=HEADER)
-LIMITS = frames.Limits(
+LIMITS = capacity.Limits(
     steps=3,
     checkpoints=2,
     evaluations=0,
@@ -213,9 +213,9 @@ def test_each_phase_is_told_once():
     ("name", "limit"),
     [
         ("evaluator", 5),
-        ("bad", frames.BAD_RECORD_LIMIT),
-        ("progress", frames.PROGRESS_LIMIT),
-        ("fault", frames.TRIAL_FAULT_LIMIT),
+        ("bad", capacity.BAD_RECORD_LIMIT),
+        ("progress", capacity.PROGRESS_LIMIT),
+        ("fault", capacity.TRIAL_FAULT_LIMIT),
         ("tested", 1),
         ("failure", 1),
         ("evidence", 1),
@@ -254,9 +254,9 @@ def test_there_are_no_more_shards_than_planned():
 
 def test_progress_is_counted_for_each_activity():
     guard = gate()
-    for _ in range(frames.PROGRESS_LIMIT):
+    for _ in range(capacity.PROGRESS_LIMIT):
         guard.admit(GOOD["progress"])
-    guard.admit(changed("progress", activity="train"))
+    guard.admit(changed("progress", activity="trial"))
 
 
 def test_sealed_bytes_stay_within_the_budget():
@@ -294,13 +294,13 @@ def test_objects_look_sealed(head, size):
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_what_was_rounded_passes(value):
-    gate().admit(frames.StepDone(step=1, values={"loss": frames.rounded(value)}))
+    gate().admit(frames.StepDone(step=1, values={"loss": capacity.rounded(value)}))
 
 
 @given(st.floats())
 def test_what_was_not_rounded_does_not(value):
     record = frames.StepDone(step=1, values={"loss": value})
-    if math.isfinite(value) and frames.rounded(value) == value:
+    if math.isfinite(value) and capacity.rounded(value) == value:
         gate().admit(record)
     else:
         refuse(gate(), record)

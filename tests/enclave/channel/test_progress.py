@@ -5,14 +5,14 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strongroom.enclave.channel import frames
+from strongroom.enclave.channel import capacity
 from strongroom.enclave.channel.gate import Gate
 from strongroom.enclave.channel.outgoing_words import DETAILS
 from strongroom.enclave.channel.progress import Progress
 
 
-def limits(records: int) -> frames.Limits:
-    return frames.Limits(
+def limits(records: int) -> capacity.Limits:
+    return capacity.Limits(
         steps=1,
         checkpoints=1,
         evaluations=0,
@@ -35,7 +35,7 @@ def test_no_choice_of_numbers_is_refused(total: int, batch: int, runs: int) -> N
     """``runs`` activities of one kind share what the gate allows."""
     gate = Gate(limits(total), DETAILS)
     for _ in range(min(runs, 3)):
-        progress = Progress("evaluate", total, frames.PROGRESS_LIMIT // runs)
+        progress = Progress("evaluate", total, capacity.PROGRESS_LIMIT // runs)
         for done in [*range(batch, total, batch), total]:
             for report in progress.after(done):
                 gate.admit(report)

@@ -8,7 +8,7 @@ import statistics
 import msgspec
 import pytest
 
-from strongroom.enclave.channel import frames
+from strongroom.enclave.channel import capacity, frames
 from strongroom.enclave.channel.gate import Gate
 from strongroom.enclave.channel.outgoing_words import DETAILS
 from strongroom.enclave.evaluator.process import EvaluatorProcess
@@ -16,7 +16,7 @@ from strongroom.enclave.evaluator.trial import histogram, trial, trial_rows
 from support import tiny_model as tiny
 
 CONFIG = tiny.tiny_config()
-LIMITS = frames.Limits(
+LIMITS = capacity.Limits(
     steps=6,
     checkpoints=2,
     evaluations=0,
@@ -75,12 +75,12 @@ def test_the_numbers_are_those_of_the_scores(policy):
 
 def test_a_trial_of_more_steps_than_reports_of_progress_passes_the_gate(policy):
     """One step more than the gate lets reports pass: the last step has a single row."""
-    rows = 2 * frames.PROGRESS_LIMIT + 1
+    rows = 2 * capacity.PROGRESS_LIMIT + 1
     config = tiny.tiny_config(steps=rows, prompts_per_step=2)
     constant = "def evaluate(messages, ground_truth, **row): return 0"
     records = records_of(policy, constant, rows, 1, n_rows=rows, config=config)
     told = [record.done for record in records if isinstance(record, frames.Progress)]
-    assert len(told) > frames.PROGRESS_LIMIT / 2
+    assert len(told) > capacity.PROGRESS_LIMIT / 2
     assert told[-1] == rows
 
 
@@ -137,9 +137,9 @@ def test_every_failing_call_is_told_by_row_code_and_line(policy):
 
 def test_faults_beyond_the_limit_are_counted(policy):
     faults, summary = tried(policy, "def evaluate(*a, **k): 1 / 0", rows=10, samples=12)
-    assert len(faults) == frames.TRIAL_FAULT_LIMIT
+    assert len(faults) == capacity.TRIAL_FAULT_LIMIT
     assert (summary.completions, summary.failures) == (0, 120)
-    assert summary.histogram == (0,) * frames.TRIAL_BINS
+    assert summary.histogram == (0,) * capacity.TRIAL_BINS
     assert set(summary.values) == {"seconds_max", "seconds_mean"}
 
 

@@ -20,7 +20,7 @@ from strongroom.crypto.manifest import shard_identity
 from strongroom.crypto.release import seal_keys
 from strongroom.enclave.assurance import Assurance
 from strongroom.enclave.attest import seal_subject
-from strongroom.enclave.channel import frames
+from strongroom.enclave.channel import capacity, frames
 from strongroom.enclave.channel.errors import ChannelBroken
 from strongroom.enclave.channel.frames import RECORDS
 from strongroom.enclave.channel.framing import Channel
@@ -191,8 +191,8 @@ def test_bad_records_are_listed_and_nothing_is_sealed(tmp_path):
 
 
 def test_only_so_many_bad_records_are_listed(tmp_path):
-    found = drive([rows(tmp_path / "a.jsonl", ["x"] * (frames.BAD_RECORD_LIMIT + 5))])
-    assert len(found.bad) == frames.BAD_RECORD_LIMIT
+    found = drive([rows(tmp_path / "a.jsonl", ["x"] * (capacity.BAD_RECORD_LIMIT + 5))])
+    assert len(found.bad) == capacity.BAD_RECORD_LIMIT
     assert found.failure == "SR-DATA-001"
 
 

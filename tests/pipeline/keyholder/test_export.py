@@ -28,7 +28,7 @@ from strongroom.audit.log.verify import read_log
 from strongroom.connectors.stack.stack import admin_client
 from strongroom.crypto.digests import sha256
 from strongroom.crypto.errors import IntegrityError, ObjectDigestMismatch
-from strongroom.enclave.channel.frames import rounded
+from strongroom.enclave.channel.capacity import rounded
 from strongroom.errors import Exit, StrongroomError
 from strongroom.pipeline.background import registry
 from strongroom.pipeline.broker.reading import ReadAccess, ReadOnlyLog
@@ -38,7 +38,7 @@ from strongroom.pipeline.inspection.verify import verify_run
 from strongroom.pipeline.keyholder.errors import AdapterMissing, DestinationTaken, ExportNotWritten
 from strongroom.pipeline.keyholder.export import Exported, export
 from strongroom.pipeline.releaser.errors import ReleaserUnreachable
-from strongroom.pipeline.run.journal import log_origin
+from strongroom.pipeline.run.record.journal import log_origin
 from strongroom.pipeline.runfile.spec import RunSpec
 
 BUCKET = "acme-data"

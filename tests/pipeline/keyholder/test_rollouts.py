@@ -37,7 +37,7 @@ from strongroom.pipeline.inspection.verify import verify_run
 from strongroom.pipeline.keyholder.errors import OutputIsFile, RolloutsMissing
 from strongroom.pipeline.keyholder.rollouts import show_rollouts
 from strongroom.pipeline.releaser.errors import ReleaserUnreachable
-from strongroom.pipeline.run.journal import log_origin
+from strongroom.pipeline.run.record.journal import log_origin
 from strongroom.pipeline.runfile.spec import RunSpec
 
 CANARY = "canary-b7f1c94e-4c1d"

@@ -26,6 +26,7 @@ from strongroom.crypto.manifest import DATASET_TYPE, decode_dataset, shard_ad
 from strongroom.crypto.pinned import check_digest, check_object
 from strongroom.enclave import parent
 from strongroom.enclave.channel import frames
+from strongroom.enclave.channel.capacity import BAD_RECORD_LIMIT
 from strongroom.enclave.channel.errors import (
     ChannelViolation,
     EnclaveKilled,
@@ -34,7 +35,6 @@ from strongroom.enclave.channel.errors import (
     RecordsRejected,
     SourceChanged,
 )
-from strongroom.enclave.channel.frames import BAD_RECORD_LIMIT
 from strongroom.enclave.channel.framing import Channel, Kind
 from strongroom.enclave.errors import MeasurementUnknown
 from strongroom.enclave.measurement import components, measure

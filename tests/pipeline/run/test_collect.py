@@ -17,7 +17,7 @@ from strongroom.crypto.dsse import key_ref, sign_envelope
 from strongroom.crypto.errors import CryptoError, EnvelopeMalformed, ObjectExtended, ObjectTruncated
 from strongroom.crypto.manifest import DATASET_TYPE, DatasetManifest, encode
 from strongroom.enclave import measurement
-from strongroom.enclave.channel import frames
+from strongroom.enclave.channel import capacity
 from strongroom.errors import ErrorList, StrongroomError
 from strongroom.pipeline.broker.errors import PurposeRefused
 from strongroom.pipeline.broker.messages import Stored
@@ -123,7 +123,7 @@ def test_facts_are_what_is_there(world: World):
     source = world.spec.spec.evaluator.source
     assert facts.evaluator.sha256 == sha256(Path(source).read_bytes())
     assert facts.audit_bucket.lock_mode == "COMPLIANCE"
-    assert facts.capacity_bits == frames.capacity_bits(facts.limits)
+    assert facts.capacity_bits == capacity.capacity_bits(facts.limits)
     assert facts.kms == world.kms
     assert facts.policy.rules
 

@@ -29,7 +29,7 @@ WRITTEN = frames.CheckpointWritten(
 TESTED = frames.EvaluatorTested(rows=4, completions=8, failures=0, histogram=(8,), values={})
 FAULT = frames.EvaluatorFault(row=1, sample=0, code="SR-EVAL-003", detail="", line=3)
 STEP = frames.StepDone(step=1, values={})
-PROGRESS = frames.Progress(activity="train", done=1, total=2)
+PROGRESS = frames.Progress(activity="trial", done=1, total=2)
 
 
 @pytest.fixture

@@ -162,7 +162,7 @@ VERIFIED = frames.ShardVerified(
     dataset="train", shard=0, records=10, bad_records=0, plaintext_bytes=1000
 )
 BAD = frames.BadRecord(dataset="train", shard=0, line=3, fault="not_json")
-PROGRESS = frames.Progress(activity="train", done=1, total=2)
+PROGRESS = frames.Progress(activity="trial", done=1, total=2)
 EVALUATED = frames.Evaluated(phase="before", rows=10, values={"score_mean": 0.5})
 FAULT = frames.EvaluatorFault(row=3, sample=0, code="SR-EVAL-003", detail="ValueError", line=7)
 TESTED = frames.EvaluatorTested(

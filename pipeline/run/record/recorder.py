@@ -11,9 +11,9 @@ from strongroom.enclave.checkpoints import OBJECT_NAMES
 from strongroom.errors import ErrorList
 from strongroom.pipeline.planning.objects import RunLayout
 from strongroom.pipeline.planning.plan import Plan
-from strongroom.pipeline.run.history import History
-from strongroom.pipeline.run.journal import Journal
 from strongroom.pipeline.run.manifests import Manifests
+from strongroom.pipeline.run.record.history import History
+from strongroom.pipeline.run.record.journal import Journal
 from strongroom.pipeline.run.watcher import Watcher
 
 MAX_LISTED = 100

@@ -11,9 +11,9 @@ from strongroom.audit.events import types as events
 from strongroom.enclave.channel import frames
 from strongroom.enclave.channel.errors import RecordRejected, RecordsRejected
 from strongroom.pipeline.planning.plan import Plan, build_plan
-from strongroom.pipeline.run.history import History
 from strongroom.pipeline.run.manifests import Manifests, SignedManifest
-from strongroom.pipeline.run.recorder import MAX_LISTED, Recorder
+from strongroom.pipeline.run.record.history import History
+from strongroom.pipeline.run.record.recorder import MAX_LISTED, Recorder
 from strongroom.pipeline.runfile.load import LoadedRun
 from strongroom.trainer.monitoring import WINDOW
 from support import sample

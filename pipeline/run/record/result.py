@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from strongroom.audit.events.entries import Event
 from strongroom.crypto.digests import canonical
-from strongroom.pipeline.run.history import History
+from strongroom.pipeline.run.record.history import History
 
 
 def result_of(run: str, plan_digest: str, log: Iterable[Event]) -> bytes:

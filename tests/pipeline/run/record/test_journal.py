@@ -17,7 +17,7 @@ from strongroom.crypto.dsse import key_ref
 from strongroom.pipeline.broker.errors import BrokerLost
 from strongroom.pipeline.broker.messages import Stored
 from strongroom.pipeline.releaser.errors import SignRefused
-from strongroom.pipeline.run.journal import (
+from strongroom.pipeline.run.record.journal import (
     PURPOSE,
     BucketLogStore,
     Journal,

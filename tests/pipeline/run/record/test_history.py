@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from strongroom.audit.events import types as events
-from strongroom.pipeline.run.history import History
+from strongroom.pipeline.run.record.history import History
 from strongroom.trainer.config import TrainingConfig
 from strongroom.trainer.monitoring import WINDOW
 
