@@ -6,12 +6,15 @@ loading is the one in which they live together. The product never loads both in 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import torch  # noqa: F401
+import tqdm
 
 from support import order
 from support.counts import counts_by_folder
@@ -19,6 +22,14 @@ from support.leftovers import Leftovers
 from support.shared import Guardian, Shared
 from support.small_job import SmallJob
 from support.tiny_folder import save_tiny_model
+
+# TRL and transformers would start a thread that tells their makers, and tqdm one that watches.
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+tqdm.tqdm.monitor_interval = 0
+
+# A busy machine takes its time.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 _SHARED = pytest.StashKey[Shared]()
 _GUARDIAN = pytest.StashKey[Guardian]()

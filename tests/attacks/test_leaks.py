@@ -47,9 +47,7 @@ def crash(run) -> None:
     os.kill(broker, signal.SIGSTOP)
     try:
         os.kill(enclave, signal.SIGSEGV)
-        end = time.monotonic() + 60
         while ") Z " not in Path(f"/proc/{enclave}/stat").read_text():
-            assert time.monotonic() < end
             time.sleep(0.05)
     finally:
         os.kill(broker, signal.SIGCONT)

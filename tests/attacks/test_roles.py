@@ -8,7 +8,6 @@ belongs: that is each cell's control.
 from __future__ import annotations
 
 import threading
-import time
 
 import pytest
 
@@ -123,16 +122,16 @@ def test_the_releaser_reaches_the_key_service_only(watched_run, small_job):
     stack = small_job.stack
     client = ReleaserClient(stack.releaser_socket)
     stop = threading.Event()
+    answers = []
 
     def ask() -> None:
         while not stop.is_set():
-            client.public_keys("vault://transit/audit-log")
+            answers.append(client.public_keys("vault://transit/audit-log"))
 
     asking = threading.Thread(target=ask)
     asking.start()
     seen: set[str] = set()
-    end = time.monotonic() + 2
-    while time.monotonic() < end or (not seen and time.monotonic() < end + 20):
+    while not seen or len(answers) < 50:
         seen |= watched.remotes(watched_run.pids["releaser"])
     stop.set()
     asking.join()

@@ -139,8 +139,7 @@ def test_a_row_on_a_socket(stage, kind, canary, tmp_path):
 def test_a_row_on_a_command_line(stage, attack, canary, tmp_path):
     target = tmp_path / "out"
     with leaking(stage, attack, canary, target, stdout=subprocess.DEVNULL) as leaker:
-        deadline = time.monotonic() + 5
-        while stage == "none" and not content(target) and time.monotonic() < deadline:
+        while stage == "none" and not content(target):
             time.sleep(0.01)
         assert (content(target) == canary.encode()) == (stage == "none")
         assert stage == "none" or leaker.ended in BLOCKED
@@ -188,9 +187,7 @@ def test_a_row_in_a_traceback(canary, tmp_path, monkeypatch):
         f"child = launch.start('leak', theirs.fileno(), 'A1', arguments=[{canary!r}])\n"
         "raise SystemExit(child.wait())"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", broker], capture_output=True, timeout=30, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", broker], capture_output=True, check=False)
     assert done.returncode == 1
     assert done.stdout + done.stderr == b""
 

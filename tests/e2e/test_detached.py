@@ -97,15 +97,15 @@ def test_whatever_is_killed_the_supervisor_goes_on(
     supervisor = holder(state, KILLED, "supervisor")
     assert supervisor
 
-    until(auditor.wrote(KILLED, "checkpoints/000002/manifest.json"), 100)
+    until(auditor.wrote(KILLED, "checkpoints/000002/manifest.json"))
     first = holder(state, KILLED, "controller")
     broker_of(first, data=True).kill()
-    until(lambda: holder(state, KILLED, "controller") not in (0, first), 60)
+    until(lambda: holder(state, KILLED, "controller") not in (0, first))
 
-    until(auditor.wrote(KILLED, "checkpoints/000004/manifest.json"), 100)
+    until(auditor.wrote(KILLED, "checkpoints/000004/manifest.json"))
     second = holder(state, KILLED, "controller")
     os.kill(second, signal.SIGKILL)
-    until(lambda: holder(state, KILLED, "controller") not in (0, second), 60)
+    until(lambda: holder(state, KILLED, "controller") not in (0, second))
     assert holder(state, KILLED, "supervisor") == supervisor
     assert strongroom.status(KILLED)["state"] in ("submitted", "running")
 
@@ -124,16 +124,16 @@ def cancelled(
     """A run in a foreground process, cancelled after its first checkpoint."""
     state = small_job.stack.state
     foreground = strongroom.start("run", slow_run_file, "--id", CANCELLED)
-    until(auditor.wrote(CANCELLED, "checkpoints/000002/manifest.json"), 100)
+    until(auditor.wrote(CANCELLED, "checkpoints/000002/manifest.json"))
     processes = below(foreground.pid)
     assert len(processes) >= 4, "two brokers, enclave, evaluator"
     # Everybody stands still until the word has come, or the run might be over before it.
     with stopped([foreground.pid, *(process.pid for process in processes)]):
         cancelling = strongroom.start("cancel", CANCELLED)
-        until(lambda: pending(foreground.pid, signal.SIGTERM), 30)
-    done = strongroom.ended(cancelling, 60)
-    ended = strongroom.ended(foreground, 20)
-    until(lambda: not alive(processes), 10)
+        until(lambda: pending(foreground.pid, signal.SIGTERM))
+    done = strongroom.ended(cancelling)
+    ended = strongroom.ended(foreground)
+    until(lambda: not alive(processes))
     assert (done.code, done.data) == (0, {"run": CANCELLED, "state": "cancelled"}), done.out
     assert ended.code == 1
     assert "Traceback" not in ended.out + ended.err
@@ -185,11 +185,11 @@ def test_a_cancelled_run_is_gone_on_with(
     """Detached; there its supervisor is killed, and it is gone on with once more."""
     again = strongroom("run", slow_run_file, "--detach", "--id", cancelled)
     assert again.data["state"] == "submitted"
-    until(lambda: count(auditor, cancelled, "run.resumed") == 1, 60)
+    until(lambda: count(auditor, cancelled, "run.resumed") == 1)
     processes = below(holder(state, cancelled, "supervisor"))
     assert len(processes) >= 3, "a controller and two brokers at least"
     os.kill(holder(state, cancelled, "supervisor"), signal.SIGKILL)
-    until(lambda: not alive(processes) and not run_locks.held(state, cancelled), 20)
+    until(lambda: not alive(processes) and not run_locks.held(state, cancelled))
     left = strongroom("wait", cancelled)
     assert (left.code, left.codes) == (1, ["SR-RUN-218"])
     assert strongroom.status(cancelled)["state"] == "interrupted"

@@ -195,7 +195,7 @@ def test_a_releaser_does_not_start_on_settings_that_say_nothing(
     if text is not None:
         path.write_text(text)
     command = [sys.executable, "-m", "strongroom", "releaser", "serve", str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2
     assert "SR-RELEASE-006" in done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr

@@ -28,7 +28,7 @@ def started(process: subprocess.Popen[str], until: Callable[..., None]) -> Itera
         family = below(process.pid)
         process.kill()
         process.communicate()
-    until(lambda: not alive(family), 10)
+    until(lambda: not alive(family))
 
 
 # After which object to kill, which one must not be there yet, and which steps the log may hold:

@@ -23,7 +23,7 @@ def trained(folder: Path, *moment: str, threads: int = 1) -> int:
     """Train in ``folder``; how the process ended."""
     folder.mkdir(exist_ok=True)
     command = [sys.executable, str(PROGRAM), str(folder), str(threads), *moment]
-    return subprocess.run(command, env=os.environ | PYTHONPATH, timeout=120).returncode
+    return subprocess.run(command, env=os.environ | PYTHONPATH).returncode
 
 
 def digests(folder: Path) -> dict[str, str]:

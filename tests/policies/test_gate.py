@@ -6,7 +6,6 @@ import copy
 import json
 import pickle
 import re
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -197,9 +196,7 @@ def test_an_endless_rule_is_a_denial(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(interpreter, "TIMEOUT_S", 2)
     loops = " ".join(f"some x{i} in numbers.range(1, 5000);" for i in range(6))
     module = f"package strongroom.admission\n\nverdict if {{ {loops} x0 + x5 < 0 }}\n"
-    start = time.monotonic()
     assert interpreter.ask_apart(request(module)).error
-    assert time.monotonic() - start < 20
 
 
 @pytest.mark.parametrize("output", [b"", b"{}x", b"[]", b'{"allow": 1}', b'{"allowed": true}'])

@@ -56,7 +56,6 @@ class Strongroom:
             self._command(*arguments),
             capture_output=True,
             text=True,
-            timeout=200,
             env={**os.environ, **(environment or {})},
         )
         return Result(done.returncode, done.stdout, done.stderr)
@@ -67,9 +66,9 @@ class Strongroom:
             self._command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
 
-    def ended(self, process: subprocess.Popen[str], limit_s: float = 100.0) -> Result:
+    def ended(self, process: subprocess.Popen[str]) -> Result:
         """How a started command ended; waits for it."""
-        out, err = process.communicate(timeout=limit_s)
+        out, err = process.communicate()
         return Result(process.returncode, out, err)
 
     def status(self, run: str) -> dict[str, Any]:

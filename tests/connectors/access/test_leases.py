@@ -94,21 +94,19 @@ def test_credentials_are_kept_while_they_live(leaser):
 
 
 def test_a_short_session_is_renewed_under_a_working_bucket(leaser, info):
-    """Six seconds of work on sessions of four: no request fails."""
+    """Work for longer than a session lasts: no request fails."""
     lease = leaser.lease(SCOPE, None, "train")
     first = lease.credentials()
     location = parse("s3://acme-data/runs/r1/")
     bucket = open_bucket(location, credentials=lease.credentials, endpoint=info.s3_endpoint)
-    end = time.monotonic() + 1.5 * SHORT_S
     written = 0
-    while time.monotonic() < end:
+    while first.remaining_s() > -SHORT_S / 2:
         key = f"runs/r1/{lease.lease_id}-{written}"
         bucket.create(key, b"data")
         assert bucket.get(key)[0] == b"data"
         written += 1
         time.sleep(0.2)
-    assert written > 10
-    assert first.remaining_s() < 0
+    assert written
     assert lease.credentials() is not first
 
 

@@ -124,13 +124,9 @@ def test_a_killed_server_comes_back_with_its_data(state, running, name):
 
 
 def wait_running(state, name, wanted):
-    end = time.monotonic() + 5
-    while time.monotonic() < end:
-        found = {service.name: service.running for service in stack.status(state)}[name]
-        if found == wanted:
-            return found
+    while {service.name: service.running for service in stack.status(state)}[name] != wanted:
         time.sleep(0.02)
-    raise AssertionError(f"{name} is not in the wanted state")
+    return wanted
 
 
 def test_down_stops_all_and_leaves_no_socket(state, running):
@@ -280,14 +276,13 @@ def test_an_up_that_was_killed_can_be_repeated_by_two_at_once(tmp_path):
     command = [sys.executable, "-c", UP, str(state)]
     try:
         first = subprocess.Popen(command)
-        end = time.monotonic() + 30
-        while not (state / "openbao/recovery.json").exists() and time.monotonic() < end:
+        while not (state / "openbao/recovery.json").exists():
             time.sleep(0.01)
         first.kill()  # in the middle of set-up: initialised, but nothing provisioned
         first.wait()
         assert stack.StackInfo.load(state).entities == {}
         both = [subprocess.Popen(command) for _ in range(2)]
-        assert [one.wait(120) for one in both] == [0, 0]
+        assert [one.wait() for one in both] == [0, 0]
         assert lease(stack.StackInfo.load(state)).credentials()
         assert all(service.running for service in stack.status(state))
         assert len(servers_of(state)) == 2

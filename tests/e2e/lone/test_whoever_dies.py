@@ -30,7 +30,7 @@ def test_whoever_dies_the_run_says_so_and_goes_on(
             result = strongroom.ended(process)
         finally:
             process.kill()
-        until(lambda: not alive(family), 10)
+        until(lambda: not alive(family))
         [error] = result.errors
         assert "resume RUN" in error["remedy"]
         return result

@@ -156,10 +156,8 @@ launch.start("launched", {theirs.fileno()}, "A1").wait()
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert ours.recv(10) == b""  # its end closed: it is gone
-    deadline = time.monotonic() + 5
-    while alive(pid) and time.monotonic() < deadline:
+    while alive(pid):
         time.sleep(0.01)
-    assert not alive(pid)
     ours.close()
 
 

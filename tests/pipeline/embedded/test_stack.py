@@ -60,8 +60,7 @@ def test_up_twice_changes_nothing(stack):
 def test_a_killed_releaser_comes_back(stack):
     before = pids(stack)
     os.kill(before["releaser"], signal.SIGKILL)
-    deadline = time.monotonic() + 10
-    while pids(stack)["releaser"] and time.monotonic() < deadline:
+    while pids(stack)["releaser"]:
         time.sleep(0.05)
     with pytest.raises(ReleaserUnreachable):
         ReleaserClient(stack.releaser_socket).challenge()
