@@ -23,8 +23,10 @@ from requests.exceptions import RequestException
 
 from strongroom.connectors.buckets.answers import from_answer, from_obstore, unreachable
 from strongroom.connectors.buckets.bucket import ObjectInfo
+from strongroom.connectors.buckets.endpoint import check_endpoint, is_loopback
 from strongroom.connectors.buckets.errors import (
     BucketMissing,
+    EndpointRefused,
     ObjectChanged,
     ObjectExists,
     ObjectMissing,
@@ -46,6 +48,21 @@ ABSENT = 0
 
 
 _RETRY = DEFAULT_RETRY.with_timeout(20.0)
+
+
+def open_location(
+    location: Location, _credentials: object, endpoint: str | None, _region: str
+) -> GcsBucket:
+    """See ``connectors.buckets.open``. Raises ``EndpointRefused``."""
+    if endpoint is None or not is_loopback(endpoint):
+        raise EndpointRefused(
+            place=str(location),
+            expected="a Google Cloud Storage emulator on a loopback address",
+            actual=endpoint or "Google's own endpoint",
+            remedy="Use an s3:// bucket; this release has no credentials for gs://",
+        )
+    check_endpoint(endpoint)
+    return GcsBucket(location, endpoint)
 
 
 class GcsBucket(ObjectStoreReader):

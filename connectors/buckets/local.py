@@ -55,6 +55,13 @@ _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _BLOCK_BYTES = 1 << 20
 
 
+def open_location(
+    location: Location, _credentials: object, _endpoint: str | None, _region: str
+) -> LocalBucket:
+    """See ``connectors.buckets.open``."""
+    return LocalBucket(location)
+
+
 class LocalBucket:
     """All files below one directory; see ``connectors.buckets.bucket.Bucket`` for the promises.
 

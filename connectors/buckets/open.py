@@ -1,15 +1,26 @@
-"""Open a bucket by its address: the one place that knows every kind of store."""
+"""Open a bucket by its address, whichever store it is in."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import get_args
+import importlib
+from typing import Protocol, cast
 
 from strongroom.connectors.access.credentials import CredentialSource
 from strongroom.connectors.buckets.bucket import Bucket
-from strongroom.connectors.buckets.endpoint import check_endpoint, is_loopback
-from strongroom.connectors.buckets.errors import CredentialsMissing, EndpointRefused
-from strongroom.connectors.buckets.uri import Location, Scheme
+from strongroom.connectors.buckets.uri import STORES, Location
+
+
+class _Store(Protocol):
+    """What the module of a store has."""
+
+    def open_location(
+        self,
+        location: Location,
+        credentials: CredentialSource | None,
+        endpoint: str | None,
+        region: str,
+    ) -> Bucket:
+        """The bucket, without a request yet."""
 
 
 def open_bucket(
@@ -29,45 +40,5 @@ def open_bucket(
 
     Raises ``CredentialsMissing``, ``EndpointRefused``.
     """
-    return _OPENERS[location.scheme](location, credentials, endpoint, region)
-
-
-def _s3(
-    location: Location, credentials: CredentialSource | None, endpoint: str | None, region: str
-) -> Bucket:
-    from strongroom.connectors.buckets.s3 import S3Bucket
-
-    if endpoint is not None:
-        check_endpoint(endpoint)
-    if credentials is None:
-        raise CredentialsMissing(place=str(location), expected="a lease", actual="none")
-    return S3Bucket(location, credentials, endpoint, region)
-
-
-def _gs(
-    location: Location, _credentials: CredentialSource | None, endpoint: str | None, _region: str
-) -> Bucket:
-    from strongroom.connectors.buckets.gcs import GcsBucket
-
-    if endpoint is None or not is_loopback(endpoint):
-        raise EndpointRefused(
-            place=str(location),
-            expected="a Google Cloud Storage emulator on a loopback address",
-            actual=endpoint or "Google's own endpoint",
-            remedy="Use an s3:// bucket; this release has no credentials for gs://",
-        )
-    check_endpoint(endpoint)
-    return GcsBucket(location, endpoint)
-
-
-def _local(
-    location: Location, _credentials: CredentialSource | None, _endpoint: str | None, _region: str
-) -> Bucket:
-    from strongroom.connectors.buckets.local import LocalBucket
-
-    return LocalBucket(location)
-
-
-_Opener = Callable[[Location, CredentialSource | None, str | None, str], Bucket]
-_OPENERS: dict[Scheme, _Opener] = {"s3": _s3, "gs": _gs, "local": _local}
-assert _OPENERS.keys() == set(get_args(Scheme))  # noqa: S101 - a row for each scheme
+    store = cast("_Store", importlib.import_module(STORES[location.scheme].module))
+    return store.open_location(location, credentials, endpoint, region)

@@ -34,10 +34,12 @@ from strongroom.connectors.access.boto import Client
 from strongroom.connectors.access.credentials import CredentialSource
 from strongroom.connectors.buckets import aws
 from strongroom.connectors.buckets.answers import from_boto, from_obstore
+from strongroom.connectors.buckets.endpoint import check_endpoint
 from strongroom.connectors.buckets.errors import (
     AccessDenied,
     BucketError,
     CredentialsExpired,
+    CredentialsMissing,
     CredentialsRefused,
     ObjectChanged,
     ObjectExists,
@@ -62,6 +64,17 @@ CONFLICT = "ConditionalRequestConflict"
 CONFLICT_PAUSES_S = (0.2, 0.5, 1.0)
 
 _COMPLETING = threading.Lock()
+
+
+def open_location(
+    location: Location, credentials: CredentialSource | None, endpoint: str | None, region: str
+) -> S3Bucket:
+    """See ``connectors.buckets.open``. Raises ``CredentialsMissing`` and ``EndpointRefused``."""
+    if endpoint is not None:
+        check_endpoint(endpoint)
+    if credentials is None:
+        raise CredentialsMissing(place=str(location), expected="a lease", actual="none")
+    return S3Bucket(location, credentials, endpoint, region)
 
 
 class S3Bucket(ObjectStoreReader):

@@ -8,7 +8,7 @@ An address has one spelling. What a store, a session policy or a file system cou
 second way is refused, not repaired: ``.`` and ``..``, empty segments, control and formatting
 characters, IAM and shell wildcards, escapes, queries and fragments. A prefix ends in ``/``.
 Based on the CVE class in which a prefix with ``*`` widens the policy made from it (Apache
-Polaris, Unity Catalog). Does no I/O.
+Polaris, Unity Catalog). Does no I/O, and knows of a store only the name of its module.
 """
 
 from __future__ import annotations
@@ -16,28 +16,42 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
-from typing import Literal
 
 from strongroom.connectors.buckets.errors import UriInvalid
-
-Scheme = Literal["s3", "gs", "local"]
 
 MAX_KEY_BYTES = 1024
 """The limit of S3 and of Google Cloud Storage, in UTF-8."""
 MAX_PREFIX_BYTES = 896
 """Of a named prefix, so that the names of a run's objects fit below it."""
 
-_SCHEMES: dict[str, Scheme] = {"s3": "s3", "gs": "gs", "local": "local"}
-_BUCKET: dict[Scheme, re.Pattern[str]] = {
-    "s3": re.compile(r"[a-z0-9](?:[a-z0-9.-]{1,61})[a-z0-9]"),
-    "gs": re.compile(r"[a-z0-9](?:[a-z0-9._-]{1,220})[a-z0-9]"),
-    "local": re.compile(r""),
+
+@dataclass(frozen=True)
+class Store:
+    """A kind of store: what its buckets may be called, and who opens them."""
+
+    bucket: re.Pattern[str]
+    shown: str
+    """The form of a bucket's name, for people."""
+    module: str
+    """Whose ``open_location(location, credentials, endpoint, region)`` opens a bucket."""
+
+
+STORES: dict[str, Store] = {
+    "s3": Store(
+        re.compile(r"[a-z0-9](?:[a-z0-9.-]{1,61})[a-z0-9]"),
+        "a bucket name of 3 to 63 lower-case letters, digits, '-' and '.'",
+        "strongroom.connectors.buckets.s3",
+    ),
+    "gs": Store(
+        re.compile(r"[a-z0-9](?:[a-z0-9._-]{1,220})[a-z0-9]"),
+        "a bucket name of 3 to 222 lower-case letters, digits, '-', '_' and '.'",
+        "strongroom.connectors.buckets.gcs",
+    ),
+    "local": Store(
+        re.compile(r""), "local:///absolute/path", "strongroom.connectors.buckets.local"
+    ),
 }
-_BUCKET_FORM: dict[Scheme, str] = {
-    "s3": "a bucket name of 3 to 63 lower-case letters, digits, '-' and '.'",
-    "gs": "a bucket name of 3 to 222 lower-case letters, digits, '-', '_' and '.'",
-    "local": "local:///absolute/path",
-}
+"""By scheme."""
 # The policy rule ``scopes_are_folders`` admits leases for no others.
 _PLAIN_SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=+@-]*")
 _IP_ADDRESS = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}")
@@ -52,20 +66,20 @@ class Location:
     so that the same key rules hold for all stores. Raises ``UriInvalid``.
     """
 
-    scheme: Scheme
+    scheme: str
     bucket: str
     key: str
 
     def __post_init__(self) -> None:
         place = f"{self.scheme}://"
-        if not _BUCKET[self.scheme].fullmatch(self.bucket) or ".." in self.bucket:
+        store = STORES[self.scheme]
+        if not store.bucket.fullmatch(self.bucket) or ".." in self.bucket:
             # What is written before the first slash may hold a password.
             plain = re.fullmatch(r"[\w.*-]{0,80}", self.bucket)
             actual = repr(self.bucket) if plain else "characters that no bucket name has"
-            raise UriInvalid(place=place, expected=_BUCKET_FORM[self.scheme], actual=actual)
+            raise UriInvalid(place=place, expected=store.shown, actual=actual)
         if _IP_ADDRESS.fullmatch(self.bucket):
-            expected = _BUCKET_FORM[self.scheme]
-            raise UriInvalid(place=place, expected=expected, actual="an IP address")
+            raise UriInvalid(place=place, expected=store.shown, actual="an IP address")
         check_key(self.key, place=f"{place}{self.bucket}/", prefix=True)
 
     def __str__(self) -> str:
@@ -92,12 +106,13 @@ class Location:
 def parse(uri: str) -> Location:
     """The address that ``uri`` spells. Raises ``UriInvalid``."""
     scheme, mark, rest = uri.partition("://")
-    if not mark or scheme not in _SCHEMES:
-        raise UriInvalid(expected="one of s3://, gs://, local://", actual="another beginning")
+    if not mark or scheme not in STORES:
+        known = ", ".join(f"{name}://" for name in STORES)
+        raise UriInvalid(expected=f"one of {known}", actual="another beginning")
     bucket, slash, key = rest.partition("/")
     if scheme == "local" and not (slash and key):
         raise UriInvalid(expected="local:///absolute/path", actual="no path")
-    return Location(_SCHEMES[scheme], bucket, key)
+    return Location(scheme, bucket, key)
 
 
 def parse_prefix(uri: str) -> Location:

@@ -26,6 +26,7 @@ from strongroom.connectors.keys.errors import (
     KmsKeyMissing,
     KmsWrappedInvalid,
 )
+from strongroom.connectors.keys.reference import KeyReference
 from strongroom.crypto.digests import canonical
 
 _FORM = "local:v1:"
@@ -81,6 +82,13 @@ def _read(path: Path) -> _Keyring:
     if keyring.version != 1:
         raise KeyringUnusable(place=place, expected="version 1", actual=str(keyring.version))
     return keyring
+
+
+def open_key(
+    reference: KeyReference, _vault_addr: str | None, _credentials_file: Path | None
+) -> KeyringKms:
+    """See ``connectors.keys.open``. Raises ``KeyringUnusable`` and ``KmsKeyMissing``."""
+    return KeyringKms(Path(reference.holder), reference.name, place=str(reference))
 
 
 class KeyringKms:

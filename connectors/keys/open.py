@@ -1,14 +1,22 @@
-"""Open a key by its reference: the one place that knows every kind of key service."""
+"""Open a key by its reference, whichever key service holds it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import importlib
 from pathlib import Path
-from typing import get_args
+from typing import Protocol, cast
 
-from strongroom.connectors.keys.errors import KmsIdentityUnusable
 from strongroom.connectors.keys.kms import Kms
-from strongroom.connectors.keys.reference import KeyReference, Scheme, parse
+from strongroom.connectors.keys.reference import SERVICES, KeyReference, parse
+
+
+class _Service(Protocol):
+    """What the module of a key service has."""
+
+    def open_key(
+        self, reference: KeyReference, vault_addr: str | None, credentials_file: Path | None
+    ) -> Kms:
+        """The key, without contacting the service yet."""
 
 
 def open_kms(
@@ -21,31 +29,5 @@ def open_kms(
     file), ``KeyringUnusable`` and, for a name that the keyring lacks, ``KmsKeyMissing``.
     """
     reference = parse(ref)
-    return _OPENERS[reference.scheme](reference, vault_addr, credentials_file)
-
-
-def _vault(reference: KeyReference, addr: str | None, credentials_file: Path | None) -> Kms:
-    from strongroom.connectors.access.errors import IdentityFileUnusable
-    from strongroom.connectors.access.identity import VaultSession
-    from strongroom.connectors.keys.vault import VaultTransit
-
-    if credentials_file is None:
-        raise KmsIdentityUnusable(place=str(reference), actual="no credentials file")
-    try:
-        session = VaultSession(credentials_file, addr)
-    except IdentityFileUnusable as error:
-        raise KmsIdentityUnusable(place=error.place, actual=error.actual) from None
-    return VaultTransit(session, reference)
-
-
-def _local(reference: KeyReference, _addr: str | None, _credentials_file: Path | None) -> Kms:
-    from strongroom.connectors.keys.keyring import KeyringKms
-
-    return KeyringKms(Path(reference.holder), reference.name, place=str(reference))
-
-
-_OPENERS: dict[Scheme, Callable[[KeyReference, str | None, Path | None], Kms]] = {
-    "vault": _vault,
-    "local": _local,
-}
-assert _OPENERS.keys() == set(get_args(Scheme))  # noqa: S101 - a row for each scheme
+    service = cast("_Service", importlib.import_module(SERVICES[reference.scheme].module))
+    return service.open_key(reference, vault_addr, credentials_file)

@@ -6,6 +6,7 @@ import base64
 import binascii
 import contextlib
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, NoReturn
 
 import hvac
@@ -32,6 +33,19 @@ from strongroom.connectors.keys.errors import (
 )
 from strongroom.connectors.keys.reference import KeyReference
 from strongroom.crypto.digests import canonical
+
+
+def open_key(
+    reference: KeyReference, vault_addr: str | None, credentials_file: Path | None
+) -> VaultTransit:
+    """See ``connectors.keys.open``. Raises ``KmsIdentityUnusable``."""
+    if credentials_file is None:
+        raise KmsIdentityUnusable(place=str(reference), actual="no credentials file")
+    try:
+        session = VaultSession(credentials_file, vault_addr)
+    except IdentityFileUnusable as error:
+        raise KmsIdentityUnusable(place=error.place, actual=error.actual) from None
+    return VaultTransit(session, reference)
 
 
 class VaultTransit:

@@ -48,6 +48,7 @@ from strongroom.pipeline.planning.parts import (
     Writes,
 )
 from strongroom.pipeline.runfile.errors import FactsDisagree, PlanMalformed
+from strongroom.pipeline.runfile.runners import RUNNER, AnyRunner
 from strongroom.pipeline.runfile.spec import Enclave, Keys, RunSpec, TrainingRun
 from strongroom.trainer.config import TrainingConfig
 
@@ -87,6 +88,11 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     def enclave(self) -> Enclave:
         """``spec.enclave`` of the run file."""
         return Enclave.model_validate(self.spec["spec"]["enclave"])
+
+    @property
+    def runner(self) -> AnyRunner:
+        """``spec.runner`` of the run file."""
+        return RUNNER.validate_python(self.spec["spec"]["runner"])
 
     def to_json(self) -> bytes:
         """Canonical JSON; what is stored as ``plan.json`` and what the digest is over."""

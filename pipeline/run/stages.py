@@ -1,9 +1,8 @@
 """The Beam pipeline of a run: ``OpenDataset → VerifyShards → Train → Evaluate → Publish``.
 
-The runner is ``FnApiRunner``, named explicitly (Beam's default would try to download a binary).
-Each ``DoFn`` finds the run's session by its id, in the worker's process; what it emits is a handle.
-A ``DoFn``'s error is kept in the session and replaced by its code alone, since Beam would put an
-exception's text into its own messages.
+The plan says which runner. Each ``DoFn`` finds the run's session by its id, in the worker's
+process; what it emits is a handle. A ``DoFn``'s error is kept in the session and replaced by its
+code alone, since Beam would put an exception's text into its own messages.
 """
 
 from __future__ import annotations
@@ -14,11 +13,11 @@ from contextlib import contextmanager
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 
 from strongroom.errors import StrongroomError
 from strongroom.errors.defect import defect
 from strongroom.pipeline.run import edges, graph
+from strongroom.pipeline.run.runners import build_runner
 from strongroom.pipeline.run.session import RunSession
 
 # Beam logs each exception of a stage with a traceback; ``run_pipeline`` raises it.
@@ -115,7 +114,7 @@ def run_pipeline(session: RunSession) -> None:
     run = session.plan.run
     _SESSIONS[run] = session
     options = PipelineOptions([], save_main_session=False)
-    pipeline = beam.Pipeline(runner=FnApiRunner(), options=options)
+    pipeline = beam.Pipeline(runner=build_runner(session.plan.runner), options=options)
     try:
         build(pipeline, edges.RunHandle(run=run, plan_digest=session.plan.digest))
         pipeline.run().wait_until_finish()

@@ -36,6 +36,7 @@ from strongroom.pipeline.runfile.fields import (
     UnixSocket,
 )
 from strongroom.pipeline.runfile.part import Part
+from strongroom.pipeline.runfile.runners import AnyRunner, EmbeddedRunner
 from strongroom.trainer.config import LoraConfig, TrainingConfig
 
 API_VERSION = "strongroom/v1"
@@ -217,14 +218,6 @@ class Enclave(Part):
     )
 
 
-class EmbeddedRunner(Part):
-    """Beam's runner inside the controller's own process."""
-
-    type: Literal["embedded"] = Field(
-        default="embedded", description="Which Beam runner: embedded. Default: embedded."
-    )
-
-
 class Waiver(Part):
     """An exception from one policy rule, which is logged and expires."""
 
@@ -273,7 +266,7 @@ class TrainingRun(Part):
     )
     keys: Keys = Field(description="Key references.")
     enclave: Enclave = Field(default_factory=Enclave, description="The sandboxed worker.")
-    runner: EmbeddedRunner = Field(
+    runner: AnyRunner = Field(
         default_factory=EmbeddedRunner, description="Which Beam runner drives the run."
     )
     policy: Policy = Field(description="The admission policy.")

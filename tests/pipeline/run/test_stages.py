@@ -15,6 +15,7 @@ from strongroom.errors.defect import Defect
 from strongroom.pipeline.broker.errors import BrokerLost
 from strongroom.pipeline.run import edges, stages
 from strongroom.pipeline.run.errors import EdgeRefused
+from strongroom.pipeline.runfile.runners import EmbeddedRunner
 
 DIGEST = "sha256:" + "a" * 64
 SECRET = "row 17 says hello"
@@ -24,6 +25,7 @@ SECRET = "row 17 says hello"
 class Plan:
     run: str = "r"
     digest: str = DIGEST
+    runner: EmbeddedRunner = field(default_factory=EmbeddedRunner)
 
 
 @dataclass
