@@ -49,6 +49,7 @@ def test_sandbox_cost():
     assert found["same_work"] == found["steps"] == 2
 
 
+@pytest.mark.full
 def test_dataset_stream(tmp_path):
     options = ("--gib", "0.02", "--shard-mib", "4", "--folder", str(tmp_path))
     found = document("dataset_stream", *options, ends=(0, 1))

@@ -1,9 +1,6 @@
 """What must hold of whole runs: they learn, repeat, resume, and leave the base alone."""
 
 import hashlib
-import os
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -24,8 +21,8 @@ from strongroom.trainer.methods import (
 from strongroom.trainer.rollouts.evaluators import Score
 from strongroom.trainer.steps.optimizer import AdamW
 from strongroom.trainer.steps.state import new_state
-from support import PYTHONPATH
 from support import tiny_model as tiny
+from support.forks import Forks
 
 
 def run(config, policy=None, evaluator=None):
@@ -72,27 +69,10 @@ def test_two_runs_give_the_same_bytes(method):
     assert digest(other[-1]) != digest(first[-1])
 
 
-RESUME = """
-import sys
-from pathlib import Path
-from support import tiny_model as tiny
-from strongroom.trainer.checkpoints.checkpoint import Checkpoint, resumed_state
-from strongroom.trainer.config import TrainingConfig
-from strongroom.trainer.loop import train
-
-folder = Path(sys.argv[1])
-step = int(sys.argv[2])
-config = TrainingConfig.model_validate_json(sys.argv[3])
-evaluator = getattr(tiny, sys.argv[4])()
-# Another start and another global seed: all that counts is in the checkpoint.
-policy = tiny.tiny_policy(seed=11)
-parts = [(folder / name).read_bytes() for name in ("adapter", "state")]
-state = resumed_state(policy, config, Checkpoint(step, *parts))
-checkpoints = []
-train(policy, tiny.tiny_rows(), evaluator, config, state, on_checkpoint=checkpoints.append)
-(folder / "adapter").write_bytes(checkpoints[-1].adapter)
-(folder / "state").write_bytes(checkpoints[-1].state)
-"""
+@pytest.fixture(scope="module")
+def resuming():
+    with Forks("support.programs.resumed_training") as forks:
+        yield forks
 
 
 RESUMED = {
@@ -108,7 +88,9 @@ RESUMED = {
 
 @pytest.mark.parametrize("step", [3, 6])
 @pytest.mark.parametrize(("settings", "evaluator"), RESUMED.values(), ids=RESUMED)
-def test_resuming_in_a_fresh_process_equals_never_stopping(tmp_path, settings, evaluator, step):
+def test_resuming_in_a_fresh_process_equals_never_stopping(
+    tmp_path, resuming, settings, evaluator, step
+):
     """9 steps of 3 prompts over 10 rows: the epoch ends within step 4, with refills earlier."""
     config = tiny.tiny_config(steps=9, **settings)
     _, steps, made = run(config, evaluator=getattr(tiny, evaluator)())
@@ -117,8 +99,7 @@ def test_resuming_in_a_fresh_process_equals_never_stopping(tmp_path, settings, e
     checkpoints = {checkpoint.step: checkpoint for checkpoint in made}
     (tmp_path / "adapter").write_bytes(checkpoints[step].adapter)
     (tmp_path / "state").write_bytes(checkpoints[step].state)
-    given = [tmp_path, str(step), config.model_dump_json(), evaluator]
-    subprocess.run([sys.executable, "-c", RESUME, *given], env=os.environ | PYTHONPATH, check=True)
+    assert resuming.run(str(tmp_path), step, config.model_dump_json(), evaluator) == 0
     resumed = Checkpoint(9, (tmp_path / "adapter").read_bytes(), (tmp_path / "state").read_bytes())
     assert digest(resumed) == digest(checkpoints[9])
     assert digest(resumed) != digest(checkpoints[step])

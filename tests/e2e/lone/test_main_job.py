@@ -178,6 +178,7 @@ def test_the_run_verifies(strongroom: Any, finished: Any) -> None:
     assert len(result.data["checks"]) > 10
 
 
+@pytest.mark.full
 def test_the_same_settings_give_the_same_adapter(
     strongroom: Any, main_run_file: Path, finished: Any
 ) -> None:

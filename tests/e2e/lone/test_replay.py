@@ -67,6 +67,7 @@ def evaluate(messages, ground_truth, **row):
 """
 
 
+@pytest.mark.full
 def test_a_run_that_its_plan_does_not_determine_is_refuted(
     strongroom: Any, auditor: Any, lone_job: Any
 ) -> None:

@@ -1,7 +1,5 @@
 """Trains the tiny model in a folder, taking up what is there; kills itself when told to.
 
-    killed_training.py FOLDER THREADS [MOMENT]
-
 A checkpoint's parts are written one after the other, as a broker writes objects, and count once
 their manifest is there. Nine steps of three prompts over nine rows: each epoch ends with a
 checkpoint.
@@ -11,7 +9,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -65,8 +62,9 @@ class Killer:
             die()
 
 
-def main(folder: Path, threads: int, moment: str) -> None:
+def main(place: str, threads: int, moment: str = "") -> None:
     """Train to the end, or to the moment."""
+    folder = Path(place)
     config = tiny.tiny_config(steps=9)
     policy = tiny.tiny_policy(awake=False)
     torch.set_num_threads(threads)
@@ -97,7 +95,3 @@ def main(folder: Path, threads: int, moment: str) -> None:
         on_step=lambda _: killer.at("step"),
         on_checkpoint=save,
     )
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3] if len(sys.argv) > 3 else "")
