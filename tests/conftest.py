@@ -110,8 +110,9 @@ def pytest_terminal_summary(
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
+    config.stash[_SHARED].close()
     if guardian := config.stash.get(_GUARDIAN, None):
-        guardian.end()
+        guardian.wait()
 
 
 @pytest.fixture(scope="session")

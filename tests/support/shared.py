@@ -1,14 +1,15 @@
 """What all workers of a session share: stacks, servers and runs, each made once.
 
 Whoever asks first makes it, behind a file lock; the others read what was written down. A guardian
-is started with the session. It waits for the end of its input, which comes when the session ends,
-killed or not, and then stops every server below the folder and removes it.
+is started with the session. Every process of the session holds a pipe to it open; once the last of
+them has gone, killed or not, it stops every server below the folder and removes it.
 """
 
 from __future__ import annotations
 
 import fcntl
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+ALIVE = "alive"
 MADE = "made.json"
 PROCESS = "process.json"
 STATE = "state"
@@ -27,6 +29,11 @@ class Shared:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._alive = os.open(folder / ALIVE, os.O_WRONLY)
+
+    def close(self) -> None:
+        """This process needs nothing of it any more."""
+        os.close(self._alive)
 
     def once(self, name: str, make: Callable[[Path], Any]) -> Any:
         """What ``make`` returned to whoever asked first, as JSON."""
@@ -46,19 +53,22 @@ class Guardian:
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="strongroom-tests-"))
+        os.mkfifo(self.folder / ALIVE)
         self._process = subprocess.Popen(
             [sys.executable, __file__, str(self.folder)],
-            stdin=subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
             start_new_session=True,  # an interrupt from the keyboard is the session's alone
         )
 
-    def end(self) -> None:
-        """Stop everything, and return when it has stopped."""
-        self._process.communicate()
+    def wait(self) -> None:
+        """Return when everything has stopped; nobody may hold it open any more."""
+        self._process.wait()
 
 
 def stop_all(folder: Path) -> None:
-    """Stop the stacks and servers that are recorded in ``folder``."""
+    """Stop the stacks and servers that are recorded in ``folder``, if there are any."""
+    if not any(place.is_dir() for place in folder.iterdir()):
+        return
     from strongroom.connectors.host import processes
     from strongroom.pipeline.embedded import stack
 
@@ -70,8 +80,7 @@ def stop_all(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.stdin.read()
     place = Path(sys.argv[1])
-    if any(place.iterdir()):
-        stop_all(place)
+    (place / ALIVE).read_bytes()
+    stop_all(place)
     shutil.rmtree(place)
