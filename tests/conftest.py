@@ -70,6 +70,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         order.longest_first(items)
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """A version of xdist that groups nothing would make what a file makes once in both workers."""
+    if session.config.getoption("loadgroup", False) and not all(
+        "@" in item.nodeid for item in session.items
+    ):
+        raise pytest.UsageError("this pytest-xdist does not group the tests of this pytest")
+
+
 def pytest_deselected(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("full"):

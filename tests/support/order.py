@@ -1,7 +1,7 @@
 """Which tests stay together in one worker, and which of them come first.
 
-Tests of one file stay together, and so do all that use something of which there is one. Workers
-begin with what takes longest, as recorded, so that no long one is left for the end.
+Tests of one file stay together, and so do all files that use something of which there is one.
+Workers begin with what takes longest, as recorded, so that no long one is left for the end.
 """
 
 from __future__ import annotations
@@ -13,17 +13,23 @@ from pathlib import Path
 import pytest
 
 TOGETHER = ("lone_job", "whole", "watching")
-"""Fixtures whose tests stay together."""
+"""Fixtures whose files stay together."""
 TESTS = Path(__file__).parents[1]
 TIMES = TESTS / "times.json"
 """Seconds by file, of those that take more than a second; ``--record-times`` writes it."""
 
 
 def group(items: list[pytest.Item]) -> None:
-    """Put every test into a group."""
+    """Put every test into a group: that of its file, or of what some test of its file uses.
+
+    A file is never parted, since its fixtures would be made twice, in one stack.
+    """
+    used: dict[str, set[str]] = defaultdict(set)
     for item in items:
-        used = getattr(item, "fixturenames", ())
-        name = next((name for name in TOGETHER if name in used), _file(item.nodeid))
+        used[_file(item.nodeid)].update(getattr(item, "fixturenames", ()))
+    for item in items:
+        file = _file(item.nodeid)
+        name = next((name for name in TOGETHER if name in used[file]), file)
         item.add_marker(pytest.mark.xdist_group(name))
 
 
