@@ -19,7 +19,8 @@ quickstart: $(VENV)/installed
 	$(BIN)/strongroom quickstart
 
 # Two workers share the machine: torch's threads must not spin while they wait.
-TESTS := OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest --numprocesses=2 --dist=loadgroup --no-loadscope-reorder
+TESTS := OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest --numprocesses=2 --dist=loadgroup --no-loadscope-reorder \
+	--durations=60 --durations-min=3
 
 test: $(VENV)/installed
 	$(TESTS) -m "not full"

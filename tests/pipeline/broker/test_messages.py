@@ -155,7 +155,7 @@ def test_every_report_of_an_enclave_reaches_the_controller_as_it_is(report):
         tuple[int, ...]: (1, 2),
         frames.Dataset: "held_out",
         frames.Phase: "after",
-        frames.Activity: "train",
+        frames.Activity: "trial",
         frames.SealedEntry: frames.SealedEntry(
             size_bytes=1, sha256="s", plaintext_sha256="p", header="h"
         ),

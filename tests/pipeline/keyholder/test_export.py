@@ -37,12 +37,14 @@ from strongroom.pipeline.inspection.report import write_report
 from strongroom.pipeline.inspection.verify import verify_run
 from strongroom.pipeline.keyholder.errors import AdapterMissing, DestinationTaken, ExportNotWritten
 from strongroom.pipeline.keyholder.export import Exported, export
+from strongroom.pipeline.owner.model_upload import upload
 from strongroom.pipeline.releaser.errors import ReleaserUnreachable
 from strongroom.pipeline.run.record.journal import log_origin
 from strongroom.pipeline.runfile.spec import RunSpec
 
 BUCKET = "acme-data"
 RUN = "exported"
+MODEL_URI = "s3://acme-data/models/exported/"
 CLI = (sys.executable, "-m", "strongroom")
 PROMPTS = [f"Say something nice about number {index}." for index in range(100, 106)]
 MAX_TOKENS = 6
@@ -95,11 +97,16 @@ class Finished:
 
 
 @pytest.fixture(scope="module")
-def finished(small_job: Any, tmp_path_factory: pytest.TempPathFactory) -> Finished:
+def finished(
+    small_job: Any, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Finished:
+    # A model of its own, which a test changes for a while; other runs use the shared one meanwhile.
+    upload(small_job.stack.owner(), tiny_model, MODEL_URI)
     file = small_job.run_file(RUN, steps=4, checkpoint_every=2)
     # So that four steps move a model of which greedy answers hardly change. In float32, since the
     # best two of a random model's logits are often equal in bfloat16, and processors round apart.
-    text = file.read_text().replace("learning_rate: 1.0e-3", "learning_rate: 1.0e-1")
+    text = file.read_text().replace("s3://acme-data/models/tiny/", MODEL_URI)
+    text = text.replace("learning_rate: 1.0e-3", "learning_rate: 1.0e-1")
     file.write_text(text.replace("    lora:", "    precision: float32\n    lora:"))
     state = small_job.stack.state
     command = [*CLI, "run", str(file), "--id", RUN, "--state", str(state), "--json"]
@@ -168,7 +175,7 @@ def test_the_adapter_s_file_is_what_the_log_says(finished: Finished, adapter: Ex
     assert sha256(data) == adapter.adapter
     assert set(adapter.files) == {"README.md", "adapter_config.json", "adapter_model.safetensors"}
     config = json.loads((folder / "adapter_config.json").read_text())
-    assert config["base_model_name_or_path"] == "s3://acme-data/models/tiny/"
+    assert config["base_model_name_or_path"] == MODEL_URI
     assert (config["r"], config["lora_alpha"]) == (4, 8.0)
     card = (folder / "README.md").read_text()
     assert adapter.adapter in card
@@ -278,7 +285,7 @@ def test_another_step_s_checkpoint_does_not_pass_for_the_logged_one(
 
 
 def test_a_changed_base_model_is_not_merged(finished: Finished, tmp_path: Path) -> None:
-    key = "models/tiny/model.safetensors"
+    key = f"{MODEL_URI}model.safetensors".removeprefix(f"s3://{BUCKET}/")
     weights = bytearray(finished.stored(key))
     weights[-1] ^= 1
     with finished.changed(key, bytes(weights)), pytest.raises(ObjectDigestMismatch) as caught:
