@@ -62,10 +62,10 @@ def test_the_stale_adapter_trap_is_real_and_avoided(engine, policy, prompts, ada
     old = drawn(engine, prompts[:8])
     adapter(2)
     engine._put_adapter()  # the new weights lie in the scratch, and vLLM is told nothing
-    careless = engine._handed_over
-    engine._handed_over = policy.flat.clone()
+    careless = engine._loaded
+    engine._loaded = policy.flat.clone()
     trapped = drawn(engine, prompts[:8])
-    engine._handed_over = careless
+    engine._loaded = careless
     assert torch.equal(trapped.logprobs_BT, old.logprobs_BT)
     assert trapped.texts == old.texts
     assert gaps(policy, trapped, 1.0).mean() > 2 * MEAN_BF16
@@ -94,4 +94,4 @@ def test_the_stale_prompt_cache_trap_is_real_and_avoided(
 def test_an_engine_answers_for_its_own_policy_only(engine, policy, config):
     assert build_engine(config.engine, policy) is engine
     with pytest.raises(EngineNotStarted):
-        vllm.started(object())
+        vllm.build(object())

@@ -6,9 +6,9 @@ import tempfile
 from pathlib import Path
 
 import torch
-from strongroom.pipeline.embedded.base_model import base_model, model_files
-from strongroom.pipeline.embedded.packages import CACHE
 
+from strongroom.examples.base_model import base_model, model_files
+from strongroom.examples.packages import CACHE
 from strongroom.trainer.config import LoraConfig, Sampling, TrainingConfig, VllmEngine
 from strongroom.trainer.engines import vllm
 from strongroom.trainer.engines.scratch import FolderScratch
