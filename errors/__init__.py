@@ -6,7 +6,9 @@ happened, what was expected, what was found, and what to do. Packages derive one
 ``docs/reference/errors.md`` is generated from the classes themselves.
 
 Invariants: errors pickle (they cross processes), and no field ever holds a secret or row content;
-callers put names, sizes, digests and positions there, nothing else.
+callers put names, sizes, digests and positions there, nothing else. What is found is often an
+address, so addresses lose their credentials here. Texts are data from outside: whoever shows one to
+a person escapes it (``errors.visible``).
 """
 
 from __future__ import annotations
@@ -16,6 +18,8 @@ from enum import StrEnum
 from typing import Any, ClassVar
 
 import msgspec
+
+from strongroom.errors.visible import without_credentials
 
 
 class Fault(StrEnum):
@@ -71,10 +75,10 @@ class StrongroomError(Exception):
         actual: str = "",
         remedy: str = "",
     ) -> None:
-        self.place = place
-        self.expected = expected
-        self.actual = actual
-        self.fix = remedy or self.remedy
+        self.place = without_credentials(place)
+        self.expected = without_credentials(expected)
+        self.actual = without_credentials(actual)
+        self.fix = without_credentials(remedy or self.remedy)
         super().__init__(str(self))
 
     def __str__(self) -> str:

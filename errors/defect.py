@@ -1,4 +1,4 @@
-"""What no error class of this version foresees, as an error."""
+"""What can befall any process: an exception that nobody foresaw, output that cannot be written."""
 
 from __future__ import annotations
 
@@ -21,6 +21,14 @@ class CodeUnknown(StrongroomError):
     code = "SR-PROC-005"
     title = "an error that this version does not know"
     remedy = "Use the version of Strongroom that the other process has, or that drove the run."
+
+
+class OutputLost(StrongroomError):
+    """Standard output does not take what is written: its disk is full, or broken."""
+
+    code = "SR-PROC-006"
+    title = "not all of the output could be written"
+    remedy = "What the command did is done, and only its words are lost: make room and ask again."
 
 
 def defect(error: BaseException) -> Defect:

@@ -18,6 +18,7 @@ import unicodedata
 from dataclasses import dataclass
 
 from strongroom.connectors.buckets.errors import UriInvalid
+from strongroom.errors.visible import shortened
 
 MAX_KEY_BYTES = 1024
 """The limit of S3 and of Google Cloud Storage, in UTF-8."""
@@ -171,4 +172,4 @@ def check_key(key: str, *, place: str, prefix: bool = False) -> None:
 
 def _shown(text: str) -> str:
     """Text from outside, fit for one line of an error."""
-    return ascii(text if len(text) <= 80 else text[:77] + "...")
+    return ascii(shortened(text, 80))

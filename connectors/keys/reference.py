@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 
 from strongroom.connectors.keys.errors import KmsReferenceInvalid
+from strongroom.errors.visible import shortened
 
 # OpenBao's own grammar of a key's name; a mount's parts may end in more.
 _NAME = r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?"
@@ -77,4 +78,6 @@ def parse(text: str) -> KeyReference:
         if match := form.pattern.fullmatch(text):
             return KeyReference(scheme, match["holder"], match["name"])
     expected = [form.shown for scheme, form in SERVICES.items() if text.startswith(f"{scheme}://")]
-    raise KmsReferenceInvalid(place=text[:200], expected=expected[0] if expected else ALL_FORMS)
+    raise KmsReferenceInvalid(
+        place=shortened(text, 200), expected=expected[0] if expected else ALL_FORMS
+    )

@@ -98,6 +98,8 @@ class View(_Frame, frozen=True, tag="view"):
     step: int
     commitment: str
     as_json: bool = False
+    in_ascii: bool = False
+    """Whether that terminal has no other characters."""
 
 
 class Export(_Frame, frozen=True, tag="export"):

@@ -25,6 +25,8 @@ from strongroom.enclave.channel.framing import Channel
 from strongroom.enclave.checkpoints import ROLLOUTS
 from strongroom.enclave.roles.lifecycle import Lifecycle
 from strongroom.errors import StrongroomError
+from strongroom.errors.defect import OutputLost
+from strongroom.errors.visible import SPELLED, visible
 from strongroom.trainer.data.chat import Message
 
 OUTPUTS = "outputs"
@@ -66,7 +68,8 @@ def main(fd: int, assurance: Assurance, arguments: Sequence[str]) -> None:
             raise CommitmentMismatch(place=OUTPUTS)
         plain = keyset.streaming().open(sealed, object_ad(run, command.step, ROLLOUTS))
         show = document if command.as_json else text
-        _write(output, show(run, command.step, bytes(plain).splitlines()))
+        shown = show(run, command.step, bytes(plain).splitlines())
+        _write(output, shown, "ascii" if command.in_ascii else "utf-8")
     except StrongroomError as error:
         channel.send_record(frames.Failure(code=error.code))
     except msgspec.DecodeError:
@@ -85,7 +88,7 @@ def text(run: str, step: int, lines: Sequence[bytes]) -> Iterator[str]:
         rollout = _ROLLOUTS.decode(line)
         numbers = {"score": rollout.score, **rollout.metrics}
         facts = [f"step {rollout.step}", f"row {rollout.row}", f"{rollout.tokens} tokens"]
-        facts += [f"{printable(name)} {value:.4g}" for name, value in numbers.items()]
+        facts += [f"{visible(name)} {value:.4g}" for name, value in numbers.items()]
         yield f"\n── {' · '.join(facts)}\n"
         begun = len(rollout.messages) - rollout.said
         asked = [turn.content for turn in rollout.messages[:begun] if turn.role == "user"]
@@ -110,29 +113,24 @@ def document(run: str, step: int, lines: Sequence[bytes]) -> Iterator[str]:
     yield found.replace("\x7f", r"\u007f") + "\n"  # the one control character that JSON leaves
 
 
-def printable(untrusted: str) -> str:
-    r"""``untrusted`` with all that is not a visible character as an escape (``\x1b``, ``\u202e``).
-
-    A terminal acts on control characters, and bidirectional ones make text read as other text.
-    """
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode() for char in untrusted
-    )
-
-
 def _quoted(who: str, text: str) -> str:
     """Each line after a mark, so that no content can look like a heading."""
-    lines = [printable(line) for line in text.split("\n")]
+    lines = [visible(line) for line in text.split("\n")]
     heads = [who, *[""] * (len(lines) - 1)]
     return "".join(f"{head:<6}│ {line}\n" for head, line in zip(heads, lines, strict=True))
 
 
-def _write(output: int, pieces: Iterator[str]) -> None:
-    """Write all of it, or as much as is read (``strongroom rollouts RUN | head``)."""
+def _write(output: int, pieces: Iterator[str], encoding: str) -> None:
+    """Write all of it, or as much as is read (``strongroom rollouts RUN | head``).
+
+    Raises ``OutputLost`` where it cannot be written.
+    """
     try:
         for piece in pieces:
-            left = memoryview(piece.encode())
+            left = memoryview(piece.encode(encoding, SPELLED))
             while left:
                 left = left[os.write(output, left) :]
     except BrokenPipeError:
         return
+    except OSError as error:
+        raise OutputLost(place="output", actual=os.strerror(error.errno or 0)) from None

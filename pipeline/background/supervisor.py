@@ -16,6 +16,8 @@ import time
 from pathlib import Path
 
 from strongroom.errors import Exit, Fault
+from strongroom.errors.defect import defect
+from strongroom.errors.visible import visible
 from strongroom.pipeline.background import run_locks
 from strongroom.pipeline.background.errors import RunBusy
 
@@ -55,5 +57,9 @@ def _run_controller(state: Path, run: str) -> None:
 
 
 if __name__ == "__main__":
-    with contextlib.suppress(RunBusy):  # somebody else was quicker, and drives the run
+    try:
         supervise(Path(sys.argv[1]), sys.argv[2])
+    except RunBusy:
+        pass  # somebody else was quicker, and drives the run
+    except Exception as error:
+        sys.exit(visible(str(defect(error))))  # a line in the run's log, and no traceback

@@ -1,64 +1,135 @@
-"""What commands print: results for people or as JSON, errors as documents, and exit codes."""
+"""The one way to print: text from outside is data, and what programs read stays as it is.
+
+``say`` and ``table`` are for people. Whatever they are given is escaped and means no markup; styles
+are the commands' own. On a terminal it is the terminal that wraps lines, and tables fit its width;
+elsewhere nothing is wrapped, cut or coloured. ``document`` and ``print_json`` are for programs.
+"""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TextIO
 
-import msgspec
 from rich.console import Console
+from rich.table import Table as Grid
 from rich.text import Text
 
-from strongroom.errors import StrongroomError
-from strongroom.errors.defect import defect
-from strongroom.errors.listing import documents_of, errors_of, exit_code
+from strongroom.errors.visible import visible, without_credentials
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+_WITHOUT_END = 1 << 20
+"""Columns of what is no terminal."""
 
 
-def print_json(data: Any) -> None:
-    """One JSON document on one line of standard output."""
-    sys.stdout.write(json.dumps(data, ensure_ascii=False, separators=(",", ":")) + "\n")
+class Styled(NamedTuple):
+    """Text with a style of rich's."""
+
+    text: str
+    style: str
+
+
+Part = str | Styled
+
+
+class Table:
+    """Rows of cells under a title; a cell is some text, or a list of lines."""
+
+    def __init__(self, title: str, *columns: str, right: Sequence[str] = ()) -> None:
+        self.title = title
+        self.columns = columns
+        self.right = right
+        self.rows: list[tuple[Part | list[str], ...]] = []
+
+    def row(self, *cells: Part | list[str]) -> None:
+        """Add one row."""
+        self.rows.append(cells)
+
+
+class Output:
+    """One of the standard streams, for people."""
+
+    def __init__(self, stream: Callable[[], TextIO]) -> None:
+        self._stream = stream
+        self._console: Console | None = None
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether a person looks at it."""
+        return self._stream().isatty()
+
+    @property
+    def is_unicode(self) -> bool:
+        """Whether its encoding has every character."""
+        return self._stream().encoding.lower().startswith("utf")
+
+    @property
+    def descriptor(self) -> int:
+        """For a process of its own that writes there, as the viewer of rollouts does."""
+        return self._stream().fileno()
+
+    def console(self) -> Console:
+        """For ``progress`` alone, whose bars move; the same one for as long as the stream is."""
+        stream, terminal = self._stream(), self.is_terminal
+        if self._console is None or self._console.file is not stream:
+            self._console = Console(
+                file=stream,
+                force_terminal=terminal,  # no FORCE_COLOR for what a program reads
+                width=None if terminal else _WITHOUT_END,
+                highlight=False,
+                markup=False,
+                emoji=False,
+            )
+        return self._console
+
+    def say(self, *parts: Part) -> None:
+        """Print one line."""
+        self.console().print(text(*parts), soft_wrap=True)
+
+    def table(self, table: Table) -> None:
+        """Print a table."""
+        terminal = self.is_terminal
+        if table.title:
+            self.say(Styled(table.title, "bold"))
+        grid = Grid(box=None, padding=(0, 3 if terminal else 2, 0, 0), header_style="dim")
+        grid.show_header = bool(table.columns)
+        for name in table.columns or [""] * max(map(len, table.rows), default=0):
+            grid.add_column(
+                text(name), justify="right" if name in table.right else "left", overflow="fold"
+            )
+        for row in table.rows:
+            grid.add_row(*map(_cell, row))
+        self.console().print(grid)
+
+
+out = Output(lambda: sys.stdout)
+err = Output(lambda: sys.stderr)
+
+
+def text(*parts: Part) -> Text:
+    """One line for rich, in which nothing from outside does anything."""
+    line = Text()
+    for part in parts:
+        said, style = part if isinstance(part, Styled) else (part, "")
+        line.append(visible(without_credentials(said)), style)
+    return line
+
+
+def _cell(cell: Part | list[str]) -> Text:
+    return Text("\n").join(map(text, cell)) if isinstance(cell, list) else text(cell)
+
+
+def document(text: str) -> None:
+    """Print what a program reads, to the byte; it is ASCII, so that any encoding has it."""
+    sys.stdout.write(text)
     sys.stdout.flush()
 
 
-@contextmanager
-def reporting(as_json: bool) -> Iterator[None]:
-    """Turn an error into its document and its exit code; nobody sees a traceback."""
-    try:
-        yield
-    except StrongroomError as error:
-        show_error(error, as_json)
-        raise SystemExit(exit_code(error)) from None
-    except KeyboardInterrupt:
-        err.print("interrupted; nothing is lost: continue with `strongroom resume RUN`")
-        raise SystemExit(1) from None
-    except Exception as error:
-        found = defect(error)
-        show_error(found, as_json)
-        raise SystemExit(found.exit_code) from None
+def print_json(data: Any) -> None:
+    """One JSON document on one line of standard output, all of it visible ASCII."""
+    document(json_text(data, separators=(",", ":")) + "\n")
 
 
-def show_error(error: StrongroomError, as_json: bool) -> None:
-    """Print errors: as JSON on standard output, or readable on standard error."""
-    if as_json:
-        print_json({"errors": msgspec.to_builtins(documents_of(error))})
-        return
-    found = errors_of(error)
-    for item in found:
-        head = Text()
-        if item.place:
-            head.append(f"{item.place}: ", style="bold")
-        head.append(item.code, style="bold red")
-        head.append(f" {item.title}")
-        err.print(head, soft_wrap=True)  # a place that is broken in two cannot be copied
-        for label, value in (("expected", item.expected), ("found", item.actual)):
-            if value:
-                err.print(Text(f"  {label:<8} {value}"), soft_wrap=True)
-        err.print(Text(f"  fix      {item.fix}", style="dim"), soft_wrap=True)
-    if len(found) > 1:
-        err.print(f"[bold]{len(found)} errors[/]")
+def json_text(data: Any, **form: Any) -> str:
+    """JSON in visible ASCII; ``form`` is that of ``json.dumps``."""
+    return json.dumps(data, **form).replace("\x7f", r"\u007f")  # all that it leaves

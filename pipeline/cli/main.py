@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import importlib
-import logging
-from collections.abc import Mapping
-from typing import Annotated, Any
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 import strongroom
+from strongroom.pipeline.cli.console import out
+from strongroom.pipeline.cli.errors import CommandMisused
+from strongroom.pipeline.cli.reporting import begin, reporting
 from strongroom.pipeline.cli.table import COMMANDS, Command, Group
+
+NAME = "strongroom"
 
 
 class Unloaded(TyperCommand):
@@ -39,10 +44,31 @@ class LazyGroup(TyperGroup):
         for name, row in self.rows.items():
             self.commands[name] = _entry(name, row)
 
+    def main(self, args: Sequence[str] | None = None, *_: Any, **__: Any) -> NoReturn:
+        """Run the command that ``args`` name, and end as it does."""
+        words = list(sys.argv[1:] if args is None else args)
+        with reporting("--json" in words):
+            try:
+                code = super().main(words, NAME, standalone_mode=False)
+            except typer.TyperException as error:
+                raise misused(error) from None
+            raise SystemExit(code or 0)
+
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[Any, Any, list[str]]:
         """Which command the arguments name."""
         name, command, rest = super().resolve_command(ctx, args)
         return name, command.load() if isinstance(command, Unloaded) else command, rest
+
+
+def misused(error: typer.TyperException) -> BaseException:
+    """What typer says of arguments, as an error of ours; the end, where it has shown the help."""
+    said, context = error.format_message(), getattr(error, "ctx", None)
+    if not said:
+        return SystemExit(error.exit_code)
+    if context is None:
+        return CommandMisused(place=NAME, actual=said)
+    usage = " ".join((context.command_path, *context.command.collect_usage_pieces(context)))
+    return CommandMisused(place=context.command_path, expected=usage, actual=said)
 
 
 def _entry(name: str, row: Command | Group) -> TyperCommand | TyperGroup:
@@ -55,7 +81,7 @@ def _entry(name: str, row: Command | Group) -> TyperCommand | TyperGroup:
 
 app = typer.Typer(
     cls=LazyGroup,
-    name="strongroom",
+    name=NAME,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -65,7 +91,7 @@ app = typer.Typer(
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(strongroom.__version__)
+        out.say(strongroom.__version__)
         raise typer.Exit
 
 
@@ -83,6 +109,5 @@ def _options(
 
 def main() -> None:
     """Entry of the console script."""
-    # Beam warns about optional cloud libraries that are not installed, and not needed.
-    logging.getLogger().setLevel(logging.ERROR)
+    begin()
     app()

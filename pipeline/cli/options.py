@@ -14,6 +14,7 @@ State = Annotated[
         "--state",
         envvar="STRONGROOM_STATE",
         help="Folder of the embedded stack.",
+        show_default="~/.strongroom",
         callback=lambda folder: folder.expanduser().absolute(),  # `~`, where no shell replaced it
     ),
 ]

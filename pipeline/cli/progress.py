@@ -9,8 +9,6 @@ from __future__ import annotations
 import time
 from types import TracebackType
 
-from rich.console import Console
-from rich.markup import escape
 from rich.progress import (
     BarColumn,
     Progress,
@@ -20,6 +18,9 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+
+from strongroom.errors.visible import visible
+from strongroom.pipeline.cli.console import Output, Styled
 
 STAGES = {
     "stack": "Start the embedded stack: S3 server, key service, releaser",
@@ -48,24 +49,26 @@ STAGES = {
 class Terminal:
     """A watcher for people."""
 
-    def __init__(self, console: Console, steps: int = 0) -> None:
-        self._console = console
+    def __init__(self, output: Output, steps: int = 0) -> None:
+        self._output = output
         self._steps = steps
         self._started = time.monotonic()
         self._task: TaskID | None = None
         self._name = ""
         self._facts: list[str] = []
         self._bars = Progress(
-            SpinnerColumn(finished_text="[green]✓[/]"),
-            TextColumn("{task.description}"),
+            SpinnerColumn("line"),  # in ASCII, which every terminal has
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
-            TextColumn("{task.fields[count]}"),
+            TextColumn("{task.fields[count]}", markup=False),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
-            TextColumn("[dim]{task.fields[note]}"),
-            console=console,
+            TextColumn("{task.fields[note]}", style="dim", markup=False),
+            console=output.console(),
             transient=True,
-            disable=not console.is_terminal,
+            redirect_stdout=False,  # what is said goes to this very console
+            redirect_stderr=False,
+            disable=not output.is_terminal,
         )
 
     def __enter__(self) -> Terminal:
@@ -87,7 +90,7 @@ class Terminal:
         self._name = STAGES.get(name, name)
         self._started = time.monotonic()
         total = self._steps if name == "train" and self._steps else None
-        self._task = self._bars.add_task(self._name, total=total, note="", count="")
+        self._task = self._bars.add_task(visible(self._name), total=total, note="", count="")
 
     def progress(self, activity: str, done: int, total: int) -> None:
         """Move the current bar; where nobody knows the ``total``, it is 0, only count."""
@@ -108,7 +111,7 @@ class Terminal:
 
     def alarm(self, text: str) -> None:
         """A line of its own at once, above the bars."""
-        self._bars.console.print(f"[yellow]! {escape(text)}[/]", highlight=False, soft_wrap=True)
+        self._output.say(Styled(f"! {text}", "yellow"))
 
     def _finish(self, *, failed: bool) -> None:
         if self._task is None:
@@ -116,8 +119,7 @@ class Terminal:
         self._bars.remove_task(self._task)
         self._task = None
         seconds = time.monotonic() - self._started
-        mark = "[red]✗[/]" if failed else "[green]✓[/]"
-        notes = f"  [dim]{escape(' · '.join(self._facts))}[/]" if self._facts else ""
+        mark = Styled("✗", "red") if failed else Styled("✓", "green")
+        notes = f"  {' · '.join(self._facts)}" if self._facts else ""
         self._facts.clear()
-        line = f"{mark} {self._name:<58} {seconds:6.1f} s{notes}"
-        self._console.print(line, highlight=False, soft_wrap=not self._console.is_terminal)
+        self._output.say(mark, f" {self._name:<58} {seconds:6.1f} s", Styled(notes, "dim"))

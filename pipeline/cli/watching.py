@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 
-from rich.console import Console
-
-from strongroom.pipeline.cli.console import err, out
+from strongroom.pipeline.cli.console import Output, err, out
 from strongroom.pipeline.cli.progress import Terminal
 from strongroom.pipeline.run.watcher import Silent, Watcher
 
 
-def watching(as_json: bool, steps: int, console: Console = out) -> AbstractContextManager[Watcher]:
+def watching(as_json: bool, steps: int, output: Output = out) -> AbstractContextManager[Watcher]:
     """Bars on a terminal, nothing for ``--json``."""
-    return nullcontext(Silent()) if as_json else Terminal(console, steps)
+    return nullcontext(Silent()) if as_json else Terminal(output, steps)
 
 
 def following(as_json: bool) -> AbstractContextManager[Watcher]:

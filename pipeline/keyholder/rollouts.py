@@ -34,11 +34,18 @@ from strongroom.pipeline.runfile.spec import RunSpec
 
 
 def show_rollouts(
-    spec: RunSpec, run: str, step: int, out_fd: int, *, as_json: bool = False
+    spec: RunSpec,
+    run: str,
+    step: int,
+    out_fd: int,
+    *,
+    as_json: bool = False,
+    in_ascii: bool = False,
 ) -> None:
     """Write the sample rollouts of the checkpoint at ``step`` to ``out_fd``, as text to be read.
 
-    With ``as_json``, as one JSON document on one line instead.
+    With ``as_json``, as one JSON document on one line instead; with ``in_ascii``, what the text
+    has of other characters is spelled out.
 
     Raises ``RolloutsMissing`` for a step without a checkpoint, ``OutputIsFile``, the integrity
     errors of ``crypto.pinned`` by the object's name, and what the releaser refuses with.
@@ -55,7 +62,9 @@ def show_rollouts(
     arguments = [releaser.challenge(), run]
     with TaskEnclave("viewer", "strongroom.enclave.roles.view", arguments, [out_fd]) as viewer:
         released = releaser.release_view(viewer.evidence(), run, keyset)
-        view = frames.View(run=run, step=step, commitment=keyset.commitment, as_json=as_json)
+        view = frames.View(
+            run=run, step=step, commitment=keyset.commitment, as_json=as_json, in_ascii=in_ascii
+        )
         viewer.send(frames.Keys(sealed=released.sealed), view)
         viewer.channel.send_object([sealed])
         viewer.done(place)

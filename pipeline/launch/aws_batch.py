@@ -38,7 +38,7 @@ def aws_batch(job: Job) -> str:
         "submitJob": submission(job),
         "files": job.files,
     }
-    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(document, indent=2) + "\n"
 
 
 def job_definition(job: Job) -> dict[str, Any]:

@@ -149,9 +149,10 @@ def _without_none(data: Any) -> Any:
 
 
 def yaml_text(*documents: Any) -> str:
-    """Documents as YAML, long texts as blocks."""
+    """Documents as YAML in ASCII, long texts as blocks where they are ASCII, too."""
     yaml = YAML()
     yaml.width = 4096
+    yaml.allow_unicode = False
     stream = StringIO()
     for index, document in enumerate(documents):
         stream.write("---\n" if index else "")

@@ -42,6 +42,7 @@ from strongroom.enclave.parent import TaskEnclave
 from strongroom.enclave.rows.sources import source_files
 from strongroom.errors import ErrorList, StrongroomError
 from strongroom.errors.registry import all_codes
+from strongroom.errors.visible import shortened
 from strongroom.pipeline.owner.errors import (
     DatasetExists,
     DatasetMissing,
@@ -89,7 +90,7 @@ def seal(
     ``ErrorList`` with every bad record by file and line; nothing is written then.
     """
     if not _NAME.fullmatch(name):
-        raise DatasetNameInvalid(place="name", actual=f"{name[:80]!r}")
+        raise DatasetNameInvalid(place="name", actual=f"{shortened(name, 80)!r}")
     files = [source] if is_evaluator else source_files(source)
     missing = [file for file in files if not file.is_file()] if files else [source]
     if missing:

@@ -13,6 +13,7 @@ from typing import Any
 from pydantic_core import ErrorDetails
 
 from strongroom.errors import StrongroomError
+from strongroom.errors.visible import shortened
 from strongroom.pipeline.runfile.checks import Problem
 from strongroom.pipeline.runfile.document import Document
 from strongroom.pipeline.runfile.errors import (
@@ -174,7 +175,7 @@ class Explainer:
 
     def _shown(self, path: Path, node: Node) -> str:
         if path in self.document.written:
-            return f"the value of {self.document.written[path][:80]!r}"
+            return f"the value of {shortened(self.document.written[path], 80)!r}"
         match node:
             case MappingNode():
                 return "a mapping"
@@ -183,7 +184,7 @@ class Explainer:
             case ScalarNode():
                 if node.value is None:
                     return "nothing"
-                shown = node.text if len(node.text) <= 60 else node.text[:57] + "…"
+                shown = shortened(node.text, 60)
                 return repr(shown) if isinstance(node.value, str) else shown
 
     def _fields(self, path: Path) -> list[str]:

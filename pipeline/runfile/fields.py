@@ -84,7 +84,8 @@ def _url(value: str) -> str:
         host, _ = parts.hostname, parts.port
     except ValueError:
         raise refuse("a URL such as https://s3.example.com") from None
-    if parts.scheme not in ("http", "https") or not host:
+    written = value.isascii() and value.isprintable() and " " not in value
+    if parts.scheme not in ("http", "https") or not host or not written:
         raise refuse("a URL such as https://s3.example.com")
     if parts.username or parts.password or parts.query or parts.fragment:
         raise refuse("a URL without user, password, query or fragment")

@@ -29,6 +29,11 @@ _SECRET = re.compile(
     | \bya29\.[A-Za-z0-9_-]{20,}                     # Google access tokens
     | \beyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\. # JSON web tokens
     | AGE-SECRET-KEY-1[A-Z0-9]{20,}
+    | ://[^\s/?\#:@'"]*:(?!\$\{)[^\s/?\#@'"]+@        # a URL with a password
+    | [?&](?i:                                       # or with a signature, or a token
+        x-(?:amz|goog)-(?:signature|credential|security-token) | awsaccesskeyid | signature | sig
+        | (?:[a-z]+_)?token | api_?key | (?:client_)?secret | password
+      )=[^\s&$]
     """,
     re.VERBOSE,
 )

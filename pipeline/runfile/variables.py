@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from strongroom.errors import ErrorList, StrongroomError
+from strongroom.errors.visible import shortened
 from strongroom.pipeline.runfile.document import Document
 from strongroom.pipeline.runfile.errors import (
     BadInterpolation,
@@ -80,7 +81,9 @@ def _refuse_in_keys(document: Document, node: Node) -> None:
         for key in [key for key in node.entries if "${" in key]:
             place = document.at(node.key_marks[key])
             document.errors.append(
-                BadInterpolation(place=place, expected="a literal key", actual=f"{key[:60]!r}")
+                BadInterpolation(
+                    place=place, expected="a literal key", actual=f"{shortened(key, 60)!r}"
+                )
             )
             del node.entries[key]
         for value in node.entries.values():
@@ -101,7 +104,7 @@ def _replace(
             return "${"
         variable = _VARIABLE.fullmatch(match[1])
         if variable is None or not match[2]:
-            problems.append(BadInterpolation(place=place, actual=f"{match[0][:60]!r}"))
+            problems.append(BadInterpolation(place=place, actual=f"{shortened(match[0], 60)!r}"))
             return ""
         namespace, name = variable[1], variable[2]
         known = variables.get(namespace, {})

@@ -26,6 +26,7 @@ from ruamel.yaml.events import (
 )
 from ruamel.yaml.reader import ReaderError
 
+from strongroom.errors.visible import shortened
 from strongroom.pipeline.runfile.document import Document
 from strongroom.pipeline.runfile.errors import (
     AliasRefused,
@@ -210,7 +211,9 @@ class _Builder:
         if node.text in parent.key_marks:
             first = self.document.at(parent.key_marks[node.text])
             self.document.errors.append(
-                DuplicateKey(place=place, actual=f"{node.text[:60]!r}, first given at {first}")
+                DuplicateKey(
+                    place=place, actual=f"{shortened(node.text, 60)!r}, first given at {first}"
+                )
             )
             return ""
         parent.key_marks[node.text] = node.mark

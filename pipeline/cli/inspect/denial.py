@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from strongroom.pipeline.cli.console import out, print_json, reporting
+from strongroom.pipeline.cli.console import out, print_json
 from strongroom.pipeline.cli.options import STATE, Json, RunId, State
+from strongroom.pipeline.cli.reporting import reporting
 
 
 def denial(run: RunId, state: State = STATE, as_json: Json = False) -> None:
@@ -19,6 +20,6 @@ def denial(run: RunId, state: State = STATE, as_json: Json = False) -> None:
             print_json(msgspec.to_builtins(found))
             return
         for refusal in found:
-            out.print(f"{refusal.time}  {refusal.event:<12} {refusal.reason}")
+            out.say(f"{refusal.time}  {refusal.event:<12} {refusal.reason}")
         if not found:
-            out.print(f"nothing in the log denied {run}")
+            out.say(f"nothing in the log denied {run}")

@@ -6,8 +6,10 @@ from typing import Annotated
 
 import typer
 
-from strongroom.pipeline.cli.console import err, out, print_json, reporting
+from strongroom.errors import Exit
+from strongroom.pipeline.cli.console import Styled, err, out, print_json
 from strongroom.pipeline.cli.options import STATE, Json, RunId, State
+from strongroom.pipeline.cli.reporting import reporting
 from strongroom.pipeline.cli.watching import following
 
 
@@ -19,13 +21,14 @@ def verify(
 ) -> None:
     """Check a run from its objects and the log alone.
 
-    Exit 5 when anything is wrong, 1 when nothing is but the run has not completed.
+    Exit 5 when anything is wrong, or could not be checked; 1 when nothing is but the run has not
+    completed.
     """
-    from strongroom.audit.log.verify import COMPLETE
-    from strongroom.pipeline.background import registry
-    from strongroom.pipeline.inspection import verify as inspection
+    with reporting(as_json, failed=Exit.INTEGRITY):
+        from strongroom.audit.log.verify import COMPLETE
+        from strongroom.pipeline.background import registry
+        from strongroom.pipeline.inspection import verify as inspection
 
-    with reporting(as_json):
         with following(as_json) as watcher:
             watcher.stage("verify_run")
             checks = inspection.verify_run(registry.recall(state, run), run, vkey)
@@ -39,11 +42,11 @@ def verify(
         else:
             for check in checks:
                 if not check.ok:
-                    err.print(f"[red]✗[/] {check.name}  {check.object}  {check.detail}")
+                    err.say(Styled("✗", "red"), f" {check.name}  {check.object}  {check.detail}")
             good = sum(check.ok for check in checks)
-            word = "[green]verified[/]" if ok else "[red]NOT VERIFIED[/]"
+            word = Styled("verified", "green") if ok else Styled("NOT VERIFIED", "red")
             if intact and not ok:
-                word = "[yellow]intact, not complete[/]"
-            out.print(f"{word}: {good} of {len(checks)} checks hold for {run}")
+                word = Styled("intact, not complete", "yellow")
+            out.say(word, f": {good} of {len(checks)} checks hold for {run}")
         if not ok:
-            raise SystemExit(1 if intact else 5)
+            raise SystemExit(Exit.FAILED if intact else Exit.INTEGRITY)

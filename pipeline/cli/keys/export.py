@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from strongroom.pipeline.cli.console import out, print_json, reporting
+from strongroom.pipeline.cli.console import out, print_json
 from strongroom.pipeline.cli.options import STATE, Json, RunId, State
+from strongroom.pipeline.cli.reporting import reporting
 from strongroom.pipeline.cli.watching import following
 
 
@@ -46,5 +47,5 @@ def export(
                 }
             )
         else:
-            out.print(f"step {made.step}, adapter {made.adapter}", soft_wrap=True)
-            out.print(f"{made.form} in {made.folder}: {', '.join(made.files)}", soft_wrap=True)
+            out.say(f"step {made.step}, adapter {made.adapter}")
+            out.say(f"{made.form} in {made.folder}: {', '.join(made.files)}")

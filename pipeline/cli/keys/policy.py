@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from strongroom.pipeline.cli.console import out, print_json, reporting
+from strongroom.pipeline.cli.console import out, print_json
+from strongroom.pipeline.cli.reporting import reporting
 from strongroom.policies.bundle import (
     Bundle,
     read_bundle,
@@ -52,9 +53,8 @@ def _show(folder: Path, bundle: Bundle, as_json: bool) -> None:
         )
         return
     whose = "this version's" if current else "another version's, or the owner's own"
-    out.print(
-        f"policy {bundle.digest}\n{len(bundle.rules)} rules in {folder}, {whose}", soft_wrap=True
-    )
+    out.say(f"policy {bundle.digest}")
+    out.say(f"{len(bundle.rules)} rules in {folder}, {whose}")
     for name, value in settings.items():
         shown = ", ".join(value) or "-" if isinstance(value, tuple) else value
-        out.print(f"  {name:<18} {shown}", soft_wrap=True)
+        out.say(f"  {name:<18} {shown}")

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from strongroom.pipeline.cli.console import out, print_json, reporting
+from strongroom.pipeline.cli.console import out, print_json
 from strongroom.pipeline.cli.options import Json
+from strongroom.pipeline.cli.reporting import reporting
 
 
 def serve(
@@ -32,4 +33,4 @@ def measure(as_json: Json = False) -> None:
                 {"measurement": measurement.measure(), "components": list(measurement.components())}
             )
         else:
-            out.print(measurement.measure())
+            out.say(measurement.measure())

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
 
-from strongroom.pipeline.cli.console import reporting
+from strongroom.pipeline.cli.console import out
 from strongroom.pipeline.cli.options import STATE, Json, RunId, State
+from strongroom.pipeline.cli.reporting import reporting
 
 
 def rollouts(
@@ -25,4 +25,6 @@ def rollouts(
     with reporting(as_json):
         spec = registry.recall(state, run)
         wanted = step or status.last_checkpoint(spec, run)
-        show_rollouts(spec, run, wanted, sys.stdout.fileno(), as_json=as_json)
+        show_rollouts(
+            spec, run, wanted, out.descriptor, as_json=as_json, in_ascii=not out.is_unicode
+        )

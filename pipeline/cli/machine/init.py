@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from strongroom.pipeline.cli.console import out, print_json, reporting
+from strongroom.pipeline.cli.console import out, print_json
 from strongroom.pipeline.cli.options import Json
+from strongroom.pipeline.cli.reporting import reporting
 
 
 def init(
@@ -24,4 +25,4 @@ def init(
             print_json([str(path) for path in written])
         else:
             for path in written:
-                out.print(str(path))
+                out.say(str(path))

@@ -12,9 +12,6 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from rich.panel import Panel
-from rich.table import Table
-
 from strongroom.connectors.buckets.errors import ObjectMissing
 from strongroom.connectors.buckets.uri import parse
 from strongroom.examples import base_model
@@ -23,7 +20,7 @@ from strongroom.examples.packages import CACHE
 from strongroom.examples.rows import encoded
 from strongroom.pipeline import controller
 from strongroom.pipeline.background import registry, run_locks
-from strongroom.pipeline.cli.console import out, print_json
+from strongroom.pipeline.cli.console import Styled, Table, out, print_json
 from strongroom.pipeline.cli.progress import Terminal
 from strongroom.pipeline.embedded import stack
 from strongroom.pipeline.embedded.owner import Embedded
@@ -49,14 +46,10 @@ def run_quickstart(state: Path, name: str, *, as_json: bool) -> None:
     example = find(name)
     state = state.expanduser().absolute()
     if not as_json:
-        out.print(
-            Panel.fit(
-                "[bold]Strongroom quickstart[/]\n"
-                "A real model, real rows, real servers on loopback.\n"
-                "No process ever holds both plaintext and a network.",
-                border_style="dim",
-            )
-        )
+        out.say(Styled("Strongroom quickstart", "bold"))
+        out.say("A real model, real rows, real servers on loopback.")
+        out.say("No process ever holds both plaintext and a network.")
+        out.say()
     with _watching(as_json) as watcher:
         loaded = _prepare(example, state, watcher)
     with _watching(as_json, loaded.spec.spec.training.steps) as watcher:
@@ -145,22 +138,20 @@ def _seal_once(embedded: Embedded, name: str, rows: list[dict[str, Any]]) -> Non
 
 def _show(summary: dict[str, Any]) -> None:
     """What a person wants to see at the end."""
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="dim")
-    table.add_column(overflow="fold")
-    before, after = summary["accuracy_before"], summary["accuracy_after"]
-    table.add_row("held-out accuracy", f"{before:.2f} → [bold green]{after:.2f}[/]")
-    table.add_row("run", summary["run"])
-    verified = "[green]verified[/]" if summary["verified"] else "[red]NOT VERIFIED[/]"
-    table.add_row("audit trail", verified)
+    verified = Styled("verified", "green") if summary["verified"] else Styled("NOT VERIFIED", "red")
+    accuracy = f"{summary['accuracy_before']:.2f} → {summary['accuracy_after']:.2f}"
+    table = Table("")
+    table.row("held-out accuracy", Styled(accuracy, "bold green"))
+    table.row("run", summary["run"])
+    table.row("audit trail", verified)
     if summary["alarms"]:
-        table.add_row("alarms", f"[yellow]{', '.join(summary['alarms'])}[/]")
-    table.add_row("report", summary["report"])
-    table.add_row("log", summary["audit"])
-    table.add_row("sealed outputs", summary["outputs"])
-    table.add_row("took", f"{summary['seconds']:.0f} s")
-    out.print(Panel(table, title="done", border_style="green", expand=False))
-    out.print(
-        f"[dim]Look on:[/] strongroom verify {summary['run']}"
-        f"[dim] · [/]strongroom rollouts {summary['run']}"
-    )
+        table.row("alarms", Styled(", ".join(summary["alarms"]), "yellow"))
+    table.row("report", summary["report"])
+    table.row("log", summary["audit"])
+    table.row("sealed outputs", summary["outputs"])
+    table.row("took", f"{summary['seconds']:.0f} s")
+    out.say()
+    out.table(table)
+    out.say()
+    look = f"strongroom verify {summary['run']} · strongroom rollouts {summary['run']}"
+    out.say(Styled("Look on: ", "dim"), look)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from strongroom.pipeline.cli.console import out, print_json, reporting
+from strongroom.pipeline.cli.console import out, print_json
 from strongroom.pipeline.cli.options import Json
+from strongroom.pipeline.cli.reporting import reporting
 
 
 def probe(as_json: Json = False) -> None:
@@ -19,8 +20,8 @@ def probe(as_json: Json = False) -> None:
         else:
             for name, (value, verdict) in found.items():
                 if verdict != "closed":
-                    out.print(f"{name:<28} {value:<14} {verdict}")
+                    out.say(f"{name:<28} {value:<14} {verdict}")
             good = sum(verdict == "closed" for _value, verdict in found.values())
-            out.print(f"{good} of {len(found)} layers closed")
+            out.say(f"{good} of {len(found)} layers closed")
         if weak:
             raise SystemExit(1)

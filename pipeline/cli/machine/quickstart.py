@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from strongroom.pipeline.cli.console import reporting
 from strongroom.pipeline.cli.options import STATE, Json, State
+from strongroom.pipeline.cli.reporting import reporting
 
 
 def quickstart(

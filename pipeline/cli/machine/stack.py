@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from strongroom.pipeline.cli.console import out, print_json, reporting
+from strongroom.pipeline.cli.console import Styled, out, print_json
 from strongroom.pipeline.cli.options import STATE, Json, State
+from strongroom.pipeline.cli.reporting import reporting
 from strongroom.pipeline.cli.watching import following
 
 
@@ -46,7 +47,7 @@ def show(state: State = STATE, as_json: Json = False) -> None:
             print_json(found)
         else:
             for name, value in found.items():
-                out.print(f"{name:<14} {value}")
+                out.say(f"{name:<14} {value}")
 
 
 def status(state: State = STATE, as_json: Json = False) -> None:
@@ -72,5 +73,5 @@ def _show_stack(state: Path, as_json: bool) -> None:
         print_json([{"name": r.name, "running": r.running, "endpoint": r.endpoint} for r in rows])
         return
     for row in rows:
-        mark = "[green]runs[/]   " if row.running else "[dim]stopped[/]"
-        out.print(f"{row.name:<10} {mark}  {row.endpoint}")
+        mark = Styled("runs   ", "green") if row.running else Styled("stopped", "dim")
+        out.say(f"{row.name:<10} ", mark, f"  {row.endpoint}")

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from strongroom.pipeline.cli.console import out, print_json, reporting
+from strongroom.pipeline.cli.console import out, print_json
 from strongroom.pipeline.cli.options import STATE, Json, OwnerPath, State
+from strongroom.pipeline.cli.reporting import reporting
 
 
 def dataset(
@@ -27,7 +28,7 @@ def dataset(
         if as_json:
             print_json(describe(found))
         else:
-            out.print(
-                f"{found.manifest.records} records in {len(found.manifest.shards)} shards at "
-                f"{found.uri}\nmanifest {found.manifest_sha256}\nsigned by {found.signer}"
-            )
+            shards = len(found.manifest.shards)
+            out.say(f"{found.manifest.records} records in {shards} shards at {found.uri}")
+            out.say(f"manifest {found.manifest_sha256}")
+            out.say(f"signed by {found.signer}")

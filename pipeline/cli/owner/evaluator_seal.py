@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from strongroom.pipeline.cli.console import out, print_json, reporting
+from strongroom.pipeline.cli.console import out, print_json
 from strongroom.pipeline.cli.options import STATE, Json, OwnerPath, State
+from strongroom.pipeline.cli.reporting import reporting
 
 
 def seal_evaluator(
@@ -43,7 +44,6 @@ def seal_evaluator(
         if as_json:
             print_json(describe(sealed))
         else:
-            out.print(
-                f"sealed {source.name} at {sealed.uri}\nmanifest {sealed.manifest_sha256}\n"
-                f"signed by {sealed.signer}"
-            )
+            out.say(f"sealed {source.name} at {sealed.uri}")
+            out.say(f"manifest {sealed.manifest_sha256}")
+            out.say(f"signed by {sealed.signer}")

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from strongroom.pipeline.cli.console import out, print_json, reporting
+from strongroom.pipeline.cli.console import out, print_json
 from strongroom.pipeline.cli.options import STATE, Json, OwnerPath, State
+from strongroom.pipeline.cli.reporting import reporting
 from strongroom.pipeline.cli.watching import following
 
 
@@ -31,4 +32,5 @@ def upload(
         if as_json:
             print_json({"uri": uri, "digest": digest})
         else:
-            out.print(f"base: {uri}\ndigest: {digest}")
+            out.say(f"base: {uri}")
+            out.say(f"digest: {digest}")

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from strongroom.pipeline.cli.console import out, print_json, reporting
+from strongroom.pipeline.cli.console import out, print_json
 from strongroom.pipeline.cli.options import STATE, Json, OwnerPath, State
+from strongroom.pipeline.cli.reporting import reporting
 from strongroom.pipeline.cli.watching import following
 
 
@@ -45,8 +46,7 @@ def seal(
         if as_json:
             print_json(describe(sealed))
         else:
-            manifest = sealed.manifest
-            out.print(
-                f"sealed {manifest.records} records in {len(manifest.shards)} shards at "
-                f"{sealed.uri}\nmanifest {sealed.manifest_sha256}\nsigned by {sealed.signer}"
-            )
+            shards = len(sealed.manifest.shards)
+            out.say(f"sealed {sealed.manifest.records} records in {shards} shards at {sealed.uri}")
+            out.say(f"manifest {sealed.manifest_sha256}")
+            out.say(f"signed by {sealed.signer}")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from strongroom.pipeline.cli.console import out, print_json, reporting
+from strongroom.pipeline.cli.console import document, json_text, print_json
 from strongroom.pipeline.cli.options import STATE, Json, Params, RunFile, State
+from strongroom.pipeline.cli.reporting import reporting
 from strongroom.pipeline.cli.run_file import read_run_file
 
 
@@ -23,5 +24,5 @@ def access(
         if as_json:
             print_json(documents)
         else:
-            for document in documents:
-                out.print_json(data=document)
+            for lease in documents:
+                document(json_text(lease, indent=2) + "\n")

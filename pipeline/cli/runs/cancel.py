@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from strongroom.pipeline.cli.console import out, print_json, reporting
+from strongroom.pipeline.cli.console import out, print_json
 from strongroom.pipeline.cli.options import STATE, Json, RunId, State
+from strongroom.pipeline.cli.reporting import reporting
 
 
 def cancel(run: RunId, state: State = STATE, as_json: Json = False) -> None:
@@ -15,4 +16,4 @@ def cancel(run: RunId, state: State = STATE, as_json: Json = False) -> None:
         if as_json:
             print_json({"run": run, "state": "cancelled"})
         else:
-            out.print(f"{run}: cancelled; `strongroom resume {run}` goes on with it")
+            out.say(f"{run}: cancelled; `strongroom resume {run}` goes on with it")

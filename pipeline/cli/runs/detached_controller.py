@@ -6,14 +6,13 @@ It dies with its supervisor; what it prints, one JSON document, goes to the run'
 
 from __future__ import annotations
 
-import logging
 import sys
 from pathlib import Path
 
 from strongroom.enclave.sandbox import syscalls
 from strongroom.pipeline import controller
 from strongroom.pipeline.background import registry, run_locks
-from strongroom.pipeline.cli.console import reporting
+from strongroom.pipeline.cli.reporting import begin, reporting
 from strongroom.pipeline.cli.runs.outcome import show_outcome
 from strongroom.pipeline.run.watcher import Silent
 
@@ -21,7 +20,7 @@ from strongroom.pipeline.run.watcher import Silent
 def main(state: Path, run: str, parent: int) -> None:
     """Drive the run to its end; exits as ``strongroom run`` does."""
     syscalls.die_with_parent(parent)
-    logging.getLogger().setLevel(logging.ERROR)
+    begin()
     with reporting(True):
         with run_locks.controlling(state, run):
             outcome = controller.run_or_resume(registry.reload(state, run), run, Silent())

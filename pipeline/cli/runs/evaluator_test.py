@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from strongroom.pipeline.cli.console import out, print_json, reporting
+from strongroom.pipeline.cli.console import out, print_json
 from strongroom.pipeline.cli.options import STATE, Json, Params, RunFile, State
+from strongroom.pipeline.cli.reporting import reporting
 from strongroom.pipeline.cli.run_file import read_run_file
 from strongroom.pipeline.cli.runs.trial_view import document, show
 from strongroom.pipeline.cli.watching import watching

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from enum import StrEnum
 from typing import Annotated
 
 import typer
 
-from strongroom.pipeline.cli.console import print_json, reporting
+from strongroom.pipeline.cli.console import document, print_json
 from strongroom.pipeline.cli.options import STATE, Json, Params, RunFile, State
+from strongroom.pipeline.cli.reporting import reporting
 from strongroom.pipeline.cli.run_file import read_run_file
 from strongroom.pipeline.launch.job import IMAGE
 
@@ -52,4 +52,4 @@ def launch(
         if as_json:
             print_json({"run": run, "print": target.value, "text": text})
         else:
-            sys.stdout.write(text)
+            document(text)

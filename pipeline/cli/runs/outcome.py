@@ -28,10 +28,11 @@ def show_outcome(outcome: Outcome, as_json: bool) -> None:
         return
     for phase, values in outcome.evaluations.items():
         numbers = "  ".join(f"{name} {value:g}" for name, value in sorted(values.items()))
-        out.print(f"{phase:<7} {numbers}")
+        out.say(f"{phase:<7} {numbers}")
     if outcome.ended != "steps" or outcome.step != outcome.trained_steps:
-        out.print(
+        out.say(
             f"ended after step {outcome.trained_steps} ({outcome.ended}); the result is the "
             f"checkpoint of step {outcome.step}"
         )
-    out.print(f"adapter {outcome.adapter}\noutputs {outcome.folder}")
+    out.say(f"adapter {outcome.adapter}")
+    out.say(f"outputs {outcome.folder}")

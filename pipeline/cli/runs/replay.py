@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from strongroom.pipeline.cli.console import out, reporting
+from strongroom.pipeline.cli.console import Styled, out
 from strongroom.pipeline.cli.options import STATE, Json, RunId, State
+from strongroom.pipeline.cli.reporting import reporting
 from strongroom.pipeline.cli.runs.outcome import show_outcome
 from strongroom.pipeline.cli.watching import watching
 
@@ -18,5 +19,5 @@ def replay(run: RunId, state: State = STATE, as_json: Json = False) -> None:
         with watching(as_json, spec.spec.training.steps) as watcher:
             outcome = controller.replay(spec, run, watcher)
         if not as_json:
-            out.print("[green]the same[/], byte for byte: every checkpoint and the result")
+            out.say(Styled("the same", "green"), ", byte for byte: every checkpoint and the result")
         show_outcome(outcome, as_json)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from strongroom.pipeline.cli.console import reporting
 from strongroom.pipeline.cli.options import STATE, Json, RunId, State
+from strongroom.pipeline.cli.reporting import reporting
 from strongroom.pipeline.cli.runs.outcome import show_outcome
 from strongroom.pipeline.cli.watching import watching
 

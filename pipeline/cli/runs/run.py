@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from strongroom.pipeline.cli.console import out, print_json, reporting
+from strongroom.pipeline.cli.console import Styled, out, print_json
 from strongroom.pipeline.cli.options import STATE, Json, Params, RunFile, State
+from strongroom.pipeline.cli.reporting import reporting
 from strongroom.pipeline.cli.run_file import read_run_file
 from strongroom.pipeline.cli.runs.outcome import show_outcome
 from strongroom.pipeline.cli.watching import watching
@@ -49,7 +50,7 @@ def run(
             _submit(loaded, identity, state, as_json)
             return
         if not as_json:
-            out.print(f"run [bold]{identity}[/]")
+            out.say("run ", Styled(identity, "bold"))
         start = controller.run_or_resume if go_on else controller.run
         with run_locks.controlling(state, identity):
             before = registry.remember(state, identity, loaded.spec, run_file)
@@ -69,4 +70,5 @@ def _submit(loaded: LoadedRun, run: str, state: Path, as_json: bool) -> None:
     if as_json:
         print_json({"run": run, "state": found})
     else:
-        out.print(f"run [bold]{run}[/]: {found}\nfollow it with `strongroom wait {run}`")
+        out.say("run ", Styled(run, "bold"), f": {found}")
+        out.say(f"follow it with `strongroom wait {run}`")

@@ -8,8 +8,9 @@ import msgspec
 import typer
 
 from strongroom.errors import StrongroomError
-from strongroom.pipeline.cli.console import out, print_json, reporting
+from strongroom.pipeline.cli.console import out, print_json
 from strongroom.pipeline.cli.options import STATE, Json, State
+from strongroom.pipeline.cli.reporting import reporting
 
 if TYPE_CHECKING:
     from strongroom.pipeline.background.submit import LocalStatus
@@ -53,7 +54,7 @@ def status(
             print_json(msgspec.to_builtins(rows))
             return
         for row in rows:
-            out.print(f"{row.run:<40} {row.state:<11} {progress(row)}")
+            out.say(f"{row.run:<40} {row.state:<11} {progress(row)}")
 
 
 def _show_steps(steps: list[dict[str, float]], as_json: bool) -> None:
@@ -62,7 +63,7 @@ def _show_steps(steps: list[dict[str, float]], as_json: bool) -> None:
         print_json(steps)
         return
     for values in steps:
-        out.print("  ".join(f"{name} {value:g}" for name, value in values.items()))
+        out.say("  ".join(f"{name} {value:g}" for name, value in values.items()))
 
 
 def progress(row: LocalStatus | Unreadable) -> str:

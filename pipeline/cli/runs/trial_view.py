@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-
 from strongroom.errors.registry import all_codes
+from strongroom.pipeline.cli.console import Output, Part, Styled, Table
 
 if TYPE_CHECKING:
     from strongroom.pipeline.trial import Tested
@@ -45,34 +42,35 @@ def document(tested: Tested) -> dict[str, Any]:
     }
 
 
-def show(tested: Tested, console: Console) -> None:
+def show(tested: Tested, output: Output) -> None:
     """A trial for people."""
     asked = tested.rows * tested.samples
-    console.print(
-        f"\n[bold]{escape(tested.plan.evaluator.name)}[/] on {tested.rows} rows × "
-        f"{tested.samples} completions of the base model"
-    )
-    grid = Table.grid(padding=(0, 3))
-    for name, text in _facts(tested, asked):
-        grid.add_row(f"  {name}", text)
-    console.print(grid)
+    of = f" on {tested.rows} rows × {tested.samples} completions of the base model"
+    output.say()
+    output.say(Styled(tested.plan.evaluator.name, "bold"), of)
+    facts = Table("")
+    for name, said in _facts(tested, asked):
+        facts.row(f"  {name}", said)
+    output.table(facts)
     if tested.completions:
-        console.print(_histogram(tested))
+        output.table(_histogram(tested))
     if tested.faults:
-        console.print(_faults(tested))
+        output.table(_faults(tested))
     for note in _notes(tested):
-        console.print(note)
+        output.say(note)
 
 
-def _facts(tested: Tested, asked: int) -> list[tuple[str, str]]:
+def _facts(tested: Tested, asked: int) -> list[tuple[str, Part]]:
     values = tested.values
     color = "green" if tested.completions == asked else "red"
-    facts = [("scored", f"[{color}]{tested.completions} of {asked}[/]")]
+    facts: list[tuple[str, Part]] = [
+        ("scored", Styled(f"{tested.completions} of {asked}", color)),
+    ]
     if tested.completions:
         facts.append(
             (
                 "score",
-                f"mean [bold]{values['score_mean']:g}[/]   std {values['score_std']:g}   "
+                f"mean {values['score_mean']:g}   std {values['score_std']:g}   "
                 f"least {values['score_min']:g}   greatest {values['score_max']:g}",
             )
         )
@@ -89,57 +87,50 @@ def _facts(tested: Tested, asked: int) -> list[tuple[str, str]]:
                 f"longest {1000 * values['seconds_max']:.3g} ms",
             )
         )
-    facts.append(("logged as", f"[dim]{tested.run}[/]"))
+    facts.append(("logged as", Styled(tested.run, "dim")))
     own = {name: value for name, value in values.items() if name.startswith("evaluator_")}
-    facts += [(escape(name.removeprefix("evaluator_")), f"{v:g}") for name, v in own.items()]
+    facts += [(name.removeprefix("evaluator_"), f"{value:g}") for name, value in own.items()]
     return facts
 
 
 def _histogram(tested: Tested) -> Table:
     bars = tested.bars()
     most = max(count for _low, _high, count in bars)
-    table = Table(
-        box=None, title="Scores", title_justify="left", title_style="bold", padding=(0, 1)
-    )
-    for name in ("from", "to", "count"):
-        table.add_column(name, justify="right")
-    table.add_column("")
+    table = Table("Scores", "from", "to", "count", "", right=("from", "to", "count"))
     for low, high, count in bars:
         filled = "█" * -(-count * BAR_WIDTH // most)
-        table.add_row(f"{low:.3g}", f"{high:.3g}", str(count), f"[cyan]{filled}[/]")
+        table.row(f"{low:.3g}", f"{high:.3g}", str(count), Styled(filled, "cyan"))
     return table
 
 
 def _faults(tested: Tested) -> Table:
     """One line for each row and kind of failure; JSON has one for each call."""
-    table = Table(box=None, title="Calls that failed", title_justify="left", title_style="bold red")
-    for name in ("row", "sealed row", "completions", "code", "line", "what"):
-        table.add_column(name, overflow="fold")
+    columns = ("row", "sealed row", "completions", "code", "line", "what")
+    table = Table("Calls that failed", *columns)
     calls: dict[tuple[Any, ...], list[str]] = {}
     for fault in tested.faults:
         key = (fault.row, fault.place, fault.code, fault.line, fault.detail)
         calls.setdefault(key, []).append(str(fault.sample) if fault.sample >= 0 else "all")
     for (row, place, code, line, detail), samples in calls.items():
-        table.add_row(
+        table.row(
             str(row),
-            escape(place.rpartition("/")[2]),
+            place.rpartition("/")[2],
             " ".join(samples),
-            f"[red]{code}[/]",
+            Styled(code, "red"),
             str(line) if line > 0 else "–",
             all_codes()[code].title + (f": {detail}" if detail else ""),
         )
     return table
 
 
-def _notes(tested: Tested) -> list[str]:
+def _notes(tested: Tested) -> list[Styled]:
     notes = []
     if tested.failures and len(tested.faults) >= 100:
-        notes.append("[red]further failures are counted and not listed[/]")
+        notes.append(Styled("further failures are counted and not listed", "red"))
     if tested.untried:
-        notes.append(f"[red]the evaluator ended; {tested.untried} completions were not scored[/]")
+        left = f"the evaluator ended; {tested.untried} completions were not scored"
+        notes.append(Styled(left, "red"))
     if tested.values.get("zero_variance_share", 0.0) > 0.8:
-        notes.append(
-            "[yellow]most rows have equal scores for all completions: a run would learn from few "
-            "of them[/]"
-        )
+        few = "most rows have equal scores for all completions: a run would learn from few of them"
+        notes.append(Styled(few, "yellow"))
     return notes

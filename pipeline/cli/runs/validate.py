@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from strongroom.pipeline.cli.console import out, print_json, reporting
+from strongroom.pipeline.cli.console import out, print_json
 from strongroom.pipeline.cli.options import STATE, Json, Params, RunFile, State
+from strongroom.pipeline.cli.reporting import reporting
 from strongroom.pipeline.cli.run_file import read_run_file
 
 
@@ -16,4 +17,4 @@ def validate(
         if as_json:
             print_json({"valid": True, "run_file": str(run_file)})
         else:
-            out.print(f"{run_file}: valid ({loaded.spec.metadata.name})")
+            out.say(f"{run_file}: valid ({loaded.spec.metadata.name})")

@@ -7,8 +7,9 @@ from typing import Annotated
 import msgspec
 import typer
 
-from strongroom.pipeline.cli.console import out, print_json, reporting
+from strongroom.pipeline.cli.console import out, print_json
 from strongroom.pipeline.cli.options import STATE, Json, RunId, State
+from strongroom.pipeline.cli.reporting import reporting
 
 
 def wait(
@@ -25,4 +26,4 @@ def wait(
 
     with reporting(as_json):
         row = submit.wait(state, run, timeout_s)
-        print_json(msgspec.to_builtins(row)) if as_json else out.print(f"{run}: {row.state}")
+        print_json(msgspec.to_builtins(row)) if as_json else out.say(f"{run}: {row.state}")

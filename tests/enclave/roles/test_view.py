@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from strongroom.enclave.roles import view
+from strongroom.errors.visible import visible
 
 
 def rollout(**fields: object) -> bytes:
@@ -88,7 +89,7 @@ def test_nothing_drives_the_terminal(field: str, hostile: str, escaped: str) -> 
     text = "".join(
         view.text("run", 1, [msgspec.json.encode({**json.loads(rollout()), field: values[field]})])
         if hostile != "\ud800"
-        else [view.printable(hostile)]
+        else [visible(hostile)]
     )
     assert escaped in text
     assert all(char == "\n" or char.isprintable() for char in text)
@@ -119,13 +120,13 @@ def test_a_line_that_is_no_rollout_is_refused() -> None:
 def test_a_reader_that_leaves_ends_the_writing() -> None:
     reader, writer = os.pipe()
     os.close(reader)
-    view._write(writer, iter(["one\n", "two\n"]))
+    view._write(writer, iter(["one\n", "two\n"]), "utf-8")
     os.close(writer)
 
 
 def test_all_of_a_long_text_is_written() -> None:
     reader, writer = os.pipe()
-    view._write(writer, iter(["é" * 1000, "b"]))
+    view._write(writer, iter(["é" * 1000, "b"]), "utf-8")
     os.close(writer)
     assert os.read(reader, 1 << 16).decode() == "é" * 1000 + "b"
     os.close(reader)

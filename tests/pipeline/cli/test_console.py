@@ -1,152 +1,94 @@
-"""What a command prints: documents and exit codes, never a traceback or a text of an exception."""
+"""The one way to print: data is never markup, and what programs read is never changed."""
 
 from __future__ import annotations
 
 import io
 import json
-from typing import Any
 
-import msgspec
 import pytest
-from rich.console import Console
 
-from strongroom.crypto.errors import SegmentRefused
-from strongroom.enclave.channel.errors import RecordRejected, RecordsRejected
-from strongroom.enclave.errors import NonceMismatch
-from strongroom.errors import ErrorDocument, ErrorList, Exit, StrongroomError
-from strongroom.errors.listing import errors_of
-from strongroom.errors.registry import from_documents
-from strongroom.pipeline.broker.errors import BrokerLost, PurposeRefused
-from strongroom.pipeline.cli import console
-from strongroom.pipeline.planning.errors import FactMissing, RunUnknown
+from strongroom.pipeline.cli.console import Output, Styled, Table, print_json
+from support.screens import Screen, plain
 
-SECRET = "row 17 says hello"
+HOSTILE = "[link=https://evil]a[/link] [/x]y \x1b]0;owned\x07 \u202e :boom: \\[bold]"
+INERT = r"[link=https://evil]a[/link] [/x]y \x1b]0;owned\x07 \u202e :boom: \[bold]"
 
 
-@pytest.fixture
-def printed(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
-    """What goes to standard error, at the width of a pipe."""
+@pytest.fixture(autouse=True)
+def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A narrow terminal, and a parent that would like to have colours everywhere."""
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+
+
+def pipe() -> tuple[Output, io.StringIO]:
     stream = io.StringIO()
-    monkeypatch.setattr(console, "err", Console(file=stream, width=80, highlight=False))
-    return stream
+    return Output(lambda: stream), stream
 
 
-def report(error: BaseException, *, as_json: bool = False) -> int:
-    with pytest.raises(SystemExit) as caught, console.reporting(as_json):
-        raise error
-    code = caught.value.code
-    assert isinstance(code, int)
-    return code
+def terminal() -> tuple[Output, io.StringIO]:
+    stream = Screen()
+    return Output(lambda: stream), stream
 
 
-@pytest.mark.parametrize(
-    ("error", "code"),
-    [
-        (BrokerLost(), Exit.FAILED),
-        (RunUnknown(), Exit.BAD_INPUT),
-        (PurposeRefused(), Exit.DENIED),
-        (NonceMismatch(), Exit.KEY_REFUSED),
-        (SegmentRefused(), Exit.INTEGRITY),
-        (ErrorList([RunUnknown(), SegmentRefused(), BrokerLost()]), Exit.INTEGRITY),
-        (ErrorList([RunUnknown(), PurposeRefused()]), Exit.DENIED),
-        (ValueError(SECRET), Exit.FAILED),
-        (KeyboardInterrupt(), Exit.FAILED),
-    ],
-)
-@pytest.mark.parametrize("as_json", [False, True])
-def test_exit_codes(error, code, as_json, printed, capsys):
-    assert report(error, as_json=as_json) == code
+def test_a_line_is_one_line_without_colours_where_nobody_looks() -> None:
+    output, stream = pipe()
+    output.say(Styled("verified", "bold green"), ": ", "digest " * 40)
+    assert stream.getvalue() == "verified: " + "digest " * 40 + "\n"
 
 
-def test_nothing_happens_without_an_error(capsys):
-    with console.reporting(True):
-        console.print_json({"run": "r", "n": 1, "text": "größer"})
-    assert capsys.readouterr().out == '{"run":"r","n":1,"text":"größer"}\n'
+def test_a_terminal_gets_colours_and_the_whole_line() -> None:
+    output, stream = terminal()
+    output.say(Styled("verified", "green"), ": ", "digest " * 40)
+    assert "\x1b[32mverified" in stream.getvalue()
+    assert plain(stream.getvalue()) == "verified: " + "digest " * 40 + "\n"
 
 
-def test_a_chosen_exit_code_passes():
-    with pytest.raises(SystemExit) as caught, console.reporting(True):
-        raise SystemExit(3)
-    assert caught.value.code == 3
+@pytest.mark.parametrize("make", [pipe, terminal])
+def test_data_is_no_markup(make) -> None:
+    output, stream = make()
+    output.say(HOSTILE, Styled(HOSTILE, "red"))
+    table = Table(HOSTILE, HOSTILE, "b")
+    table.row([HOSTILE, HOSTILE], Styled(HOSTILE, "red"))
+    output.table(table)
+    shown = plain(stream.getvalue())
+    assert all(char == "\n" or char.isprintable() for char in shown)
+    assert "\x1b]" not in stream.getvalue()
+    assert shown.startswith(INERT + INERT + "\n")
 
 
-def test_errors_as_json_are_one_document(capsys):
-    errors = [
-        RecordRejected(place="s3://b/shard-00000.sealed:7", actual="not_json"),
-        RecordsRejected(actual="1"),
+def test_a_table_is_neither_folded_nor_cut_where_nobody_looks() -> None:
+    output, stream = pipe()
+    table = Table("Digests", "name", "digest", right=("name",))
+    table.row("a", "sha256:" + "0" * 300)
+    table.row("long name", ["one", "two"])
+    output.table(table)
+    lines = [line.rstrip() for line in stream.getvalue().splitlines()]
+    assert lines == [
+        "Digests",
+        "     name  digest",
+        "        a  sha256:" + "0" * 300,
+        "long name  one",
+        "           two",
     ]
-    report(ErrorList(errors), as_json=True)
-    captured = capsys.readouterr()
-    assert captured.err == ""
-    assert captured.out.count("\n") == 1
-    found = json.loads(captured.out)["errors"]
-    assert [item["code"] for item in found] == ["SR-DATA-004", "SR-DATA-001"]
-    assert str(from_documents(msgspec.convert(found, list[ErrorDocument]))) == str(
-        ErrorList(errors)
-    )
 
 
-def test_errors_for_people_say_everything(printed, capsys):
-    report(FactMissing(place="s3://b/x", expected="a manifest", actual="no object"))
-    text = printed.getvalue()
-    assert "s3://b/x: SR-RUN-205 something that the plan needs is missing" in text
-    assert "expected a manifest" in text
-    assert "found    no object" in text
-    assert "fix      Check the URI" in text
-    assert capsys.readouterr().out == ""
+def test_a_table_fits_a_terminal_and_loses_nothing() -> None:
+    output, stream = terminal()
+    table = Table("Digests", "name", "digest")
+    table.row("a", "0123456789" * 30)
+    output.table(table)
+    lines = plain(stream.getvalue()).splitlines()
+    assert all(len(line) <= 60 for line in lines)
+    assert "".join(lines[2:]).replace(" ", "").removeprefix("a") == "0123456789" * 30
 
 
-def test_several_errors_are_counted(printed):
-    report(ErrorList([RunUnknown(place="a"), RunUnknown(place="b")]))
-    assert "2 errors" in printed.getvalue()
-
-
-def test_a_single_error_is_not_counted(printed):
-    report(ErrorList([RunUnknown(place="a")]))
-    assert "errors" not in printed.getvalue()
-
-
-def test_a_long_place_stays_in_one_piece(printed):
-    """So that it can be copied, and found by ``grep``."""
-    place = f"s3://{'bucket' * 12}/datasets/feedback/train/shard-00000.sealed:17"
-    report(RecordRejected(place=place, actual="not_json"))
-    assert place in printed.getvalue()
-    digest = "sha256:" + "a" * 64
-    report(FactMissing(place="x", expected=f"{digest} or {digest}"))
-    assert f"{digest} or {digest}" in printed.getvalue()
-
-
-def test_what_looks_like_markup_is_text(printed):
-    report(FactMissing(place="folder[bold]/x", expected="[/red]", actual="[link=x]y"))
-    for text in ("folder[bold]/x", "[/red]", "[link=x]y"):
-        assert text in printed.getvalue()
-
-
-@pytest.mark.parametrize("as_json", [False, True])
-def test_an_unforeseen_error_shows_class_and_place_only(as_json, printed, capsys):
-    def inner() -> None:
-        raise ZeroDivisionError(SECRET)
-
-    with pytest.raises(SystemExit) as caught, console.reporting(as_json):
-        inner()
-    captured = capsys.readouterr()
-    text = captured.out + captured.err + printed.getvalue()
-    assert "SR-PROC-002" in text
-    assert "ZeroDivisionError" in text
-    assert "test_console.py:" in text
-    assert "Traceback" not in text
-    assert SECRET not in text
-    assert caught.value.__suppress_context__
-
-
-def test_an_interrupt_says_how_to_go_on(printed):
-    report(KeyboardInterrupt())
-    assert "strongroom resume" in printed.getvalue()
-    assert "Traceback" not in printed.getvalue()
-
-
-@pytest.mark.parametrize("error", [RunUnknown(), ErrorList([RunUnknown(), PurposeRefused()])])
-def test_lists_and_single_errors_are_read_alike(error: Any):
-    found = errors_of(error)
-    assert all(isinstance(item, StrongroomError) for item in found)
-    assert console.exit_code(error) == max(item.exit_code for item in found)
+def test_json_is_one_line_of_visible_ascii(capsys: pytest.CaptureFixture[str]) -> None:
+    data = {"größer": HOSTILE + "\x7f\udc80\u2028", "n": 1}
+    print_json(data)
+    said = capsys.readouterr().out
+    assert said.count("\n") == 1
+    assert said.rstrip("\n").isascii()
+    assert said.rstrip("\n").isprintable()
+    assert json.loads(said) == data

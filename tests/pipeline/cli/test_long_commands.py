@@ -7,12 +7,12 @@ import json
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from strongroom.pipeline import controller
 from strongroom.pipeline.background import registry
-from strongroom.pipeline.cli import console
+from strongroom.pipeline.cli import reporting
 from strongroom.pipeline.cli import watching as cli_watching
+from strongroom.pipeline.cli.console import Output
 from strongroom.pipeline.cli.main import app
 from strongroom.pipeline.cli.progress import STAGES, Terminal
 from strongroom.pipeline.embedded import stack
@@ -20,6 +20,7 @@ from strongroom.pipeline.inspection import report, verify
 from strongroom.pipeline.keyholder import export
 from strongroom.pipeline.owner import seal as sealing_module
 from strongroom.pipeline.planning.errors import RunUnknown
+from support.screens import Screen, plain
 
 COMMANDS = {
     "verify": (["verify", "r"], (verify, "verify_run"), "verify_run"),
@@ -72,10 +73,11 @@ def refuse(*_: object, **__: object) -> None:
 @pytest.fixture
 def shown(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> io.StringIO:
     """What goes to standard error, of which the parameter says whether it is a terminal."""
-    stream = io.StringIO()
-    err = Console(file=stream, force_terminal=request.param, width=120, color_system=None)
+    monkeypatch.setenv("COLUMNS", "120")
+    stream = Screen() if request.param else io.StringIO()
+    err = Output(lambda: stream)
     monkeypatch.setattr(cli_watching, "err", err)
-    monkeypatch.setattr(console, "err", err)
+    monkeypatch.setattr(reporting, "err", err)
     return stream
 
 
@@ -97,7 +99,7 @@ def end(command: str, monkeypatch: pytest.MonkeyPatch, *options: str) -> None:
 @pytest.mark.parametrize("shown", [True], indirect=True)
 def test_a_stage_is_shown_on_a_terminal(command, shown, monkeypatch, capsys):
     end(command, monkeypatch)
-    assert f"✗ {STAGES[COMMANDS[command][2]]}" in shown.getvalue()
+    assert f"✗ {STAGES[COMMANDS[command][2]]}" in plain(shown.getvalue())
     assert capsys.readouterr().out == ""
 
 
@@ -113,8 +115,8 @@ def test_nothing_is_shown_elsewhere(command, shown, options, monkeypatch, capsys
 
 
 def test_what_has_no_known_total_is_counted():
-    stream = io.StringIO()
-    with Terminal(Console(file=stream, force_terminal=True, width=120)) as watcher:
+    stream = Screen()
+    with Terminal(Output(lambda: stream)) as watcher:
         watcher.stage("seal_rows")
         watcher.progress("seal", 200, 0)
         watcher._bars.refresh()

@@ -7,24 +7,23 @@ import re
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
+from strongroom.pipeline.cli.console import Output
 from strongroom.pipeline.cli.progress import STAGES, Terminal
 from strongroom.pipeline.run import session
 from strongroom.pipeline.run.watcher import Silent
+from support.screens import Screen, plain
 
 
-def screen(*, terminal: bool, width: int = 120) -> tuple[Console, io.StringIO]:
-    stream = io.StringIO()
-    console = Console(
-        file=stream, force_terminal=terminal, width=width, highlight=False, color_system=None,
-        legacy_windows=False,
-    )  # fmt: skip
-    return console, stream
+@pytest.fixture(autouse=True)
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setenv("TERM", "xterm")
 
 
-def plain(text: str) -> str:
-    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
+def screen(*, terminal: bool) -> tuple[Output, io.StringIO]:
+    stream = Screen() if terminal else io.StringIO()
+    return Output(lambda: stream), stream
 
 
 def play(watcher: session.Watcher) -> None:
@@ -53,8 +52,8 @@ def break_off(terminal: Terminal, *stages: str) -> None:
 
 
 def test_lines_without_a_terminal():
-    console, stream = screen(terminal=False)
-    with Terminal(console, steps=4) as watcher:
+    output, stream = screen(terminal=False)
+    with Terminal(output, steps=4) as watcher:
         play(watcher)
     lines = stream.getvalue().splitlines()
     assert [line[:2] for line in lines] == ["✓ "] * 3
@@ -67,8 +66,8 @@ def test_lines_without_a_terminal():
 
 
 def test_a_line_is_there_as_soon_as_its_stage_is_over():
-    console, stream = screen(terminal=False)
-    with Terminal(console) as watcher:
+    output, stream = screen(terminal=False)
+    with Terminal(output) as watcher:
         watcher.stage("plan")
         assert STAGES["plan"] not in stream.getvalue()
         watcher.stage("admit")
@@ -77,8 +76,8 @@ def test_a_line_is_there_as_soon_as_its_stage_is_over():
 
 
 def test_bars_on_a_terminal():
-    console, stream = screen(terminal=True)
-    with Terminal(console, steps=4) as watcher:
+    output, stream = screen(terminal=True)
+    with Terminal(output, steps=4) as watcher:
         watcher.stage("train")
         watcher.step(3, {"reward_mean": 0.256})
         watcher._bars.refresh()
@@ -94,32 +93,32 @@ def test_bars_on_a_terminal():
 
 
 def test_the_cursor_comes_back():
-    console, stream = screen(terminal=True)
-    break_off(Terminal(console), "train")
+    output, stream = screen(terminal=True)
+    break_off(Terminal(output), "train")
     text = stream.getvalue()
     assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l")
 
 
 @pytest.mark.parametrize("terminal", [False, True])
 def test_a_failed_stage_is_marked(terminal):
-    console, stream = screen(terminal=terminal)
-    break_off(Terminal(console), "plan", "verify")
+    output, stream = screen(terminal=terminal)
+    break_off(Terminal(output), "plan", "verify")
     text = plain(stream.getvalue())
     assert f"✓ {STAGES['plan']}" in text
     assert f"✗ {STAGES['verify']}" in text
 
 
 def test_nothing_to_show():
-    console, stream = screen(terminal=False)
-    with Terminal(console) as watcher:
+    output, stream = screen(terminal=False)
+    with Terminal(output) as watcher:
         watcher.progress("verify", 1, 2)
         watcher.step(1, {})
     assert stream.getvalue().strip() == ""
 
 
 def test_notes_belong_to_their_stage():
-    console, stream = screen(terminal=False)
-    with Terminal(console) as watcher:
+    output, stream = screen(terminal=False)
+    with Terminal(output) as watcher:
         watcher.stage("plan")
         watcher.fact("one")
         watcher.stage("admit")
@@ -130,16 +129,16 @@ def test_notes_belong_to_their_stage():
 
 
 def test_what_looks_like_markup_is_text():
-    console, stream = screen(terminal=False)
-    with Terminal(console) as watcher:
+    output, stream = screen(terminal=False)
+    with Terminal(output) as watcher:
         watcher.stage("plan")
         watcher.fact("[bold]x[/nothing]")
     assert "[bold]x[/nothing]" in stream.getvalue()
 
 
 def test_an_unknown_stage_keeps_its_name():
-    console, stream = screen(terminal=False)
-    with Terminal(console) as watcher:
+    output, stream = screen(terminal=False)
+    with Terminal(output) as watcher:
         watcher.stage("polish")
     assert "✓ polish" in stream.getvalue()
 

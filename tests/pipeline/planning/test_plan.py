@@ -12,10 +12,10 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from rich.console import Console
 
 from strongroom.crypto.digests import canonical, sha256
 from strongroom.errors import ErrorList
+from strongroom.pipeline.cli.console import Output
 from strongroom.pipeline.cli.runs.plan_view import lease_policies, print_plan, size_text
 from strongroom.pipeline.planning.facts import ModelFacts, model_digest
 from strongroom.pipeline.planning.leases import FACTS_PURPOSES
@@ -260,7 +260,7 @@ def test_the_model_digest_is_over_every_file() -> None:
 
 def test_the_plan_is_shown_whole(plan: Plan) -> None:
     text = io.StringIO()
-    print_plan(Console(file=text, width=220, no_color=True), plan)
+    print_plan(Output(lambda: text), plan)
     shown = text.getvalue()
     for expected in (
         plan.digest,
