@@ -69,7 +69,7 @@ def kubernetes(job: Job) -> str:
 
 def config_map(job: Job) -> dict[str, Any]:
     """Run file, evaluator and policy: nothing secret."""
-    files = {_key(path): LiteralScalarString(text) for path, text in job.files.items()}
+    files = {_key(path): _block(text) for path, text in job.files.items()}
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -218,6 +218,12 @@ def _volumes(job: Job) -> list[dict[str, Any]]:
 
 def _labels(job: Job) -> dict[str, str]:
     return {**job.labels, "app.kubernetes.io/name": "strongroom"}
+
+
+def _block(text: str) -> str:
+    """A text on lines of its own where all of it can be seen, else in YAML's escapes."""
+    lines = text.replace("\n", "").replace("\t", "")
+    return LiteralScalarString(text) if lines.isascii() and lines.isprintable() else text
 
 
 def _key(path: str) -> str:
