@@ -15,7 +15,7 @@ import sys
 import time
 from pathlib import Path
 
-from strongroom.errors import Exit, Fault
+from strongroom.errors import Exit, Fault, StrongroomError
 from strongroom.errors.defect import defect
 from strongroom.errors.visible import visible
 from strongroom.pipeline.background import run_locks
@@ -62,4 +62,5 @@ if __name__ == "__main__":
     except RunBusy:
         pass  # somebody else was quicker, and drives the run
     except Exception as error:
-        sys.exit(visible(str(defect(error))))  # a line in the run's log, and no traceback
+        # A line in the run's log, and no traceback.
+        sys.exit(visible(str(error if isinstance(error, StrongroomError) else defect(error))))

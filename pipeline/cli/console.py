@@ -88,10 +88,9 @@ class Output:
 
     def table(self, table: Table) -> None:
         """Print a table."""
-        terminal = self.is_terminal
         if table.title:
             self.say(Styled(table.title, "bold"))
-        grid = Grid(box=None, padding=(0, 3 if terminal else 2, 0, 0), header_style="dim")
+        grid = Grid(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
         grid.show_header = bool(table.columns)
         for name in table.columns or [""] * max(map(len, table.rows), default=0):
             grid.add_column(

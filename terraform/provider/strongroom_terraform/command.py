@@ -113,6 +113,13 @@ def params_options(params: dict[str, str] | None) -> list[str]:
     ]
 
 
+def visible(text: str) -> str:
+    """``text`` with escapes for what cannot be seen: Terraform prints it as it is."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )
+
+
 def report(
     diagnostics: Diagnostics, failed: CommandFailed, where: Callable[[str], Path | None]
 ) -> None:
@@ -120,7 +127,7 @@ def report(
     for error in failed.errors:
         head = f"{error['code']} {error['title']}"
         lines = [
-            f"{label} {error[key]}"
+            f"{label} {visible(error[key])}"
             for label, key in (
                 ("place:    ", "place"),
                 ("expected: ", "expected"),

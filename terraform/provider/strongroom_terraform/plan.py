@@ -14,7 +14,13 @@ from tf.schema import Schema
 from tf.types import Number, String
 
 from strongroom_terraform.attributes import attribute_of, computed, run_file
-from strongroom_terraform.command import CommandFailed, Configured, params_options, report
+from strongroom_terraform.command import (
+    CommandFailed,
+    Configured,
+    params_options,
+    report,
+    visible,
+)
 
 COMPUTED = {
     "id": (String(), "The run's id: name and intent."),
@@ -67,8 +73,10 @@ class PlanSource(DataSource):
         for denial in found["denials"]:
             ctx.diagnostics.add_error(
                 f"denied by policy rule {denial['rule']}",
-                f"place:     {denial['place']}\nexpected:  {denial['expected']}\n"
-                f"found:     {denial['actual']}\nfix:       {denial['fix']}",
+                f"place:     {visible(denial['place'])}\n"
+                f"expected:  {visible(denial['expected'])}\n"
+                f"found:     {visible(denial['actual'])}\n"
+                f"fix:       {visible(denial['fix'])}",
                 path=attribute_of(config, denial["place"]),
             )
         if found["denials"]:

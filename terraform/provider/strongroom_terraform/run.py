@@ -22,7 +22,13 @@ from tf.schema import Attribute, Schema
 from tf.types import Bool, Map, Number, String
 
 from strongroom_terraform.attributes import attribute_of, computed, run_file
-from strongroom_terraform.command import CommandFailed, Configured, params_options, report
+from strongroom_terraform.command import (
+    CommandFailed,
+    Configured,
+    params_options,
+    report,
+    visible,
+)
 
 RUN_UNKNOWN = "SR-RUN-203"
 RUN_ENDED = "SR-RUN-217"
@@ -129,7 +135,7 @@ class Run(Resource):
                 report(ctx.diagnostics, failed, lambda _: ["run_id"])
             return current
         if found["status"] in ("failed", "denied", "interrupted", "cancelled"):
-            why = " ".join(filter(None, (row["code"], row["reason"])))
+            why = visible(" ".join(filter(None, (row["code"], row["reason"]))))
             ctx.diagnostics.add_warning(
                 f"the run is {found['status']}",
                 f"{current['id']}: {why or 'no process of this machine drives it'}\n"

@@ -14,6 +14,7 @@ from typing import Any
 
 from independent import verify_tlog
 from strongroom.errors import Exit
+from support.screens import on_terminal, plain
 
 RUN = "main-job"
 FOLDER = f"s3://acme-data/runs/{RUN}/"
@@ -121,6 +122,22 @@ def test_what_is_missing_and_what_is_too_much_is_named(
         auditor.put(gone, good)
     assert {named for _, named in found} >= {*strays, gone}
     assert {(STRAY, uri) for uri in strays if uri.startswith(FOLDER)} <= found
+
+
+def test_the_name_of_an_object_does_nothing_to_the_one_who_verifies(
+    strongroom: Any, auditor: Any, main_job: Any
+) -> None:
+    """Markup in a name ended the command with 1, and hid every failure."""
+    stray = f"{FOLDER}[/x][link=https://evil.example]\u202ey"
+    auditor.put(stray, b"planted")
+    command = [sys.executable, "-m", "strongroom", "verify", RUN, "--state", str(strongroom.state)]
+    try:
+        code, shown = on_terminal(command)
+    finally:
+        remove(auditor, stray)
+    assert code == Exit.INTEGRITY
+    assert f"{FOLDER}[/x][link=https://evil.example]\\u202ey" in plain(shown.decode())
+    assert "NOT VERIFIED" in shown.decode()
 
 
 def test_all_holds_again_once_everything_is_restored(strongroom: Any, main_job: Any) -> None:

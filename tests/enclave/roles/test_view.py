@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from strongroom.enclave.roles import view
+from strongroom.errors.defect import OutputLost
 from strongroom.errors.visible import visible
 
 
@@ -122,6 +123,22 @@ def test_a_reader_that_leaves_ends_the_writing() -> None:
     os.close(reader)
     view._write(writer, iter(["one\n", "two\n"]), "utf-8")
     os.close(writer)
+
+
+def test_what_an_encoding_lacks_is_spelled_out() -> None:
+    """As UTF-8, the second byte of Û is what a terminal in Latin-1 takes for an escape sequence."""
+    reader, writer = os.pipe()
+    view._write(writer, iter(["── Û2J│\n"]), "ascii")
+    os.close(writer)
+    assert os.read(reader, 99) == rb"-- \xdb2J|" + b"\n"
+    assert b"\x9b2J" in "Û2J".encode()
+
+
+def test_a_full_disk_is_an_error() -> None:
+    full = os.open("/dev/full", os.O_WRONLY)
+    with pytest.raises(OutputLost, match="No space left on device"):
+        view._write(full, iter(["one\n"]), "utf-8")
+    os.close(full)
 
 
 def test_all_of_a_long_text_is_written() -> None:

@@ -122,6 +122,8 @@ CHANGES = [
     ("unix://${stack.releaser_socket}", "tcp://1.2.3.4:5", "SR-RUN-015"),
     ("endpoint: ${stack.s3_endpoint}", "endpoint: http://example.com", "SR-RUN-015"),
     ("endpoint: ${stack.s3_endpoint}", "endpoint: https://user:pw@example.com", "SR-RUN-015"),
+    ("endpoint: ${stack.s3_endpoint}", 'endpoint: "https://example.com/\\nx: y"', "SR-RUN-015"),
+    ("endpoint: ${stack.s3_endpoint}", 'endpoint: "https://example.com/\\u202e"', "SR-RUN-015"),
     ("role: ${stack.broker_role}", "role: admin", "SR-RUN-015"),
     ("uri: s3://acme-audit/", "uri: s3://acme-data/", "SR-RUN-021"),
     ("source: evaluator.py", "source: missing.py", "SR-RUN-022"),
@@ -334,6 +336,9 @@ SECRETS = [
     "eyJhbGciOiJI.eyJzdWIiOiIx." + "abc",
     "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
     "-----BEGIN " + "PRIVATE KEY-----",
+    "https://user:" + "hunter2" + "@host/x",
+    "https://host/x?a=1&X-Amz-Signature=" + "0a1b2c",
+    "https://host/x?access_token=" + "hunter2",
 ]
 
 
