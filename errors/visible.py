@@ -60,10 +60,11 @@ def visible(text: str) -> str:
     shown = []
     marks = _MOST_MARKS  # none is shown where there is no letter before it
     for char in text:
-        if unicodedata.category(char) in ("Mn", "Me"):
+        kind = unicodedata.category(char)
+        if kind in ("Mn", "Me"):
             marks += 1
-        else:
-            marks = 0 if char.isalpha() else _MOST_MARKS
+        elif kind != "Mc":  # a vowel sign beside its letter, which takes room
+            marks = 0 if kind[0] == "L" else _MOST_MARKS
         seen = char.isprintable() and not _BLANK.match(char) and marks <= _MOST_MARKS
         shown.append(char if seen else char.encode("unicode_escape").decode())
     return "".join(shown)

@@ -118,9 +118,9 @@ def _cell(cell: Part | list[str]) -> Text:
     return Text("\n").join(map(text, cell)) if isinstance(cell, list) else text(cell)
 
 
-def document(text: str) -> None:
+def document(made: str) -> None:
     """Print what a program reads, to the byte; it is ASCII, so that any encoding has it."""
-    sys.stdout.write(text)
+    sys.stdout.write(made)
     sys.stdout.flush()
 
 

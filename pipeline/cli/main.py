@@ -52,7 +52,9 @@ class LazyGroup(TyperGroup):
                 code = super().main(words, NAME, standalone_mode=False)
             except typer.TyperException as error:
                 raise misused(error) from None
-            raise SystemExit(code or 0)
+            if code:
+                raise SystemExit(code)
+        raise SystemExit(0)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[Any, Any, list[str]]:
         """Which command the arguments name."""

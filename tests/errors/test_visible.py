@@ -28,7 +28,10 @@ SECRETS = ("hunter2", "s3cr", "AbC%2F=")
         ("\u3164\u115f\ufe0f\u2800\U000e0041", r"\u3164\u115f\ufe0f\u2800\U000e0041"),
         ("\u0301x", r"\u0301x"),
         ("a\u0301\u0323\u0301\u0301", "a\u0301\u0323\\u0301\\u0301"),
-        ("Größe 大きい عربى ไทยที่ 👍 a\\b [bold]", "Größe 大きい عربى ไทยที่ 👍 a\\b [bold]"),
+        (
+            "Größe 大きい عَرَبِيّ ไทยที่ हिंदी 👍 a\\b [bold]",
+            "Größe 大きい عَرَبِيّ ไทยที่ हिंदी 👍 a\\b [bold]",
+        ),
     ],
 )
 def test_what_cannot_be_seen_is_an_escape(text: str, shown: str) -> None:

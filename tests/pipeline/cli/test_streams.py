@@ -91,6 +91,16 @@ def test_a_full_disk_is_told_once_the_work_is_done(form: str, code: int, lines: 
     assert done.returncode == (code or 1)
 
 
+@pytest.mark.parametrize("words", ["--help", "--version", "validate --help", "stack"])
+def test_help_that_cannot_be_written_is_told(words: str) -> None:
+    command = f'"$PYTHON" -I -m strongroom {words} >/dev/full'
+    environment = {"PYTHON": sys.executable, "PATH": os.defpath}
+    done = subprocess.run(["bash", "-c", command], capture_output=True, env=environment)
+    assert done.returncode == (2 if words == "stack" else 1)
+    assert b"SR-PROC-006" in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
 def test_a_full_disk_is_no_verdict() -> None:
     assert say("text", 0, 1, "verify", shell="{} >/dev/full").returncode == 5
 
