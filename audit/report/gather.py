@@ -6,24 +6,20 @@ out. Nothing here formats. What the log does not show is left empty and is repor
 
 from __future__ import annotations
 
+import base64
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from typing import TypeVar
+from collections.abc import Sequence
 
 from strongroom.audit.events import types
 from strongroom.audit.events.entries import Event
 from strongroom.audit.log.verify import Check, LogView
 from strongroom.audit.report.charts import Series
-from strongroom.audit.report.controls import control_matrix
-from strongroom.audit.report.model import (
-    CheckGroup,
-    Dataset,
-    HeldOut,
-    LogHead,
-    Planned,
-    ReportData,
-    Timed,
-)
+from strongroom.audit.report.controls.numbers import SCORE
+from strongroom.audit.report.controls.row import Case
+from strongroom.audit.report.controls.table import control_matrix
+from strongroom.audit.report.entries import Entries, Entry, entries_of, last, of
+from strongroom.audit.report.model import CheckGroup, Dataset, HeldOut, LogHead, ReportData
+from strongroom.audit.report.planned import Planned, Walls
 from strongroom.audit.report.remembered import remembered
 
 SHOWN_FIRST = (
@@ -38,101 +34,111 @@ SHOWN_FIRST = (
 
 MAX_CURVES = 4
 
-LOOKED = ("rollouts.opened", "adapter.exported")
-"""What a key holder may do with a run when it has long ended."""
-
-SCORE = "score_mean"
-"""The held-out result of a run whose evaluator declares no metric."""
-
-_T = TypeVar("_T", bound=types.EventData)
+LOOKS = (types.LeaseIssued, types.RolloutsOpened, types.AdapterExported)
+"""What may be logged of a run that has ended, and does not go on."""
 
 
 def from_log(
-    entries: Sequence[Event],
+    events: Sequence[Event],
     run: str,
     checks: Sequence[Check],
     planned: Planned,
     *,
     log: LogView | None = None,
+    walls: Walls | None = None,
+    deletions: Sequence[str] | None = None,
 ) -> ReportData:
     """Gather one run's report.
 
-    ``entries`` are the log's events, of this and other runs, in log order; ``log`` is the verified
-    log.
+    ``events`` are all of the log, of this and other runs, in its order; ``log`` is the verified
+    log. ``walls`` judges an enclave's probes, and ``deletions`` names the delete markers and
+    replaced versions in the buckets: a control that needs what was not given is not tested.
     """
-    events = [event for event in entries if event.run == run]
-    admitted = _last(events, types.RunAdmitted)
-    completed = _last(events, types.RunCompleted)
-    published = _last(events, types.RunPublished)
-    enclaves = _timed(events, types.EnclaveStarted)
-    checkpoints = _timed(events, types.CheckpointWritten)
-    grouped = _group(checks)
-    verified = bool(grouped) and not any(group.failed for group in grouped)
-    steps = [event.data for event in events if isinstance(event.data, types.TrainingStep)]
-    outcome, error = _outcome(events)
-    memory = remembered(events, planned.planted)
+    entries = entries_of(events, run)
+    until, afterwards = _at_its_end(entries)
+    replays = tuple(
+        entry
+        for at, event in enumerate(events)
+        if isinstance(event.data, types.RunReplayed) and event.data.original == run
+        for entry in [Entry(at, event.id, event.time, event.actor, event.data)]
+    )
+    completed = last(of(entries, types.RunCompleted))
+    admitted = last(of(entries, types.RunAdmitted))
+    published = last(of(entries, types.RunPublished))
+    checkpoints = of(entries, types.CheckpointWritten)
+    steps = [entry.data for entry in of(entries, types.TrainingStep)]
+    outcome, error = _outcome(entries)
+    memory = remembered(entries, planned.planted)
+    case = Case(
+        entries=entries,
+        planned=planned,
+        checks=checks,
+        size=None if log is None else log.size,
+        replays=replays,
+        walls=walls,
+        deletions=deletions,
+        memory=memory,
+    )
     return ReportData(
         run=run,
         outcome=outcome,
         error=error,
-        checks=grouped,
-        log=None
-        if log is None
-        else LogHead(log.origin, log.vkey, log.size, log.root.hex(), log.pending),
-        began=events[0].time if events else "",
-        ended=max((event.time for event in events if event.type not in LOOKED), default=""),
+        checks=_group(checks),
+        log=None if log is None else _head(log),
+        planned=planned,
+        began=until[0].time if until else "",
+        ended=until[-1].time if until else "",
         seconds=completed.seconds if completed else None,
         steps=completed.steps if completed else max((step.step for step in steps), default=0),
-        method=planned.method,
-        events=tuple(sorted(Counter(event.type for event in events).items())),
+        events=tuple(sorted(Counter(entry.type for entry in until).items())),
+        afterwards=afterwards,
         admitted=admitted,
-        denied=_timed(events, types.RunDenied),
-        resumed=_timed(events, types.RunResumed),
-        plan_digest=admitted.plan if admitted else planned.digest,
-        outputs=admitted.outputs if admitted else planned.outputs,
-        model_uri=planned.model_uri,
-        kms=planned.keys,
-        datasets=_datasets(events, admitted),
-        rejected=tuple(
-            event.data for event in events if isinstance(event.data, types.RecordRejected)
-        ),
-        enclaves=enclaves,
-        assurance=enclaves[-1].data.assurance if enclaves else "",
-        leases=_timed(events, types.LeaseIssued),
-        releases=_timed(events, types.KeyReleased),
-        refusals=_timed(events, types.KeyDenied),
+        denied=of(entries, types.RunDenied),
+        resumed=of(entries, types.RunResumed),
+        failed=of(entries, types.RunFailed),
+        datasets=_datasets(entries, admitted),
+        rejected=of(entries, types.RecordRejected),
+        enclaves=of(entries, types.EnclaveStarted),
+        leases=of(until, types.LeaseIssued),
+        releases=of(entries, types.KeyReleased),
+        refusals=of(entries, types.KeyDenied),
         checkpoints=checkpoints,
         published=published,
         adapter=_adapter(completed, published, checkpoints),
-        rollouts_opened=len(_timed(events, types.RolloutsOpened)),
+        rollouts_opened=of(entries, types.RolloutsOpened),
+        exports=of(entries, types.AdapterExported),
+        replays=replays,
         curves=_curves(steps),
-        alarms=_timed(events, types.TrainingAlarm),
-        finished=_last(events, types.TrainingFinished),
-        replays=tuple(
-            item for item in _timed(entries, types.RunReplayed) if item.data.original == run
-        ),
-        exports=_timed(events, types.AdapterExported),
-        held_out=_held_out(events, planned.metrics),
+        alarms=of(entries, types.TrainingAlarm),
+        finished=last(of(entries, types.TrainingFinished)),
+        held_out=_held_out(entries, planned.metrics),
         remembered=memory,
-        capacity_bits=planned.capacity_bits,
-        controls=control_matrix(events, verified=verified, remembered=memory),
-        waivers=planned.waivers,
+        deletions=deletions,
+        controls=control_matrix(case),
     )
 
 
-def _timed(events: Iterable[Event], kind: type[_T]) -> tuple[Timed[_T], ...]:
-    return tuple(
-        Timed(event.time, event.actor, event.data)
-        for event in events
-        if isinstance(event.data, kind)
-    )
+def _head(log: LogView) -> LogHead:
+    root = base64.b64encode(log.root).decode()
+    return LogHead(log.origin, log.vkey, log.size, root, log.pending)
 
 
-def _last(events: Sequence[Event], kind: type[_T]) -> _T | None:
-    for event in reversed(events):
-        if isinstance(event.data, kind):
-            return event.data
-    return None
+def _at_its_end(entries: Entries) -> tuple[Entries, Entries]:
+    """The entries up to the run's end, and those after it.
+
+    A run that goes on, or was never ended, has none after it, but looks and leases for them.
+    """
+    ends = (types.RunCompleted, types.RunFailed, types.RunCancelled, types.RunDenied)
+    at = len(entries)
+    while at and isinstance(entries[at - 1].data, LOOKS):
+        at -= 1
+    ended = any(isinstance(entry.data, ends) for entry in entries[at - 1 : at])
+    completed = [i for i, e in enumerate(entries) if isinstance(e.data, types.RunCompleted)]
+    if completed:
+        at = completed[0] + 1
+    elif not ended:
+        at = len(entries)
+    return entries[:at], entries[at:]
 
 
 def _group(checks: Sequence[Check]) -> tuple[CheckGroup, ...]:
@@ -147,10 +153,10 @@ def _group(checks: Sequence[Check]) -> tuple[CheckGroup, ...]:
     )
 
 
-def _outcome(events: Sequence[Event]) -> tuple[str, str]:
+def _outcome(entries: Entries) -> tuple[str, str]:
     """How the run ended (the last word counts: a failed run may have been resumed), and why."""
-    for event in reversed(events):
-        match event.data:
+    for entry in reversed(entries):
+        match entry.data:
             case types.RunCompleted():
                 return "completed", ""
             case types.RunFailed(code=code, stage=stage):
@@ -164,15 +170,9 @@ def _outcome(events: Sequence[Event]) -> tuple[str, str]:
     return "unfinished", ""
 
 
-def _datasets(events: Sequence[Event], admitted: types.RunAdmitted | None) -> tuple[Dataset, ...]:
-    opened = {
-        (event.data.dataset, event.data.shard)
-        for event in events
-        if isinstance(event.data, types.ShardOpened)
-    }
-    rejected = Counter(
-        event.data.dataset for event in events if isinstance(event.data, types.RecordRejected)
-    )
+def _datasets(entries: Entries, admitted: types.RunAdmitted | None) -> tuple[Dataset, ...]:
+    opened = {(entry.data.dataset, entry.data.shard) for entry in of(entries, types.ShardOpened)}
+    rejected = Counter(entry.data.dataset for entry in of(entries, types.RecordRejected))
     return tuple(
         Dataset(
             name=ref.name,
@@ -187,16 +187,17 @@ def _datasets(events: Sequence[Event], admitted: types.RunAdmitted | None) -> tu
     )
 
 
-def _held_out(events: Sequence[Event], metrics: Sequence[str]) -> HeldOut | None:
-    """The first of the run file's metrics that the evaluations report, or the score."""
-    found = [event.data for event in events if isinstance(event.data, types.EvaluationFinished)]
+def _held_out(entries: Entries, metrics: Sequence[str]) -> tuple[HeldOut, ...]:
+    """The run file's metrics that the evaluations report, in its order, then the score."""
+    found = [entry.data for entry in of(entries, types.EvaluationFinished)]
     names = {f"evaluator_{metric}": metric for metric in metrics} | {SCORE: "score"}
-    reported = {name for data in found for name in data.values}
-    for name, shown in names.items():
-        if name in reported:
-            values = {_phase(data): data.values[name] for data in found if name in data.values}
-            return HeldOut(shown, tuple(values.items()), max(data.records for data in found))
-    return None
+    shown: list[HeldOut] = []
+    for name, metric in names.items():
+        values = {_phase(data): data.values[name] for data in found if name in data.values}
+        if values:
+            records = max(data.records for data in found)
+            shown.append(HeldOut(metric, tuple(values.items()), records))
+    return tuple(shown)
 
 
 def _phase(data: types.EvaluationFinished) -> str:
@@ -205,12 +206,15 @@ def _phase(data: types.EvaluationFinished) -> str:
 
 def _curves(steps: Sequence[types.TrainingStep]) -> tuple[Series, ...]:
     """The charts' series; a step that a resumed run repeated counts once, as it was last."""
-    last = {step.step: step.values for step in steps}
-    names = dict.fromkeys(name for values in last.values() for name in values)
+    latest = {step.step: step.values for step in steps}
+    names = dict.fromkeys(name for values in latest.values() for name in values)
     order = [name for name in SHOWN_FIRST if name in names]
     order += [name for name in names if name not in order]
     return tuple(
-        Series(name, tuple((float(at), last[at][name]) for at in sorted(last) if name in last[at]))
+        Series(
+            name,
+            tuple((float(at), latest[at][name]) for at in sorted(latest) if name in latest[at]),
+        )
         for name in order[:MAX_CURVES]
     )
 
@@ -218,7 +222,7 @@ def _curves(steps: Sequence[types.TrainingStep]) -> tuple[Series, ...]:
 def _adapter(
     completed: types.RunCompleted | None,
     published: types.RunPublished | None,
-    checkpoints: Sequence[Timed[types.CheckpointWritten]],
+    checkpoints: Sequence[Entry[types.CheckpointWritten]],
 ) -> str:
     if completed:
         return completed.adapter

@@ -5,21 +5,24 @@ Digests are ``sha256:…``, times ISO 8601 UTC; what a log does not show is empt
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
 
 from strongroom.audit.events import types
 from strongroom.audit.log.verify import COMPLETE, Check
 from strongroom.audit.report.charts import Series
-from strongroom.audit.report.controls import Control
-from strongroom.audit.report.remembered import Planted, Remembered
-
-D = TypeVar("D", bound=types.EventData, covariant=True)
+from strongroom.audit.report.controls.row import Control
+from strongroom.audit.report.entries import Entries, Entry
+from strongroom.audit.report.planned import Planned
+from strongroom.audit.report.remembered import Remembered
 
 
 @dataclass(frozen=True)
 class LogHead:
-    """The log that the report rests on, and the line that verifies it."""
+    """The log that the report rests on, and the line that verifies it.
+
+    ``root`` is base64, as the log's own signed note has it.
+    """
 
     origin: str
     vkey: str
@@ -38,15 +41,6 @@ class CheckGroup:
 
 
 @dataclass(frozen=True)
-class Timed(Generic[D]):
-    """An event's data with its time and the role that saw it."""
-
-    time: str
-    actor: str
-    data: D
-
-
-@dataclass(frozen=True)
 class Dataset:
     """A dataset by its signed manifest; ``opened`` counts shards authenticated in an enclave."""
 
@@ -60,43 +54,15 @@ class Dataset:
 
 
 @dataclass(frozen=True)
-class Waiver:
-    """An exception from a policy rule, as the plan names it."""
-
-    rule: str
-    owner: str
-    reason: str
-    expires: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Planned:
-    """What a report takes from a run's plan; all of it is empty where no plan can be trusted."""
-
-    digest: str = ""
-    outputs: str = ""
-    model_uri: str = ""
-    keys: tuple[tuple[str, str], ...] = ()
-    """References of the keys, by what they are for."""
-    method: str = ""
-    metrics: tuple[str, ...] = ()
-    """Names of the evaluator's metrics, in the order in which the run file declares them."""
-    planted: Planted | None = None
-    capacity_bits: int | None = None
-    """What one start of an enclave could let out."""
-    waivers: tuple[Waiver, ...] = ()
-
-
-@dataclass(frozen=True)
 class HeldOut:
-    """The held-out result: one metric, its value at each evaluation, and over how many records."""
+    """One held-out metric, its value at each evaluation, and over how many records."""
 
     metric: str
     values: tuple[tuple[str, float], ...]
     records: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ReportData:
     """Everything that the report shows."""
 
@@ -105,42 +71,42 @@ class ReportData:
     error: str
     checks: tuple[CheckGroup, ...]
     log: LogHead | None
+    planned: Planned
     began: str
     ended: str
+    """Time of the event that ended the run, or of its last one."""
     seconds: float | None
     steps: int
-    method: str
     events: tuple[tuple[str, int], ...]
+    """How many of each type, to the run's end."""
+    afterwards: Entries
+    """What was logged when the run had ended: looks, and leases for them."""
     admitted: types.RunAdmitted | None
-    denied: tuple[Timed[types.RunDenied], ...]
-    resumed: tuple[Timed[types.RunResumed], ...]
-    plan_digest: str
-    outputs: str
-    model_uri: str
-    kms: tuple[tuple[str, str], ...]
+    denied: Sequence[Entry[types.RunDenied]]
+    resumed: Sequence[Entry[types.RunResumed]]
+    failed: Sequence[Entry[types.RunFailed]]
     datasets: tuple[Dataset, ...]
-    rejected: tuple[types.RecordRejected, ...]
-    enclaves: tuple[Timed[types.EnclaveStarted], ...]
-    assurance: str
-    leases: tuple[Timed[types.LeaseIssued], ...]
-    releases: tuple[Timed[types.KeyReleased], ...]
-    refusals: tuple[Timed[types.KeyDenied], ...]
-    checkpoints: tuple[Timed[types.CheckpointWritten], ...]
+    rejected: Sequence[Entry[types.RecordRejected]]
+    enclaves: Sequence[Entry[types.EnclaveStarted]]
+    leases: Sequence[Entry[types.LeaseIssued]]
+    releases: Sequence[Entry[types.KeyReleased]]
+    refusals: Sequence[Entry[types.KeyDenied]]
+    checkpoints: Sequence[Entry[types.CheckpointWritten]]
     published: types.RunPublished | None
     adapter: str
-    rollouts_opened: int
-    curves: tuple[Series, ...]
-    alarms: tuple[Timed[types.TrainingAlarm], ...]
-    finished: types.TrainingFinished | None
-    replays: tuple[Timed[types.RunReplayed], ...]
+    rollouts_opened: Sequence[Entry[types.RolloutsOpened]]
+    exports: Sequence[Entry[types.AdapterExported]]
+    replays: Sequence[Entry[types.RunReplayed]]
     """Repetitions of this run, each logged under an id of its own."""
-    exports: tuple[Timed[types.AdapterExported], ...]
-    held_out: HeldOut | None
+    curves: tuple[Series, ...]
+    alarms: Sequence[Entry[types.TrainingAlarm]]
+    finished: types.TrainingFinished | None
+    held_out: tuple[HeldOut, ...]
+    """The declared metrics in their order, then the score; the first is the run's result."""
     remembered: Remembered | None
-    capacity_bits: int | None
-    """Of one start of an enclave."""
+    deletions: Sequence[str] | None
+    """Delete markers and replaced versions; None where nobody looked."""
     controls: tuple[Control, ...]
-    waivers: tuple[Waiver, ...]
 
     @property
     def verified(self) -> bool:
@@ -160,9 +126,30 @@ class ReportData:
         return sum(group.made for group in self.checks)
 
     @property
+    def checks_failed(self) -> int:
+        """Number of checks that did not hold."""
+        return sum(len(group.failed) for group in self.checks)
+
+    @property
+    def controls_failed(self) -> tuple[Control, ...]:
+        """The rows that turned red."""
+        return tuple(control for control in self.controls if control.verdict == "fail")
+
+    @property
+    def plan_digest(self) -> str:
+        """Of the plan that was read, or at least admitted."""
+        return self.planned.digest or (self.admitted.plan if self.admitted else "")
+
+    @property
+    def assurance(self) -> str:
+        """Of the last enclave."""
+        return self.enclaves[-1].data.assurance if self.enclaves else ""
+
+    @property
     def run_capacity_bits(self) -> int | None:
         """What all of the run's enclaves in the log together could let out."""
-        return None if self.capacity_bits is None else self.capacity_bits * len(self.enclaves)
+        bits = self.planned.capacity_bits
+        return None if bits is None else bits * len(self.enclaves)
 
     @property
     def probes(self) -> tuple[tuple[str, str], ...]:

@@ -11,9 +11,11 @@ from markupsafe import Markup
 
 from strongroom.audit.events.alarms import ALARMS
 from strongroom.audit.report.charts import bars, spans
+from strongroom.audit.report.controls.row import plural
 from strongroom.audit.report.model import ReportData
 from strongroom.audit.report.remembered import CHANCE_BITS
 from strongroom.audit.report.rendering import (
+    duration,
     held_out_title,
     series_chart,
     series_title,
@@ -28,15 +30,20 @@ ASSURANCE = {
     "A3": "A3: attested confidential CPU and GPU",
 }
 
-CHECK_NAMES = {
-    "checkpoint": "The log’s entries hash to the signed root",
-    "batch": "Batches of entries as they were appended",
-    "tile": "Entry bundles and hash tiles, recomputed",
-    "prefix": "Earlier signed checkpoints are prefixes",
-    "pending": "Appends that no checkpoint covers yet",
-    "stray": "Objects that no log writes",
-    "log": "The log can be read",
-}
+SECTIONS = (
+    "Verdict and log",
+    "Scope, period and parties",
+    "Data flow, and what each role could see",
+    "Controls, and the entries that answer for them",
+    "Inventory",
+    "Access and keys",
+    "After the run",
+    "Lineage",
+    "Training",
+    "Deletions, retention, exceptions and waivers",
+    "Limits",
+    "Verify it yourself",
+)
 
 ENDINGS = {
     "steps": "it was the last step of the plan",
@@ -50,25 +57,28 @@ def render(report: ReportData) -> str:
     """The report as one self-contained HTML document."""
     return template("page.html.j2").render(
         report=report,
+        sections=SECTIONS,
+        failures=[check for group in report.checks for check in group.failed],
+        passed=sum(control.verdict == "pass" for control in report.controls),
         charts=[(series_title(each), series_chart(report, each)) for each in report.curves],
         memory=_memory(report),
         chance_bits=CHANCE_BITS,
         evaluation=_evaluation(report),
         assurance=ASSURANCE.get(report.assurance, report.assurance),
-        check_names=CHECK_NAMES,
         alarms=ALARMS,
         endings=ENDINGS,
-        probe_counts=_count_probes(report),
-        no_network=_no_network(report),
-        longest_lease=max((lease.data.ttl_s for lease in report.leases), default=0),
+        leases_said=_leases(report),
+        enclave_said=_probes(report),
+        releases_said=f"{plural(len(report.releases), 'release')}, "
+        f"{plural(len(report.refusals), 'refusal')}",
     )
 
 
 def _evaluation(report: ReportData) -> Markup:
     """The held-out result at each evaluation."""
-    if report.held_out is None:
+    if not report.held_out:
         return Markup("")
-    return bars(held_out_title(report.held_out), report.held_out.values)
+    return bars(held_out_title(report.held_out[0]), report.held_out[0].values)
 
 
 def _memory(report: ReportData) -> Markup:
@@ -81,17 +91,15 @@ def _memory(report: ReportData) -> Markup:
     return spans("Exposure of planted secrets, bits", rows, found.bits, marks)
 
 
-def _count_probes(report: ReportData) -> dict[str, int]:
+def _leases(report: ReportData) -> str:
+    longest = max((lease.data.ttl_s for lease in report.leases), default=0)
+    return f"{plural(len(report.leases), 'lease')}, the longest for {duration(longest)}"
+
+
+def _probes(report: ReportData) -> str:
+    if not report.probes:
+        return "no enclave is in the log"
     values = [value for _, value in report.probes]
-    return {
-        "made": len(values),
-        "blocked": sum(value == "blocked" for value in values),
-        "open": sum(value == "open" for value in values),
-        "absent": sum(value == "absent" for value in values),
-    }
-
-
-def _no_network(report: ReportData) -> bool:
-    """The enclave tried to open sockets, of every kind that it knows, and got none."""
-    tries = [value for name, value in report.probes if ".socket" in f".{name}"]
-    return bool(tries) and all(value in ("blocked", "absent") for value in tries)
+    counts = {word: values.count(word) for word in ("blocked", "absent", "open")}
+    said = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
+    return f"{plural(len(values), 'probe')} from inside the last enclave; of attempts {said}"

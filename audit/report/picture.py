@@ -17,9 +17,10 @@ CURVES = ("reward_mean", "zero_variance_share")
 def render(report: ReportData) -> str:
     """The held-out values, alarms and two curves."""
     lines = []
-    if report.held_out is not None:
-        values = " → ".join(f"{value:.2f}" for _, value in report.held_out.values)
-        lines = [f"{held_out_title(report.held_out).capitalize()}: {values}"]
+    if report.held_out:
+        first = report.held_out[0]
+        values = " → ".join(f"{value:.2f}" for _, value in first.values)
+        lines = [f"{held_out_title(first).capitalize()}: {values}"]
     for alarm in report.alarms:
         meaning = ALARMS[alarm.data.alarm].meaning
         lines.append(f"Alarm at step {alarm.data.step}: {meaning}")

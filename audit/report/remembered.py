@@ -9,26 +9,18 @@ luck. A secret that a model never saw has an exposure of more than ``x`` bits wi
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from strongroom.audit.events import types
-from strongroom.audit.events.entries import Event
+from strongroom.audit.report.entries import Entries, of
+from strongroom.audit.report.planned import Planted
 
 MEAN, MAX = "exposure_mean", "exposure_max"
 BASE = "base model"
 CONFIDENCE = 0.95
 CHANCE_BITS = 1 / math.log(2)
 """Mean exposure of a secret that was never seen: 1.44 bits."""
-
-
-@dataclass(frozen=True)
-class Planted:
-    """How many secrets a run plants, in how many rows each, of two words out of how many."""
-
-    secrets: int
-    repetitions: int
-    words: int
 
 
 @dataclass(frozen=True)
@@ -78,13 +70,12 @@ class Remembered:
         return not (mean or maximum)
 
 
-def remembered(events: Iterable[Event], planted: Planted | None) -> Remembered | None:
+def remembered(entries: Entries, planted: Planted | None) -> Remembered | None:
     """How exposed a run's planted secrets were; None where none was planted, or none measured."""
     measured = tuple(
-        Measured(_label(event.data), event.data.values[MEAN], event.data.values[MAX])
-        for event in events
-        if isinstance(event.data, types.EvaluationFinished)
-        and event.data.values.keys() >= {MEAN, MAX}
+        Measured(_label(entry.data), entry.data.values[MEAN], entry.data.values[MAX])
+        for entry in of(entries, types.EvaluationFinished)
+        if entry.data.values.keys() >= {MEAN, MAX}
     )
     if planted is None or not measured:
         return None

@@ -6,12 +6,14 @@ Everything that a template is given is escaped.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from strongroom.audit.report.charts import Series, curve, number
+from strongroom.audit.report.controls.row import Control
 from strongroom.audit.report.model import HeldOut, ReportData
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -25,6 +27,19 @@ METRICS = {
     "kl": "Divergence from the base model",
 }
 """Titles of step metrics; any other has its own name."""
+
+CHECKS = {
+    "checkpoint": "The log’s entries hash to the signed root",
+    "batch": "Batches of entries as they were appended",
+    "tile": "Entry bundles and hash tiles, recomputed",
+    "prefix": "Earlier signed checkpoints are prefixes",
+    "pending": "Appends that no checkpoint covers yet",
+    "stray": "Objects that no log writes",
+    "log": "The log can be read",
+    "entries": "Every entry is an event",
+    "the run's story": "The log tells the run’s whole story",
+}
+"""Names of checks of the log, in words; any other check is named in words already."""
 
 
 def template(name: str) -> Template:
@@ -41,6 +56,9 @@ def template(name: str) -> Template:
         "number": number,
         "bytes": size,
         "duration": duration,
+        "css": css,
+        "check_name": check_name,
+        "entries_said": entries_said,
         "light": _light,
     }
     return environment.get_template(name)
@@ -61,6 +79,37 @@ def series_chart(report: ReportData, series: Series) -> Markup:
 def held_out_title(held_out: HeldOut) -> str:
     """Which metric over how many records."""
     return f"{held_out.metric} on {held_out.records} held-out records"
+
+
+def check_name(name: str) -> str:
+    """What a check is of, in words."""
+    short = name.removeprefix("Audit log: ")
+    return CHECKS.get(short, short)
+
+
+def css(text: str) -> str:
+    """``text`` inside a string of a style sheet: all but plain characters as escapes."""
+    return re.sub(r"[^A-Za-z0-9 ._-]", lambda found: f"\\{ord(found[0]):06x}", text)
+
+
+def entries_said(control: Control) -> str:
+    """The entries that a control looked at: indices by event type, or all of them in short."""
+    if len(control.looked_at) > 6:
+        every = sorted(index for _, found in control.looked_at for index in found)
+        return f"{len(every)} entries of every type, {every[0]} to {every[-1]}"
+    return "; ".join(f"{kind} {_ranges(found)}" for kind, found in control.looked_at)
+
+
+def _ranges(indices: Sequence[int]) -> str:
+    """``3, 5–9, 12``; of many, the first and how many more there are."""
+    runs: list[list[int]] = []
+    for index in indices:
+        if runs and index == runs[-1][1] + 1:
+            runs[-1][1] = index
+        else:
+            runs.append([index, index])
+    said = [f"{a}" if a == b else f"{a}–{b}" for a, b in runs]
+    return ", ".join(said[:8]) + (f" and {len(said) - 8} more" if len(said) > 8 else "")
 
 
 def clock(time: str) -> str:

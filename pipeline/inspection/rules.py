@@ -92,6 +92,8 @@ class Rules:
     def __init__(self, run: str, layout: RunLayout, audit: str) -> None:
         self.checks: list[Check] = []
         self.plan: Plan | None = None
+        self.manifests: dict[str, DatasetManifest] = {}
+        """Of the sealed inputs, by the address of their folder."""
         self._run = run
         self._layout = layout
         self._audit = audit
@@ -163,8 +165,10 @@ class Rules:
         with self._checking("Dataset manifests and their signatures", uri):
             envelope = _same(_need(read), ref.manifest_sha256)
             payload, _ = open_envelope(envelope, DATASET_TYPE, [KeyRef(ref.signer)], place=uri)
-            shards = sealed.decode(payload, uri).shards
-            return [Pin(sealed.check, ref.uri + shard.object, shard.sha256) for shard in shards]
+            manifest = self.manifests[ref.uri] = sealed.decode(payload, uri)
+            return [
+                Pin(sealed.check, ref.uri + shard.object, shard.sha256) for shard in manifest.shards
+            ]
         return []
 
     def inputs(self, plan: Plan) -> Iterator[Pin]:
@@ -204,7 +208,8 @@ class Rules:
         """A checkpoint's manifest; returns its objects, if it is the logged one."""
         uri = self._layout.manifest(logged.step)
         folder = self._layout.checkpoint(logged.step)
-        written = {item.name: item.sha256 for item in logged.objects}
+        written = {item.name: (item.sha256, item.size_bytes) for item in logged.objects}
+        named: dict[str, tuple[str, int]] = {}
         pins: list[Pin] = []
         with self._checking("Checkpoint manifests and their signatures", uri):
             envelope = _same(_need(read), logged.manifest)
@@ -217,10 +222,11 @@ class Rules:
             if adapter is None or adapter.plaintext_sha256 != logged.adapter:
                 raise _Differs(f"expected adapter {logged.adapter}")
             for entry in manifest.objects.values():
+                named[entry.object] = entry.sha256, entry.size_bytes
                 pins.append(Pin("Checkpoint objects", folder + entry.object, entry.sha256))
-        for pin in pins:
-            same = written.get(pin.uri.removeprefix(folder)) == pin.sha256
-            self._add("Checkpoint manifest agrees with the log", same, pin.uri)
+        for name, pinned in named.items():
+            same = written.get(name) == pinned
+            self._add("Checkpoint manifest agrees with the log", same, folder + name)
         return pins
 
     def take_result(self, plan: Plan, read: Read) -> None:

@@ -7,13 +7,14 @@ against a digest are read in constant memory.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from strongroom.audit.events.entries import Event, from_entry
 from strongroom.audit.log.verify import Check, LogView, check_log, read_log
 from strongroom.connectors.buckets.errors import ObjectMissing
 from strongroom.crypto.digests import Sha256
+from strongroom.crypto.manifest import DatasetManifest
 from strongroom.errors import StrongroomError
 from strongroom.pipeline.broker.reading import ReadAccess, ReadOnlyLog
 from strongroom.pipeline.inspection.log import log_vkey
@@ -26,12 +27,14 @@ from strongroom.pipeline.runfile.spec import RunSpec
 
 @dataclass(frozen=True)
 class Verification:
-    """Every check of a run, and what it was found by: log, all of its events, admitted plan."""
+    """Every check of a run, and what it was found by: log, all of its events, admitted plan, and
+    the signed manifests of what was sealed, by the address of their folder."""
 
     checks: tuple[Check, ...]
     log: LogView | None
     events: tuple[Event, ...]
     plan: Plan | None
+    manifests: Mapping[str, DatasetManifest]
 
 
 def verify(access: ReadAccess, run: str, vkey: str) -> Verification:
@@ -55,7 +58,7 @@ def verify(access: ReadAccess, run: str, vkey: str) -> Verification:
             pinned(rules.take_checkpoint(plan, logged, manifest))
         rules.take_result(plan, _read(access, layout.result))
     rules.take_names(access.names(layout.folder))
-    return Verification(tuple(rules.checks), log, events, plan)
+    return Verification(tuple(rules.checks), log, events, plan, rules.manifests)
 
 
 def verify_run(spec: RunSpec, run: str, vkey: str = "") -> tuple[Check, ...]:

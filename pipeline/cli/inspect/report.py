@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from strongroom.pipeline.cli.console import out, print_json
+from strongroom.errors import Exit
+from strongroom.pipeline.cli.console import Styled, err, out, print_json
 from strongroom.pipeline.cli.options import STATE, Json, RunId, State
 from strongroom.pipeline.cli.reporting import reporting
 from strongroom.pipeline.cli.watching import following
@@ -16,20 +17,34 @@ from strongroom.pipeline.cli.watching import following
 def report(
     run: RunId,
     to: Annotated[
-        Path | None, typer.Option(help="File to write, .html or .svg; default: both, in the state.")
+        Path | None,
+        typer.Option(help="File to write, .html, .json or .svg; default: all three, in the state."),
     ] = None,
     state: State = STATE,
     as_json: Json = False,
 ) -> None:
-    """Write the report of a run: one HTML file, checkable without trusting it."""
-    from strongroom.pipeline.background import registry
-    from strongroom.pipeline.inspection.report import write_report
+    """Write the report of a run: one HTML file, checkable without trusting it.
 
-    with reporting(as_json):
+    Exit 5 when it is not verified, 1 when nothing is wrong but the run has not completed.
+    """
+    with reporting(as_json, failed=Exit.INTEGRITY):
+        from strongroom.pipeline.background import registry
+        from strongroom.pipeline.inspection.report import write_report
+
         with following(as_json) as watcher:
             watcher.stage("report")
-            path, _checks = write_report(registry.recall(state, run), run, to, state)
+            path, found = write_report(registry.recall(state, run), run, to, state)
         if as_json:
-            print_json({"run": run, "report": str(path)})
+            verdicts = {control.id: control.verdict for control in found.controls}
+            verified = {"verified": found.verified, "controls": verdicts}
+            print_json({"run": run, "report": str(path)} | verified)
         else:
             out.say(str(path))
+            for control in found.controls_failed:
+                err.say(Styled("✗", "red"), f" {control.question}")
+            if not found.intact:
+                counts = f"{found.checks_failed} of {found.checks_made} checks failed"
+                counts = counts if found.checks_made else "no check could be made"
+                err.say(Styled("NOT VERIFIED", "red"), f": {counts}")
+        if not found.verified:
+            raise SystemExit(Exit.FAILED if found.intact else Exit.INTEGRITY)

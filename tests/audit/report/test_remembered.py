@@ -14,10 +14,10 @@ from strongroom.audit.log.verify import Check
 from strongroom.audit.report.charts import spans
 from strongroom.audit.report.gather import from_log
 from strongroom.audit.report.page import render
+from strongroom.audit.report.planned import Planted
 from strongroom.audit.report.remembered import (
     CONFIDENCE,
     Measured,
-    Planted,
     Remembered,
     remembered,
 )
@@ -94,10 +94,10 @@ def test_the_report_shows_both_models_and_the_settings(run_events, plan):
 
 def test_the_held_out_metric_stays_the_task_s(run_events, plan):
     events = measuring(run_events, (1.3, 3.1), (1.5, 4.2))
-    assert report(events, replace(plan, metrics=())).held_out.metric == "score"
+    assert report(events, replace(plan, metrics=())).held_out[0].metric == "score"
 
 
-CONTROL = "What the trained model remembers"
+CONTROL = "memory"
 
 
 @pytest.mark.parametrize(
@@ -107,31 +107,30 @@ def test_the_control_on_memory_says_what_was_measured(run_events, plan, after, s
     (control,) = (
         each
         for each in report(measuring(run_events, (1.3, 3.1), after), plan).controls
-        if each.theme == CONTROL
+        if each.id == CONTROL
     )
-    assert control.status == status
-    assert f"exposure of 8 planted secrets: mean {after[0]} bits, largest {after[1]};" in (
-        control.evidence
-    )
+    assert control.verdict == status
+    said = f"exposure of 8 planted secrets: mean {after[0]} bits, largest {after[1]};"
+    assert control.findings[0].says.startswith(said)
 
 
 def test_the_control_on_memory_is_not_tested_by_the_base_model_alone(run_events, plan):
     events = measuring(run_events, (1.3, 3.1), (1.5, 4.2))
     after = [event for event in events if getattr(event.data, "phase", "") == "after"]
-    for told, planted in (
-        ([event for event in events if event not in after], PLANTED),
-        (run_events, PLANTED),
-        (events, None),
+    for told, planted, verdict in (
+        ([event for event in events if event not in after], PLANTED, "not tested"),
+        (run_events, PLANTED, "not tested"),
+        (events, None, "fail"),  # of secrets that the plan does not plant
     ):
         found = report(told, plan, planted)
-        statuses = {control.theme: control.status for control in found.controls}
-        assert statuses[CONTROL] == "not tested"
+        verdicts = {control.id: control.verdict for control in found.controls}
+        assert verdicts[CONTROL] == verdict
         assert "this report measures none of it" in page(told, plan, planted)
 
 
 def test_without_secrets_the_report_says_so(run_events, plan):
     text = page(run_events, plan, None)
-    assert "Not measured: no secrets were planted" in text
+    assert "Not measured: the plan plants no secrets" in text
     assert "this report measures none of it" in text
     assert remembered(run_events, None) is None
 

@@ -8,7 +8,8 @@ import pytest
 
 from strongroom.audit.report.formats import FORMATS
 from strongroom.audit.report.gather import from_log
-from strongroom.audit.report.model import Planned, ReportData
+from strongroom.audit.report.model import ReportData
+from strongroom.audit.report.planned import Planned
 from strongroom.pipeline.inspection.report import save
 
 

@@ -70,7 +70,9 @@ def checkpoint(plan: Plan, *names: str) -> bytes:
 
 def written(manifest: bytes) -> events.CheckpointWritten:
     entry = sealed("adapter")
-    named = events.WrittenObject(name=entry.object, sha256=entry.sha256, size_bytes=1)
+    named = events.WrittenObject(
+        name=entry.object, sha256=entry.sha256, size_bytes=entry.size_bytes
+    )
     return events.CheckpointWritten(
         step=STEP,
         uri="s3://acme-data/runs/",

@@ -1,0 +1,1 @@
+"""Which controls a run's evidence supports: one table of questions, each with its predicate."""

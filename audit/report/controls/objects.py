@@ -1,0 +1,156 @@
+"""What went into the model and what came out, object by object."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from strongroom.audit.events import types
+from strongroom.audit.report.controls.row import (
+    NO_PLAN,
+    Case,
+    Finding,
+    each,
+    faults,
+    places,
+    plural,
+)
+from strongroom.audit.report.entries import Entries, Entry, last, of
+from strongroom.audit.report.planned import PlannedDataset, PlannedShard
+
+USES = (types.TrainingStep, types.EvaluationFinished)
+
+
+def data(case: Case) -> Iterator[Finding]:
+    """Every shard of the signed manifests was authenticated in an enclave before it was used."""
+    opened, planned = (
+        of(case.entries, types.ShardOpened),
+        {d.name: d for d in case.planned.datasets},
+    )
+    if not case.planned.known:
+        yield NO_PLAN
+        return
+    unread = [name for name, dataset in planned.items() if not dataset.pinned]
+    if opened and unread:
+        yield Finding(f"the manifest of {', '.join(unread)} was not read", None)
+    yield from each(
+        "each shard that was opened is the signed manifest’s, with all of its records",
+        opened,
+        lambda entry: _wrong_shard(entry.data, planned.get(entry.data.dataset)),
+    )
+    total = sum(dataset.shards for dataset in planned.values())
+    used = [session for session in case.sessions() if of(session, *USES)]
+    complete = f"all {total} shards of {len(planned)} datasets before the first use"
+    firsts = [of(session, *USES)[0] for session in used]
+    lacking = {of(s, *USES)[0].index: _lacking(s, planned) for s in used}
+    yield from each(complete, firsts, lambda entry: lacking[entry.index])
+
+
+def _wrong_shard(shard: types.ShardOpened, dataset: PlannedDataset | None) -> str:
+    if dataset is None:
+        return f"{shard.dataset} is no dataset of the plan"
+    if not dataset.pinned:
+        return ""
+    if shard.shard >= len(dataset.pinned):
+        return f"{shard.dataset} has no shard {shard.shard}"
+    found = PlannedShard(shard.sha256, shard.records, shard.plaintext_bytes)
+    other = found != dataset.pinned[shard.shard]
+    return f"shard {shard.shard} of {shard.dataset} is another than the manifest’s" * other
+
+
+def _lacking(session: Entries, planned: dict[str, PlannedDataset]) -> str:
+    use = of(session, *USES)[0].index
+    seen = {(e.data.dataset, e.data.shard) for e in of(session, types.ShardOpened) if e.index < use}
+    want = {(name, shard) for name, d in planned.items() for shard in range(d.shards)}
+    return f"{len(want - seen)} of {len(want)} shards had not been opened" * bool(want - seen)
+
+
+def outputs(case: Case) -> Iterator[Finding]:
+    """Each checkpoint is planned, sealed, as logged, and signed by an enclave that held keys."""
+    written = of(case.entries, types.CheckpointWritten)
+    planned = {checkpoint.step: checkpoint for checkpoint in case.planned.checkpoints}
+    if written and not case.planned.known:
+        yield NO_PLAN
+        return
+    first: dict[int, types.CheckpointWritten] = {}
+
+    def wrong(entry: Entry[types.CheckpointWritten]) -> str:
+        data = entry.data
+        want = planned.get(data.step)
+        if want is None:
+            return f"the plan has no checkpoint after step {data.step}"
+        again = first.setdefault(data.step, data)
+        return faults(
+            (data.uri == want.uri, f"step {data.step} lies elsewhere than planned"),
+            (
+                sorted(item.name for item in data.objects) == sorted(want.objects),
+                f"step {data.step} has other objects than planned",
+            ),
+            (data == again, f"step {data.step} was written again, and is another"),
+        )
+
+    yield from each(
+        f"{plural(len(written), 'checkpoint')}, of planned steps, in their places, with their "
+        "sealed objects",
+        written,
+        wrong,
+    )
+    for entry in written:
+        want = planned.get(entry.data.step)
+        uris = [entry.data.uri + item.name for item in entry.data.objects]
+        if want is not None:
+            what = f"step {entry.data.step}: objects, and manifest signed by an enclave with keys"
+            yield case.objects(what, [want.manifest, *uris], (entry.index,))
+
+
+def result(case: Case) -> Iterator[Finding]:
+    """The published adapter is the one that training chose, and the bucket's result says so."""
+    completed, published = (
+        of(case.entries, types.RunCompleted),
+        of(case.entries, types.RunPublished),
+    )
+    if not completed:
+        return
+    finished = last(of(case.entries, types.TrainingFinished))
+    written = {w.data.step: w.data for w in of(case.entries, types.CheckpointWritten)}
+    chosen = written.get(finished.chosen) if finished else None
+    if finished is None or chosen is None or not published:
+        says = "the run completed without a chosen checkpoint or a publication in the log"
+        yield Finding(says, False, places(completed))
+        return
+
+    def other(entry: Entry[types.RunPublished | types.RunCompleted]) -> str:
+        data = entry.data
+        same = (data.adapter, data.manifest) == (chosen.adapter, chosen.manifest)
+        where = True
+        if isinstance(data, types.RunPublished):
+            where = (data.uri, data.objects) == (chosen.uri, chosen.objects)
+        else:
+            where = data.steps == finished.step
+        return faults((same and where, "differs from the checkpoint that training chose"))
+
+    yield from each(
+        f"published and completed with the checkpoint of step {finished.chosen}, which training "
+        f"chose after step {finished.step}",
+        (*published, *completed),
+        other,
+    )
+    yield Finding("how training ended", True, places(of(case.entries, types.TrainingFinished)))
+    if case.planned.known:
+        yield case.objects("the result in the bucket", filter(None, [case.planned.result]))
+    else:
+        yield NO_PLAN
+
+
+def replay(case: Case) -> Iterator[Finding]:
+    """The run was done again from its plan, and gave the same bytes."""
+    plans = {entry.data.plan for entry in of(case.entries, types.RunAdmitted)}
+    finished = last(of(case.entries, types.TrainingFinished))
+    yield from each(
+        f"the whole run done again {plural(len(case.replays), 'time')}: the same, byte for byte",
+        case.replays,
+        lambda entry: faults(
+            (entry.data.outcome == "same", "it came out different"),
+            (entry.data.plan in plans, "another plan was done again"),
+            (finished is not None and entry.data.step == finished.step, "to another step"),
+        ),
+    )
