@@ -25,7 +25,8 @@ LOCKS = {
 
 
 def leases(case: Case) -> Iterator[Finding]:
-    """Each lease grants no more, and for no longer, than the plan has for its purpose."""
+    """Each lease has the purpose, bucket and role of one in the plan, and no folder, right or
+    second more; it ends when it says, and opens folders only."""
     issued, planned = of(case.entries, types.LeaseIssued), case.planned.leases
     if issued and not case.planned.known:
         yield NO_PLAN
@@ -69,7 +70,8 @@ def _beyond(data: types.LeaseIssued, planned: PlannedLease) -> str:
 
 
 def looks(case: Case) -> Iterator[Finding]:
-    """Whoever looked at sealed outputs looked at outputs of this run."""
+    """Each export is of an adapter, and each opening of an object, that this run had written. The
+    plain weights are no longer in any log."""
     written = of(case.entries, types.CheckpointWritten)
     exported, opened = (
         of(case.entries, types.AdapterExported),
@@ -99,7 +101,8 @@ def looks(case: Case) -> Iterator[Finding]:
 
 
 def deletions(case: Case) -> Iterator[Finding]:
-    """Nothing was deleted or replaced in the buckets, if somebody looked."""
+    """A listing of object versions has no delete marker and no replaced version. Without one this
+    is not tested."""
     found = case.deletions
     if found is None:
         yield Finding("object versions and delete markers were not examined", None)
@@ -110,7 +113,9 @@ def deletions(case: Case) -> Iterator[Finding]:
 
 
 def retention(case: Case) -> Iterator[Finding]:
-    """How the store kept what it holds when the run was planned."""
+    """What the stores said of versioning and locks when the run was planned. It fails where the
+    log's bucket did not lock new objects, or one kept no versions; how long is long enough, and
+    what was changed since, is the customer's to answer."""
     if not case.planned.buckets:
         yield NO_PLAN
     for bucket in case.planned.buckets:

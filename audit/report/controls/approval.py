@@ -30,7 +30,10 @@ DOINGS = (
 
 
 def admission(case: Case) -> Iterator[Finding]:
-    """The plan in the bucket was admitted, by the whole bundle, before anything was done."""
+    """The plan in the bucket was admitted, by its digest, before anything was done; before each key
+    release, the policy's last word on that plan was its admission; it was decided by the bundle in
+    the plan, all of its rules passed or were waived, and no more were waived than the plan names,
+    with waivers that had not expired. What was resumed had been admitted."""
     admitted, doings = of(case.entries, types.RunAdmitted), of(case.entries, *DOINGS)
     early = [e for e in doings if not admitted or e.index < admitted[0].index]
     if early:
@@ -98,7 +101,8 @@ def _last_word(case: Case, release: Entry[types.KeyReleased]) -> str:
 
 
 def inputs(case: Case) -> Iterator[Finding]:
-    """What was admitted and read is what the plan pins."""
+    """The admission names the plan's base model, evaluator, datasets and place for outputs; every
+    object that is read has the digest in the plan, or in a signed manifest that the plan pins."""
     planned = case.planned
     if not planned.known:
         yield NO_PLAN
@@ -126,7 +130,8 @@ def inputs(case: Case) -> Iterator[Finding]:
 
 
 def refusals(case: Case) -> Iterator[Finding]:
-    """What was refused or rejected, or had failed, came to nothing."""
+    """An enclave that was refused got no key; no step was trained after a record was rejected; a
+    run that had failed, or was denied, went on by a new admission or a resumption only."""
     denied = of(case.entries, types.KeyDenied)
     released = {entry.data.evidence for entry in of(case.entries, types.KeyReleased)}
     admitted = {entry.data.plan for entry in of(case.entries, types.RunAdmitted)}

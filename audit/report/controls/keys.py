@@ -16,7 +16,9 @@ LEVELS: tuple[types.Assurance, ...] = get_args(types.Assurance)
 
 
 def receivers(case: Case) -> Iterator[Finding]:
-    """Keys went to enclaves that are in the log, run the planned code, and were sure enough."""
+    """Each release names the evidence of one enclave that had started; both say the same
+    measurement and assurance; measurement and plan are the planned ones, and the assurance is at
+    least the planned one."""
     planned, releases = case.planned, of(case.entries, types.KeyReleased)
     starts = of(case.entries, types.EnclaveStarted)
 
@@ -63,7 +65,9 @@ def _least(releases: tuple[Entry[types.KeyReleased], ...]) -> str:
 
 
 def custody(case: Case) -> Iterator[Finding]:
-    """Exactly the planned keysets were released, from the planned key services."""
+    """Each release is of all planned keysets and no other; key service, key id, commitment and
+    wrapped keyset are those of the signed manifests; that of the outputs comes from the planned
+    key service, is the same in all releases, and is the one in the bucket."""
     releases = of(case.entries, types.KeyReleased)
     planned = {keyset.name: keyset for keyset in case.planned.keysets}
     if releases and not planned:

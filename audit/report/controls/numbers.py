@@ -23,7 +23,8 @@ SCORE = "score_mean"
 
 
 def channel(case: Case) -> Iterator[Finding]:
-    """Only declared numbers left, rounded, and no more of them than the plan counts."""
+    """Every number has a name that the plan declares and four significant digits at most; one
+    enclave said no more steps, evaluations and checkpoints than the plan's limits."""
     told = of(case.entries, types.TrainingStep, types.EvaluationFinished)
     plan = case.planned.numbers
     if told and plan is None:
@@ -66,7 +67,9 @@ def _rounded(values: Mapping[str, float]) -> bool:
 
 
 def evaluations(case: Case) -> Iterator[Finding]:
-    """The model was scored on all held-out records, before and after, by the declared metric."""
+    """Each evaluation is of all records of the planned held-out dataset, and reports the declared
+    metrics; a completed run has one before training and one after, and its result in the bucket
+    has the same numbers."""
     found = of(case.entries, types.EvaluationFinished)
     if found and not case.planned.known:
         yield NO_PLAN
@@ -102,7 +105,8 @@ def evaluations(case: Case) -> Iterator[Finding]:
 
 
 def memory(case: Case) -> Iterator[Finding]:
-    """Planted secrets are no better known to the trained model than luck explains."""
+    """The exposure of planted secrets is what a model shows that never saw them. Without planted
+    secrets this is not tested."""
     remembered = case.memory
     found = of(case.entries, types.EvaluationFinished)
     if remembered is None:

@@ -21,7 +21,8 @@ USES = (types.TrainingStep, types.EvaluationFinished)
 
 
 def data(case: Case) -> Iterator[Finding]:
-    """Every shard of the signed manifests was authenticated in an enclave before it was used."""
+    """In each enclave, before its first step or evaluation, all shards of both datasets were
+    opened; each has the digest, the records and the plaintext's length of the signed manifest."""
     opened, planned = (
         of(case.entries, types.ShardOpened),
         {d.name: d for d in case.planned.datasets},
@@ -65,7 +66,9 @@ def _lacking(session: Entries, planned: dict[str, PlannedDataset]) -> str:
 
 
 def outputs(case: Case) -> Iterator[Finding]:
-    """Each checkpoint is planned, sealed, as logged, and signed by an enclave that held keys."""
+    """Each checkpoint is of a planned step, in its place, and has its planned sealed objects; its
+    manifest was signed by an enclave that keys were released to, and all have the digests in the
+    log. One that was written again is the same."""
     written = of(case.entries, types.CheckpointWritten)
     planned = {checkpoint.step: checkpoint for checkpoint in case.planned.checkpoints}
     if written and not case.planned.known:
@@ -103,7 +106,8 @@ def outputs(case: Case) -> Iterator[Finding]:
 
 
 def result(case: Case) -> Iterator[Finding]:
-    """The published adapter is the one that training chose, and the bucket's result says so."""
+    """Publication and completion name the checkpoint that training chose: adapter, manifest,
+    objects and place; the result in the bucket follows from the log."""
     completed, published = (
         of(case.entries, types.RunCompleted),
         of(case.entries, types.RunPublished),
@@ -142,7 +146,7 @@ def result(case: Case) -> Iterator[Finding]:
 
 
 def replay(case: Case) -> Iterator[Finding]:
-    """The run was done again from its plan, and gave the same bytes."""
+    """Each repetition was of the admitted plan, to the same step, and gave the same bytes."""
     plans = {entry.data.plan for entry in of(case.entries, types.RunAdmitted)}
     finished = last(of(case.entries, types.TrainingFinished))
     yield from each(

@@ -57,7 +57,9 @@ AGAIN = (types.RunAdmitted, types.RunDenied, types.RunResumed, types.RunFailed, 
 
 
 def order(case: Case) -> Iterator[Finding]:
-    """Each event is said once, by its role, after what it follows from, at a time that fits."""
+    """Each event is there once, said by the role that does it, after what it follows from, and
+    nothing but looks after the run's completion; steps count up, and go on from the last
+    checkpoint; no time goes back, or leaps."""
     story = _Story()
     entries = case.entries
     wrong = [(entry, story.take(entry)) for entry in entries]
@@ -160,7 +162,7 @@ class _Story:
 
 
 def log(case: Case) -> Iterator[Finding]:
-    """Every entry, tile and earlier checkpoint was recomputed against the signed root."""
+    """Every entry, tile and earlier checkpoint was recomputed and held against the signed root."""
     checks = [check for check in case.checks if check.name.startswith(LOG)]
     bad = [check for check in checks if not check.ok]
     for check in bad:
@@ -180,7 +182,8 @@ EXTENDS = f"{LOG}: extends what was seen before"
 
 
 def rollback(case: Case) -> Iterator[Finding]:
-    """The log goes on from what somebody saw of it before."""
+    """The log goes on from an earlier checkpoint, or from what witnesses saw. Without either this
+    is not tested."""
     seen = [check for check in case.checks if check.name.startswith(EXTENDS)]
     for check in seen:
         yield Finding(f"{check.object} {check.detail}".strip(), check.ok)

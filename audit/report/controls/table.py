@@ -22,7 +22,7 @@ from strongroom.audit.report.controls.row import Case, Control, Finding, Rule
 
 
 def people(_case: Case) -> Iterator[Finding]:
-    """Nobody's name is in the log."""
+    """The log knows roles and keys, and nobody's name."""
     says = "who administers the machine, the buckets and the key services, and whose they are, is "
     yield Finding(says + "not in the log", True)
 

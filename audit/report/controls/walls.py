@@ -14,7 +14,9 @@ HARDWARE = ("A2", "A3")
 
 
 def isolation(case: Case) -> Iterator[Finding]:
-    """Each enclave that got keys made every probe that the releaser asks for, and all held."""
+    """Each enclave that got keys tried every wall that the releaser asks for, from inside, and no
+    other, and every one held; weaknesses that the releaser accepts are named. Assurance A0, which
+    has no walls, fails."""
     trusted = {entry.data.evidence for entry in of(case.entries, types.KeyReleased)}
     starts = [e for e in of(case.entries, types.EnclaveStarted) if e.data.evidence in trusted]
     judge = case.walls
@@ -53,7 +55,7 @@ def _none(walls: Mapping[str, Wall], wall: Wall, shown: dict[str, str]) -> tuple
 
 
 def hardware(case: Case) -> Iterator[Finding]:
-    """No hardware vouches for an enclave of this version, and none may say so."""
+    """No hardware vouches for an enclave of this version. It fails where one says so."""
     yield from each(
         "no enclave claims hardware",
         of(case.entries, types.EnclaveStarted, types.KeyReleased),
@@ -66,7 +68,8 @@ def hardware(case: Case) -> Iterator[Finding]:
 
 
 def roles(_case: Case) -> Iterator[Finding]:
-    """What each role can hold and reach follows from the code."""
+    """What a role can hold and reach follows from the code. The product's tests show it; no run's
+    log can."""
     says = "controller, broker, enclave and releaser are processes of which none holds both "
     says += "plaintext and a network; shown by the tests of release "
     yield Finding(f"{says}{__version__} (tests/attacks, tests/invariants), not by this run", True)

@@ -9,7 +9,7 @@ import typer
 
 
 def docs(folder: Annotated[Path, typer.Argument()] = Path("docs/reference")) -> None:
-    """Generate the references of run file, errors and events."""
+    """Generate the references of run file, errors, events and controls."""
     from strongroom.pipeline.cli.docs.reference import write_references
 
     write_references(folder)

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from strongroom.audit.events.reference import events_reference
+from strongroom.audit.report.controls.reference import controls_reference
 from strongroom.errors import ErrorList
 from strongroom.errors.registry import all_codes
 from strongroom.pipeline.cli.docs.spec_reference import owner_markdown, reference_markdown
@@ -15,12 +16,13 @@ from strongroom.policies.bundle import SHIPPED, Settings, read_bundle
 
 
 def write_references(folder: Path) -> None:
-    """Write the pages of run file, owner file, errors, events and policy into ``folder``."""
+    """Write the pages of run file, owner file, errors, events, controls and policy."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "run-file.md").write_text(reference_markdown(), encoding="utf-8")
     (folder / "owner-file.md").write_text(owner_markdown(), encoding="utf-8")
     (folder / "errors.md").write_text(errors_reference(), encoding="utf-8")
     (folder / "events.md").write_text(events_reference(), encoding="utf-8")
+    (folder / "controls.md").write_text(controls_reference(), encoding="utf-8")
     (folder / "policy.md").write_text(policy_reference(), encoding="utf-8")
 
 
