@@ -69,6 +69,8 @@ def test_a_killed_run_ends_early_with_its_best_checkpoint_and_replays(
     replayed = strongroom("replay", RUN)
     assert replayed.code == 0, replayed.out
     assert replayed.data["adapter_sha256"] == done.data["adapter_sha256"]
+    controls = strongroom("report", RUN).data["controls"]
+    assert (controls["replay"], strongroom.red(RUN)) == ("pass", [])
 
 
 def test_a_run_that_learns_nothing_raises_an_alarm_and_ends_on_it(
@@ -90,3 +92,4 @@ def test_a_run_that_learns_nothing_raises_an_alarm_and_ends_on_it(
     assert (row["state"], row["step"], row["steps"]) == ("completed", 12, 36)
     assert set(row["alarms"]) == told
     assert strongroom("verify", "hopeless").code == 0
+    assert strongroom.red("hopeless") == []

@@ -171,6 +171,7 @@ def test_a_cancelled_run_is_told_and_verifies(
     page = tmp_path / "report.html"
     assert strongroom("report", cancelled, "--to", page).code == 0
     assert "cancelled" in page.read_text()
+    assert strongroom.red(cancelled) == []
 
 
 def test_a_cancelled_run_is_gone_on_with(
@@ -200,6 +201,7 @@ def test_a_cancelled_run_is_gone_on_with(
     assert last.code == 0, last.out
     assert last.data["adapter_sha256"] == whole["adapter_sha256"]
     assert strongroom("verify", cancelled).code == 0
+    assert strongroom.red(cancelled) == []
 
 
 def test_what_cannot_begin_is_told_to_whoever_waits(

@@ -64,6 +64,7 @@ def test_a_killed_run_resumes_to_the_same_adapter(
     ]
     assert taken_up.step in steps
     assert auditor.types(run)[-1] == "run.completed"
+    assert strongroom.red(run) == []
     twin = {uri.replace(WHOLE, run) for uri in auditor.of(WHOLE)}
     assert set(auditor.of(run)) == twin
 

@@ -76,6 +76,11 @@ class Strongroom:
         [row] = self("status", run).data
         return dict(row)
 
+    def red(self, run: str) -> list[str]:
+        """The controls that fail in the report of a run."""
+        found: dict[str, str] = self("report", run).data["controls"]
+        return [control for control, verdict in found.items() if verdict == "fail"]
+
     def _command(self, *arguments: str | Path) -> list[str]:
         words = [str(argument) for argument in arguments]
         command = [sys.executable, "-m", "strongroom", *words]
