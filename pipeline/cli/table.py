@@ -46,7 +46,7 @@ COMMANDS: Mapping[str, Command | Group] = {
     "docs": Command(
         "docs.docs",
         "docs",
-        "Generate the references of run file, errors and events.",
+        "Generate the references of run file, errors, events and controls.",
         hidden=True,
     ),
     "stack": Group(
