@@ -34,7 +34,7 @@ import figures
 import zstandard
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from strongroom.crypto.digests import Sha256, canonical, sha256
+from strongroom.crypto.digests import Sha256, sha256
 from strongroom.crypto.dsse import key_ref, sign_envelope
 from strongroom.crypto.keyset import Keyset
 from strongroom.crypto.manifest import (
@@ -50,18 +50,32 @@ from strongroom.crypto.manifest import (
 from strongroom.crypto.release import seal_keys
 from strongroom.enclave.assurance import Assurance
 from strongroom.enclave.broker import EnclaveHandle
-from strongroom.enclave.channel import capacity, frames
+from strongroom.enclave.channel import frames
 from strongroom.enclave.evidence import evidence_digest
+from strongroom.enclave.measurement import measure
+from strongroom.enclave.plan.derived import Found, derive, model_digest
+from strongroom.enclave.plan.document import Plan
+from strongroom.enclave.plan.parts import (
+    BucketFacts,
+    CodeFacts,
+    DatasetFacts,
+    KeyFacts,
+    KmsFacts,
+    ModelFile,
+    PlanFacts,
+    PolicyFacts,
+    Source,
+)
 from strongroom.errors import StrongroomError
 from strongroom.examples.base_model import base_model, model_files
 from strongroom.examples.feedback.prepare import rows as feedback_rows
 from strongroom.examples.packages import CACHE
-from strongroom.trainer.steps.metric_names import STEP_METRICS
 
 BOUND = 1.02
 EVALUATOR = Path(__file__).parent.parent / "examples" / "feedback" / "evaluator.py"
 METRICS = ("accuracy",)
 RUN = "sandbox-cost"
+KMS = "local:///bench/keys#data"
 WARM_PAIRS = 2
 
 
@@ -78,7 +92,7 @@ class Sealed:
             name=name,
             records=len(rows),
             keyset=WrappedKeyset(
-                kms="local://bench",
+                kms=KMS,
                 context={"dataset": name},
                 wrapped="bench",
                 key_id=self.keyset.key_id,
@@ -99,6 +113,7 @@ class Sealed:
         signer = Ed25519PrivateKey.generate()
         reference = key_ref(signer.public_key().public_bytes_raw())
         self.envelope = sign_envelope(DATASET_TYPE, encode(manifest), reference, signer.sign)
+        self.facts = DatasetFacts.of(self.envelope, reference, manifest)
 
 
 @dataclass(frozen=True)
@@ -110,21 +125,34 @@ class Job:
     evaluator: bytes
     outputs: Keyset
 
-    def plan(self, steps: int, threads: int) -> bytes:
-        """A plan as far as an enclave reads it (``enclave.plan_excerpt``)."""
-        own = tuple(f"evaluator_{name}" for name in METRICS)
-        limits = {
-            "steps": steps,
-            "checkpoints": 1,
-            "evaluations": 0,
-            "shards": 2,
-            "records": 400,
-            "fetches": 100,
-            "step_metrics": [*sorted(STEP_METRICS), *own],
-            "evaluation_metrics": ["score_mean", *own],
-            "output_bytes": 1 << 30,
-            "memory_bytes": 8 << 30,
-        }
+    def plan(self, steps: int, threads: int) -> Plan:
+        """The plan that both enclaves attest to, as far as it is about them."""
+        files = tuple(
+            ModelFile(name=name, size_bytes=len(data), sha256=sha256(data))
+            for name, data in self.model.items()
+        )
+        uris = {name: f"local:///bench/{name}/" for name in self.data}
+        unseen = BucketFacts(versioned=True, object_lock=True)
+        held = KeyFacts(owner="bench", state="held")
+        found = Found(
+            **{name: sealed.facts.at(uris[name]) for name, sealed in self.data.items()},
+            evaluator=Source(sha256=sha256(self.evaluator), size_bytes=len(self.evaluator)),
+            files=files,
+            precision=figures.run_precision(),
+            code=CodeFacts(measurement=measure(), python="", packages={}),
+            policy=PolicyFacts(digest=sha256(b""), rules=()),
+            facts=PlanFacts(
+                data_bucket=unseen,
+                outputs_bucket=unseen,
+                audit_bucket=unseen,
+                kms=KmsFacts(data=held, outputs=held, audit=held),
+            ),
+            sizes={
+                uri: size
+                for name, sealed in self.data.items()
+                for uri, size in sealed.facts.sizes(uris[name]).items()
+            },
+        )
         training = {
             "method": {"type": "grpo", "clip": 0.2, "kl": 0.0},
             "steps": steps,
@@ -137,39 +165,31 @@ class Job:
             "checkpoint_every": steps,
         }
         lora = {"rank": 8, "alpha": 16, "targets": ["q_proj", "k_proj", "v_proj", "o_proj"]}
-        return canonical(
-            {
-                "run": RUN,
-                "spec": {
-                    "spec": {
-                        "model": {"lora": lora},
-                        "training": training,
-                        "enclave": {"threads": threads},
-                    }
-                },
-                "data": {
-                    name: {"manifest_sha256": sha256(dataset.envelope)}
-                    for name, dataset in self.data.items()
-                },
-                "model": {
-                    "digest": "",
-                    "precision": figures.run_precision(),
-                    "files": [
-                        {"name": name, "size_bytes": len(data), "sha256": sha256(data)}
-                        for name, data in self.model.items()
-                    ],
-                },
-                "evaluator": {
-                    "sha256": sha256(self.evaluator),
-                    "metrics": list(METRICS),
-                    "timeout_s": 10.0,
-                    "score_range": None,
-                    "concurrency": 1,
-                    "sealed": None,
-                },
-                "limits": limits,
-            }
-        )
+        evaluator = {
+            "source": EVALUATOR.name,
+            "sealed": None,
+            "metrics": list(METRICS),
+            "timeout": "10s",
+            "range": None,
+            "concurrency": 1,
+        }
+        spec = {
+            "data": uris,
+            "model": {
+                "base": "local:///bench/model/",
+                "digest": model_digest(files),
+                "lora": lora,
+                "precision": "auto",
+            },
+            "evaluator": evaluator,
+            "training": training,
+            "outputs": "local:///bench/runs/",
+            "audit": "local:///bench/audit/",
+            "access": [],
+            "keys": {"data": KMS, "outputs": KMS, "audit": "local:///bench/keys#audit"},
+            "enclave": {"assurance": "A1", "memory": "8GiB", "threads": threads},
+        }
+        return derive(RUN, {"spec": spec}, found)
 
     # ---- enclave.broker.Objects, from memory ---------------------------------------------------
 
@@ -177,7 +197,7 @@ class Job:
         """See ``enclave.broker.Objects.fetch``."""
         match request.kind:
             case "model":
-                yield list(self.model.values())[request.index]
+                yield self.model[sorted(self.model)[request.index]]
             case "evaluator":
                 yield self.evaluator
             case "manifest":
@@ -209,13 +229,14 @@ class Trainee:
         self._done: queue.Queue[Step | StrongroomError] = queue.Queue()
         self._started = self._cpu = 0.0
         self._steps = steps
+        plan = job.plan(steps, threads)
         self._handle = EnclaveHandle(
-            plan=job.plan(steps, threads),
+            plan=plan.to_json(),
             nonce="sandbox-cost-nonce",
             assurance=assurance,
             threads=threads,
             run=RUN,
-            limits=_limits(job.plan(steps, threads)),
+            limits=plan.limits,
             objects=job,
             notify=self._reported,
         )
@@ -257,12 +278,6 @@ class Trainee:
         if isinstance(outcome, StrongroomError):
             raise outcome
         return outcome
-
-
-def _limits(plan: bytes) -> capacity.Limits:
-    from strongroom.enclave.plan_excerpt import read_plan_excerpt
-
-    return read_plan_excerpt(plan).limits
 
 
 def cpu_seconds(pid: int) -> float:

@@ -5,7 +5,7 @@ broker. ``evaluator`` runs the customer's code in a second process. ``rows`` rea
 the owner's files. ``roles`` puts these together: what an enclave can be started as.
 
 ``evidence`` is what an enclave states about itself, and ``measurement`` the digest of its code;
-``attest`` exchanges evidence for keys. ``plan_excerpt`` is what it reads of a plan, ``checkpoints``
-the manifest that it signs. ``broker`` is the other end of the channel for one that trains,
+``attest`` exchanges evidence for keys. ``plan`` is the plan that it attests to, ``checkpoints`` the
+manifest that it signs. ``broker`` is the other end of the channel for one that trains,
 ``parent`` for one with a single task.
 """

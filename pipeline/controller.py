@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Literal
 
 from strongroom.audit.events import types as events
+from strongroom.enclave.plan.document import Plan
+from strongroom.enclave.plan.objects import RunLayout
 from strongroom.pipeline.broker.errors import OutputConflict
 from strongroom.pipeline.planning.errors import PlanNotAdmitted
 from strongroom.pipeline.planning.intent import check_same, new_run_id
-from strongroom.pipeline.planning.objects import RunLayout
-from strongroom.pipeline.planning.plan import Plan, build_plan
+from strongroom.pipeline.planning.plan import build_plan
 from strongroom.pipeline.run.admission import admit
 from strongroom.pipeline.run.collect import collect_facts
 from strongroom.pipeline.run.connections import Connections, connected

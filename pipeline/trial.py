@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from strongroom.audit.events import types as events
 from strongroom.crypto.manifest import DatasetManifest
 from strongroom.enclave.channel import capacity, frames
+from strongroom.enclave.plan.document import Plan
 from strongroom.pipeline.planning.intent import new_run_id
-from strongroom.pipeline.planning.plan import Plan, build_plan
+from strongroom.pipeline.planning.plan import build_plan
 from strongroom.pipeline.run.admission import admit
 from strongroom.pipeline.run.collect import collect_facts
 from strongroom.pipeline.run.connections import connected

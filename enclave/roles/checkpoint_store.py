@@ -19,7 +19,7 @@ from strongroom.enclave.attest import Attested
 from strongroom.enclave.channel import frames
 from strongroom.enclave.channel.framing import Channel
 from strongroom.enclave.checkpoints import checkpoint_manifest
-from strongroom.enclave.plan_excerpt import PlanExcerpt
+from strongroom.enclave.plan.document import Plan
 from strongroom.enclave.roles.fetcher import Fetcher
 from strongroom.trainer.checkpoints.checkpoint import Checkpoint
 from strongroom.trainer.rollouts.scoring import ScoredRollout
@@ -31,7 +31,7 @@ OUTPUTS = "outputs"
 class CheckpointStore:
     """The checkpoints of the run that ``plan`` names."""
 
-    def __init__(self, channel: Channel, plan: PlanExcerpt, attested: Attested) -> None:
+    def __init__(self, channel: Channel, plan: Plan, attested: Attested) -> None:
         self._channel = channel
         self._fetcher = Fetcher(channel)
         self._plan = plan

@@ -17,7 +17,9 @@ from strongroom.crypto.pinned import check_keyset
 from strongroom.enclave.channel import capacity, frames
 from strongroom.enclave.channel.errors import RecordsRejected
 from strongroom.enclave.channel.framing import Channel
-from strongroom.enclave.plan_excerpt import PlanExcerpt
+from strongroom.enclave.plan.derived import check_manifest
+from strongroom.enclave.plan.document import Plan
+from strongroom.enclave.plan.parts import DatasetFacts
 from strongroom.enclave.roles.fetcher import Fetcher
 from strongroom.enclave.rows.lines import Position
 from strongroom.enclave.rows.shards import open_shard
@@ -42,7 +44,7 @@ class Datasets:
     def __init__(
         self,
         channel: Channel,
-        plan: PlanExcerpt,
+        plan: Plan,
         keysets: Mapping[str, Keyset],
         window: memoryview,
         check_prompt: Callable[[Row], None],
@@ -61,8 +63,8 @@ class Datasets:
         self._check_prompt = check_prompt
         self._where = where
         self._bad_reported = 0
-        train = self._manifest("train", plan.data.train.manifest_sha256)
-        held_out = self._manifest("held_out", plan.data.held_out.manifest_sha256)
+        train = self._manifest("train", plan)
+        held_out = self._manifest("held_out", plan)
         self._manifests: dict[frames.Dataset, DatasetManifest] = {
             "train": train,
             "held_out": held_out,
@@ -122,12 +124,14 @@ class Datasets:
             raise RecordsRejected(actual=f"{bad}")
         return SparseRows(manifest.records, held)
 
-    def _manifest(self, dataset: frames.Dataset, pinned: str) -> DatasetManifest:
+    def _manifest(self, dataset: frames.Dataset, plan: Plan) -> DatasetManifest:
         """The manifest that the plan pins; the releaser has checked who signed it."""
         place = f"{dataset} manifest"
-        envelope = self._fetcher.whole(frames.Fetch(kind="manifest", dataset=dataset), pinned)
-        payload, _signer = open_self_signed(bytes(envelope), DATASET_TYPE, place=place)
+        request = frames.Fetch(kind="manifest", dataset=dataset)
+        envelope = bytes(self._fetcher.whole(request, plan.data.of(dataset).manifest_sha256))
+        payload, signer = open_self_signed(envelope, DATASET_TYPE, place=place)
         manifest = decode_dataset(payload, place)
+        check_manifest(plan, dataset, DatasetFacts.of(envelope, signer, manifest))
         check_keyset(manifest.keyset, self._keysets[dataset], place=dataset)
         return manifest
 

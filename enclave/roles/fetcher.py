@@ -25,11 +25,16 @@ class Fetcher:
         self._channel.send_record(request)
         return self._channel.recv_object(self._buffer)
 
-    def whole(self, request: frames.Fetch, digest: str | None) -> bytearray:
-        """A whole object. Raises ``PlanMismatch`` unless its SHA-256 is ``digest``, if given."""
+    def whole(
+        self, request: frames.Fetch, digest: str | None, size_bytes: int | None = None
+    ) -> bytearray:
+        """A whole object. Raises ``PlanMismatch`` unless it has the digest and size given."""
         data = bytearray()
         for piece in self.pieces(request):
             data += piece
         if digest is not None and sha256(data) != digest:
             raise PlanMismatch(place=request.kind, expected=digest, actual=sha256(data))
+        if size_bytes is not None and len(data) != size_bytes:
+            size = f"{size_bytes} bytes"
+            raise PlanMismatch(place=request.kind, expected=size, actual=f"{len(data)} bytes")
         return data

@@ -17,7 +17,7 @@ from strongroom.enclave.channel.progress import Progress
 from strongroom.enclave.evaluator.process import EvaluatorProcess
 from strongroom.enclave.evaluator.source import evaluator_source
 from strongroom.enclave.evaluator.trial import trial, trial_rows
-from strongroom.enclave.plan_excerpt import PlanExcerpt
+from strongroom.enclave.plan.document import Plan
 from strongroom.enclave.roles.checkpoint_store import CheckpointStore
 from strongroom.enclave.roles.datasets import Datasets, Where
 from strongroom.enclave.roles.fetcher import Fetcher
@@ -42,7 +42,7 @@ class Tasks:
     def __init__(
         self,
         channel: Channel,
-        plan: PlanExcerpt,
+        plan: Plan,
         policy: Policy,
         evaluator: EvaluatorProcess,
         attested: Attested,
@@ -57,7 +57,7 @@ class Tasks:
         self.where = Where()
         self._checkpoints = CheckpointStore(channel, plan, attested)
         evaluator.load(
-            evaluator_source(Fetcher(channel).whole, plan.evaluator, attested.keysets),
+            evaluator_source(Fetcher(channel).whole, plan, attested.keysets),
             plan.evaluator.metrics,
             timeout_s=plan.evaluator.timeout_s,
             environment=self._config.sampling.max_turns > 1,

@@ -24,11 +24,13 @@ from strongroom.enclave.channel.errors import ChannelBroken, ChannelViolation, E
 from strongroom.enclave.channel.framing import Channel
 from strongroom.enclave.channel.outgoing_words import DETAILS
 from strongroom.enclave.evaluator.process import EvaluatorProcess
-from strongroom.enclave.plan_excerpt import PlanExcerpt, read_plan_excerpt
+from strongroom.enclave.plan.derived import check_derived
+from strongroom.enclave.plan.document import Plan
 from strongroom.enclave.roles.fetcher import Fetcher
 from strongroom.enclave.roles.lifecycle import Lifecycle
 from strongroom.enclave.sandbox.scratch import Scratch
 from strongroom.errors import StrongroomError
+from strongroom.errors.listing import errors_of
 from strongroom.trainer.engines import reads_files, start_engine
 from strongroom.trainer.engines.scratch import most_bytes
 
@@ -43,11 +45,12 @@ def main(fd: int, assurance: Assurance, _arguments: Sequence[str]) -> None:
     start = channel.recv_record(COMMANDS)
     if not isinstance(start, frames.Start):
         raise ChannelViolation(place="broker", expected="start", actual=type(start).__name__)
-    plan = read_plan_excerpt(start.plan)
-    scratch = None
-    if reads_files(plan.training.engine):
-        scratch = Scratch(most_bytes({file.name: file.size_bytes for file in plan.model.files}))
     try:
+        plan = Plan.from_json(start.plan)
+        check_derived(plan)
+        scratch = None
+        if reads_files(plan.training.engine):
+            scratch = Scratch(most_bytes({file.name: file.size_bytes for file in plan.model.files}))
         life = Lifecycle.begin(channel, assurance, window_bytes=SEGMENT_BYTES, scratch=scratch)
         evaluator = EvaluatorProcess.start(locked=life.locked)
         tasks = _prepare(life, plan, start.nonce, evaluator, scratch)
@@ -74,7 +77,7 @@ def main(fd: int, assurance: Assurance, _arguments: Sequence[str]) -> None:
 
 def _prepare(
     life: Lifecycle,
-    plan: PlanExcerpt,
+    plan: Plan,
     nonce: str,
     evaluator: EvaluatorProcess,
     scratch: Scratch | None,
@@ -87,13 +90,15 @@ def _prepare(
     from strongroom.trainer.model.lora import attach_lora
     from strongroom.trainer.warmup import warm_up
 
-    config = plan.training
+    asked = plan.run_file
+    config = asked.training
     files = {}
     fetcher = Fetcher(life.channel)
     for index, file in enumerate(plan.model.files):
-        files[file.name] = fetcher.whole(frames.Fetch(kind="model", index=index), file.sha256)
-    base = load_base(files, getattr(torch, plan.model.precision), plan.threads)
-    policy = attach_lora(base, plan.lora, config.seed)
+        request = frames.Fetch(kind="model", index=index)
+        files[file.name] = fetcher.whole(request, file.sha256, file.size_bytes)
+    base = load_base(files, getattr(torch, plan.model.precision), asked.enclave.threads)
+    policy = attach_lora(base, asked.model.lora, config.seed)
     if scratch:
         start_engine(config, policy, files, scratch)
     files.clear()
@@ -124,6 +129,7 @@ def _run(tasks: Tasks, command: frames.Command) -> None:
 
 def _report(channel: Channel, error: StrongroomError, where: Where | None) -> None:
     """Send the failure as numbers and enumerated words; the error's texts stay here."""
+    error = errors_of(error)[0]
     word = error.actual if error.actual in DETAILS else ""
     row = getattr(error, "row", None)
     line = getattr(error, "line", None)

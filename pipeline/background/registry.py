@@ -12,10 +12,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from strongroom.connectors.host.folders import private_folder, write_private
+from strongroom.enclave.plan.objects import check_run_id
 from strongroom.pipeline.background.errors import RunFileOutdated
 from strongroom.pipeline.planning.errors import RunUnknown
 from strongroom.pipeline.planning.intent import intent
-from strongroom.pipeline.planning.objects import check_run_id
 from strongroom.pipeline.runfile.fields import written_socket
 from strongroom.pipeline.runfile.load import LoadedRun
 from strongroom.pipeline.runfile.spec import RunSpec

@@ -22,13 +22,13 @@ import msgspec
 from strongroom.connectors.host.errors import StackFolderUnusable
 from strongroom.connectors.host.folders import private_folder, write_private
 from strongroom.connectors.host.processes import Process, identify, stop
+from strongroom.enclave.plan.objects import check_run_id
 from strongroom.errors import ErrorDocument, Exit, StrongroomError
 from strongroom.errors.defect import defect
 from strongroom.errors.listing import documents_of, exit_code
 from strongroom.errors.registry import from_documents
 from strongroom.pipeline.background.errors import RunBusy
 from strongroom.pipeline.planning.errors import RunExists, RunUnknown
-from strongroom.pipeline.planning.objects import check_run_id
 from strongroom.pipeline.run.errors import RunFinished
 
 T = TypeVar("T")

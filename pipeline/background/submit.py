@@ -21,6 +21,7 @@ from strongroom.audit.events.entries import Event
 from strongroom.audit.log.errors import LogNotFound
 from strongroom.connectors.host.errors import StackStartFailed
 from strongroom.connectors.host.processes import start
+from strongroom.enclave.plan.document import Plan
 from strongroom.errors import ErrorDocument, StrongroomError
 from strongroom.errors.registry import from_documents
 from strongroom.pipeline.background import registry, run_locks
@@ -34,7 +35,6 @@ from strongroom.pipeline.broker.reading import ReadAccess
 from strongroom.pipeline.inspection import status
 from strongroom.pipeline.planning.errors import RunExists
 from strongroom.pipeline.planning.intent import check_same
-from strongroom.pipeline.planning.plan import Plan
 from strongroom.pipeline.run.connections import connected
 from strongroom.pipeline.run.errors import RunCancelled
 from strongroom.pipeline.run.record.history import History

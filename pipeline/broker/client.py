@@ -17,11 +17,10 @@ from strongroom.enclave.channel.ending import ending
 from strongroom.enclave.channel.errors import ChannelBroken, ChannelViolation
 from strongroom.enclave.channel.framing import Channel
 from strongroom.enclave.evidence import Evidence
+from strongroom.enclave.plan.parts import BucketFacts, Purpose
 from strongroom.errors.registry import from_documents
 from strongroom.pipeline.broker import messages
 from strongroom.pipeline.broker.errors import BrokerLost
-from strongroom.pipeline.planning.facts import BucketFacts
-from strongroom.pipeline.planning.parts import Purpose
 
 ANSWERS: msgspec.json.Decoder[messages.Answer] = msgspec.json.Decoder(messages.Answer)
 R = TypeVar("R")

@@ -13,9 +13,9 @@ from strongroom.audit.events import types as events
 from strongroom.enclave.assurance import Assurance
 from strongroom.enclave.channel import frames
 from strongroom.enclave.evidence import Evidence
+from strongroom.enclave.plan import parts
+from strongroom.enclave.plan.parts import LeaseRef, Purpose
 from strongroom.errors import ErrorDocument
-from strongroom.pipeline.planning import facts
-from strongroom.pipeline.planning.parts import LeaseRef, Purpose
 
 
 class _Message(
@@ -150,7 +150,7 @@ class Done(_Message, frozen=True, tag="done"):
 class Facts(_Message, frozen=True, tag="facts"):
     """What the store says about a bucket."""
 
-    facts: facts.BucketFacts
+    facts: parts.BucketFacts
 
 
 class Listing(_Message, frozen=True, tag="listing"):

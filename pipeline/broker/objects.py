@@ -9,14 +9,16 @@ from typing_extensions import Buffer
 from strongroom.crypto.digests import Sha256, sha256
 from strongroom.crypto.dsse import open_self_signed
 from strongroom.crypto.errors import CryptoError
-from strongroom.crypto.manifest import CHECKPOINT_TYPE, shard_name
+from strongroom.crypto.manifest import CHECKPOINT_TYPE, DATASET_TYPE, decode_sealed, shard_name
 from strongroom.enclave.channel import frames
-from strongroom.enclave.channel.errors import ChannelViolation
+from strongroom.enclave.channel.errors import ChannelViolation, PlanMismatch
 from strongroom.enclave.checkpoints import OBJECT_NAMES
+from strongroom.enclave.plan.derived import check_manifest, sealed_inputs
+from strongroom.enclave.plan.document import Plan
+from strongroom.enclave.plan.objects import MANIFEST, RunLayout
+from strongroom.enclave.plan.parts import DatasetFacts
 from strongroom.pipeline.broker.errors import OutputConflict
 from strongroom.pipeline.broker.reach import Reach, create_once
-from strongroom.pipeline.planning.objects import MANIFEST, RunLayout
-from strongroom.pipeline.planning.plan import Plan
 
 
 class RunObjects:
@@ -36,6 +38,21 @@ class RunObjects:
         purpose, uri = self._locate(request)
         bucket, key = self._reach.bucket(purpose, uri)
         yield from bucket.stream(key, chunk_bytes=1 << 20)
+
+    def check_manifests(self) -> None:
+        """Raise ``PlanMismatch`` and ``PlanInconsistent`` unless the plan says of each sealed input
+        what the manifest that it pins says."""
+        for name, (_place, ref) in sealed_inputs(self._plan).items():
+            place = ref.uri + MANIFEST
+            bucket, key = self._reach.bucket("data-read", place)
+            envelope, _etag = bucket.get(key)
+            if sha256(envelope) != ref.manifest_sha256:
+                raise PlanMismatch(
+                    place=place, expected=ref.manifest_sha256, actual=sha256(envelope)
+                )
+            payload, signer = open_self_signed(envelope, DATASET_TYPE, place=place)
+            manifest = decode_sealed(payload, place)
+            check_manifest(self._plan, name, DatasetFacts.of(envelope, signer, manifest))
 
     def put(self, artifact: str, step: int, data: bytes) -> None:
         """See ``enclave.broker.Objects.put``."""

@@ -23,6 +23,7 @@ from strongroom.enclave.channel import frames
 from strongroom.enclave.channel.errors import ChannelBroken
 from strongroom.enclave.channel.framing import Channel
 from strongroom.enclave.evidence import Evidence
+from strongroom.enclave.plan.document import Plan
 from strongroom.enclave.sandbox import syscalls
 from strongroom.errors import StrongroomError
 from strongroom.errors.defect import defect
@@ -31,7 +32,7 @@ from strongroom.pipeline.broker import messages
 from strongroom.pipeline.broker.errors import PurposeRefused
 from strongroom.pipeline.broker.objects import RunObjects
 from strongroom.pipeline.broker.reach import Reach
-from strongroom.pipeline.planning.plan import Plan
+from strongroom.pipeline.planning.plan import check_plan
 
 REQUESTS: msgspec.json.Decoder[messages.Request] = msgspec.json.Decoder(messages.Request)
 
@@ -125,14 +126,19 @@ class BrokerProcess:
 
     def _started(self, request: messages.StartEnclave) -> Evidence:
         plan = Plan.from_json(request.plan)
+        check_plan(plan)
+        reach = self._need_reach()
+        reach.check_leases(plan)
+        objects = RunObjects(reach, plan, request.evaluator)
+        objects.check_manifests()
         self._enclave = EnclaveHandle(
             plan=request.plan,
             nonce=request.nonce,
             assurance=request.assurance,
-            threads=plan.enclave.threads,
+            threads=plan.run_file.enclave.threads,
             run=plan.run,
             limits=plan.limits,
-            objects=RunObjects(self._need_reach(), plan, request.evaluator),
+            objects=objects,
             notify=self._reported,
         )
         return self._enclave.evidence

@@ -14,11 +14,12 @@ from strongroom.connectors.buckets.errors import ObjectExists
 from strongroom.connectors.buckets.facts import bucket_facts
 from strongroom.connectors.buckets.leased import open_leased
 from strongroom.connectors.buckets.uri import parse
+from strongroom.enclave.plan.document import Plan
+from strongroom.enclave.plan.errors import PlanInconsistent
+from strongroom.enclave.plan.leases import FACTS_PURPOSES
+from strongroom.enclave.plan.parts import BucketFacts, LeaseRef
 from strongroom.pipeline.broker import messages
 from strongroom.pipeline.broker.errors import PurposeRefused
-from strongroom.pipeline.planning.facts import BucketFacts
-from strongroom.pipeline.planning.leases import FACTS_PURPOSES
-from strongroom.pipeline.planning.parts import LeaseRef
 
 
 class Reach:
@@ -31,6 +32,13 @@ class Reach:
         self._config = config
         self._issued = issued
         self._held: dict[LeaseRef, tuple[Bucket, Lease]] = {}
+
+    def check_leases(self, plan: Plan) -> None:
+        """Raise ``PlanInconsistent`` where this broker was given a lease that is not the plan's."""
+        for ref in self._config.leases:
+            if ref not in plan.leases:
+                given = f"{ref.purpose} of {ref.role} in {ref.bucket}"
+                raise PlanInconsistent(place="leases", expected="those of the broker", actual=given)
 
     def bucket(self, purpose: str, uri: str) -> tuple[Bucket, str]:
         """The bucket and key of ``uri``, with the credentials of ``purpose``."""

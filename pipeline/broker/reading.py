@@ -12,11 +12,12 @@ import msgspec
 
 from strongroom.audit.log.writer import CHECKPOINT
 from strongroom.connectors.buckets.errors import ObjectMissing
+from strongroom.enclave.plan.leases import plan_leases
+from strongroom.enclave.plan.objects import RunLayout
+from strongroom.enclave.plan.run_file import NormalisedRun
 from strongroom.pipeline.broker import messages
 from strongroom.pipeline.broker.reach import Reach
 from strongroom.pipeline.planning.errors import IdentityMissing
-from strongroom.pipeline.planning.leases import plan_leases
-from strongroom.pipeline.planning.objects import RunLayout
 from strongroom.pipeline.runfile.spec import RunSpec
 
 
@@ -29,7 +30,7 @@ class ReadAccess:
             raise IdentityMissing(place="spec.identity")
         self.layout = RunLayout(spec.spec.outputs, run)
         self.audit = spec.spec.audit
-        leases = plan_leases(spec.spec, self.layout)
+        leases = plan_leases(NormalisedRun.of(spec.normalised()), self.layout)
         read_only = (msgspec.structs.replace(ref, create=()) for ref in leases if ref.read)
         self._reach = Reach(
             messages.Configure(

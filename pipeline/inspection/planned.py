@@ -13,16 +13,16 @@ from strongroom.audit.report import planned as report
 from strongroom.connectors.buckets.uri import parse
 from strongroom.crypto.digests import digest_of
 from strongroom.crypto.manifest import DatasetManifest, WrappedKeyset
-from strongroom.enclave.sandbox.probe_names import EVALUATOR, MAIN, closed, known, tolerated
-from strongroom.pipeline.planning.objects import (
+from strongroom.enclave.plan.document import Plan
+from strongroom.enclave.plan.objects import (
     CHECKPOINT_OBJECTS,
     MANIFEST,
     MODEL_LIST,
     RunLayout,
     checkpoint_steps,
 )
-from strongroom.pipeline.planning.parts import DatasetRef
-from strongroom.pipeline.planning.plan import Plan
+from strongroom.enclave.plan.parts import DatasetRef
+from strongroom.enclave.sandbox.probe_names import EVALUATOR, MAIN, closed, known, tolerated
 from strongroom.pipeline.runfile import spec as runfile
 
 
@@ -49,7 +49,7 @@ def planned_in(plan: Plan, manifests: Mapping[str, DatasetManifest]) -> report.P
         base_model=plan.model.digest,
         evaluator=plan.evaluator.sha256,
         measurement=plan.code.measurement,
-        assurance=plan.enclave.assurance,
+        assurance=plan.run_file.enclave.assurance,
         datasets=tuple(
             _dataset(ref, manifests.get(ref.uri)) for ref in (plan.data.train, plan.data.held_out)
         ),

@@ -30,8 +30,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
-from pydantic import ValidationError
-
 from strongroom.audit.events import types as events
 from strongroom.audit.events.entries import Event
 from strongroom.audit.log.verify import COMPLETE, Check
@@ -46,15 +44,19 @@ from strongroom.crypto.manifest import (
     decode_dataset,
     decode_evaluator,
 )
-from strongroom.errors import StrongroomError
-from strongroom.pipeline.planning.objects import (
+from strongroom.enclave.plan.derived import InputName, check_manifest
+from strongroom.enclave.plan.document import Plan
+from strongroom.enclave.plan.errors import PlanInconsistent, PlanMalformed
+from strongroom.enclave.plan.objects import (
     MANIFEST,
     MODEL_LIST,
     RunLayout,
     checkpoint_steps,
 )
-from strongroom.pipeline.planning.parts import DatasetRef
-from strongroom.pipeline.planning.plan import Plan
+from strongroom.enclave.plan.parts import DatasetFacts, DatasetRef
+from strongroom.errors import StrongroomError
+from strongroom.errors.listing import errors_of
+from strongroom.pipeline.planning.plan import check_plan
 from strongroom.pipeline.run.record.history import History
 from strongroom.pipeline.run.record.result import result_of
 from strongroom.trainer.config import TrainingConfig
@@ -79,6 +81,7 @@ class SealedInput:
     """A dataset or a sealed evaluator of the plan, and the check that its shards are in."""
 
     check: str
+    name: InputName
     ref: DatasetRef
     decode: Callable[[bytes, str], DatasetManifest]
 
@@ -146,19 +149,36 @@ class Rules:
                 expected = " or ".join(sorted(released or admitted)) or "an admitted plan"
                 raise _Differs(f"expected {expected}")
             self.plan = plan
+            self._check_plan(plan)
         return self.plan
+
+    def _check_plan(self, plan: Plan) -> None:
+        """The plan's fields against each other, and what the log says of them."""
+        uri = self._layout.plan
+        with self._checking("Plan's fields follow from each other", uri):
+            check_plan(plan)
+        with self._checking("Log and plan say the same", uri):
+            for admitted in self._of(events.RunAdmitted):
+                if admitted.plan == plan.digest:
+                    _agree("policy", plan.policy.digest, admitted.policy)
+                    _agree("base model", plan.model.digest, admitted.base_model)
+                    _agree("evaluator", plan.evaluator.sha256, admitted.evaluator)
+                    _agree("outputs", plan.outputs, admitted.outputs)
+            for released in self._of(events.KeyReleased):
+                _agree("measurement", plan.code.measurement, released.measurement)
 
     def sealed(self, plan: Plan) -> list[SealedInput]:
         """The inputs that have a manifest to be read."""
         found = [
-            SealedInput("Shards", ref, decode_dataset)
-            for ref in (plan.data.train, plan.data.held_out)
+            SealedInput("Shards", "train", plan.data.train, decode_dataset),
+            SealedInput("Shards", "held_out", plan.data.held_out, decode_dataset),
         ]
         if plan.evaluator.sealed is not None:
-            found.append(SealedInput("Evaluator", plan.evaluator.sealed, decode_evaluator))
+            sealed = plan.evaluator.sealed
+            found.append(SealedInput("Evaluator", "evaluator", sealed, decode_evaluator))
         return found
 
-    def take_manifest(self, sealed: SealedInput, read: Read) -> list[Pin]:
+    def take_manifest(self, plan: Plan, sealed: SealedInput, read: Read) -> list[Pin]:
         """The manifest of a sealed input; returns its shards, if it is the plan's."""
         ref = sealed.ref
         uri = ref.uri + MANIFEST
@@ -166,6 +186,7 @@ class Rules:
             envelope = _same(_need(read), ref.manifest_sha256)
             payload, _ = open_envelope(envelope, DATASET_TYPE, [KeyRef(ref.signer)], place=uri)
             manifest = self.manifests[ref.uri] = sealed.decode(payload, uri)
+            check_manifest(plan, sealed.name, DatasetFacts.of(envelope, ref.signer, manifest))
             return [
                 Pin(sealed.check, ref.uri + shard.object, shard.sha256) for shard in manifest.shards
             ]
@@ -324,7 +345,7 @@ class Rules:
         try:
             yield
         except StrongroomError as error:
-            problem = f"{error.code}: {error.title}"
+            problem = _told(error)
         except _Differs as difference:
             problem = str(difference)
         self._add(name, not problem, uri, problem)
@@ -335,6 +356,20 @@ class Rules:
 
 class _Differs(Exception):
     """An object is not the one that it has to be; says what was expected."""
+
+
+def _agree(what: str, planned: str, logged: str) -> None:
+    if planned != logged:
+        raise _Differs(f"expected {what} {planned}, found {logged}")
+
+
+def _told(error: StrongroomError) -> str:
+    """An error in a line; of several, the first."""
+    first, *more = errors_of(error)
+    text = f"{first.code}: {first.title}"
+    if isinstance(first, PlanInconsistent):
+        text += f": {first.place}, expected {first.expected}, found {first.actual}"
+    return text + (f", and {len(more)} more" if more else "")
 
 
 def _need(read: Read) -> bytes:
@@ -353,5 +388,5 @@ def _training(plan: Plan) -> TrainingConfig | None:
     """The plan's training settings; None where they are of another version."""
     try:
         return plan.training
-    except (LookupError, TypeError, ValidationError):
+    except PlanMalformed:
         return None

@@ -9,10 +9,10 @@ import msgspec
 
 from strongroom.audit.events import types as events
 from strongroom.audit.log.errors import LogNotFound
+from strongroom.enclave.plan.objects import RunLayout, complete_checkpoints
 from strongroom.pipeline.broker.reading import ReadAccess
 from strongroom.pipeline.inspection.errors import CheckpointUnknown
 from strongroom.pipeline.inspection.log import read_run_log
-from strongroom.pipeline.planning.objects import RunLayout, complete_checkpoints
 from strongroom.pipeline.run.errors import RunCancelled
 from strongroom.pipeline.run.record.history import History
 from strongroom.pipeline.runfile.spec import RunSpec

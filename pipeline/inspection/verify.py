@@ -15,12 +15,12 @@ from strongroom.audit.log.verify import Check, LogView, check_log, read_log
 from strongroom.connectors.buckets.errors import ObjectMissing
 from strongroom.crypto.digests import Sha256
 from strongroom.crypto.manifest import DatasetManifest
+from strongroom.enclave.plan.document import Plan
+from strongroom.enclave.plan.objects import MANIFEST
 from strongroom.errors import StrongroomError
 from strongroom.pipeline.broker.reading import ReadAccess, ReadOnlyLog
 from strongroom.pipeline.inspection.log import log_vkey
 from strongroom.pipeline.inspection.rules import Pin, Read, Rules
-from strongroom.pipeline.planning.objects import MANIFEST
-from strongroom.pipeline.planning.plan import Plan
 from strongroom.pipeline.run.record.journal import log_origin
 from strongroom.pipeline.runfile.spec import RunSpec
 
@@ -50,7 +50,7 @@ def verify(access: ReadAccess, run: str, vkey: str) -> Verification:
     plan = rules.take_plan(_read(access, layout.plan))
     if plan is not None:
         for sealed in rules.sealed(plan):
-            pinned(rules.take_manifest(sealed, _read(access, sealed.ref.uri + MANIFEST)))
+            pinned(rules.take_manifest(plan, sealed, _read(access, sealed.ref.uri + MANIFEST)))
         pinned(rules.inputs(plan))
         pinned(rules.keyset())
         for logged in rules.checkpoints():

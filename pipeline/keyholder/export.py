@@ -28,6 +28,9 @@ from strongroom.crypto.manifest import WrappedKeyset
 from strongroom.enclave.channel import frames
 from strongroom.enclave.checkpoints import ADAPTER
 from strongroom.enclave.parent import TaskEnclave
+from strongroom.enclave.plan.document import Plan
+from strongroom.enclave.plan.objects import MANIFEST
+from strongroom.enclave.plan.parts import ModelFile
 from strongroom.pipeline.broker.reading import ReadAccess
 from strongroom.pipeline.keyholder.errors import AdapterMissing
 from strongroom.pipeline.keyholder.export_folder import (
@@ -43,9 +46,7 @@ from strongroom.pipeline.keyholder.outputs import (
     sealed_object,
 )
 from strongroom.pipeline.planning.errors import PlanNotAdmitted, ReleaserMissing, RunUnknown
-from strongroom.pipeline.planning.facts import ModelFile
-from strongroom.pipeline.planning.objects import MANIFEST
-from strongroom.pipeline.planning.plan import Plan
+from strongroom.pipeline.planning.plan import check_plan
 from strongroom.pipeline.releaser.client import ReleaserClient
 from strongroom.pipeline.run.connections import connected
 from strongroom.pipeline.run.watcher import Silent
@@ -174,7 +175,9 @@ def _plan(access: ReadAccess, history: Sequence[Event]) -> Plan:
         raise PlanNotAdmitted(
             place=place, expected=" or ".join(sorted(admitted)), actual=sha256(data)
         )
-    return Plan.from_json(data, place=place)
+    plan = Plan.from_json(data, place=place)
+    check_plan(plan)
+    return plan
 
 
 # ---- from sealed to plain ----------------------------------------------------------------------

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from strongroom.audit.events import types as events
 from strongroom.audit.events.entries import Event
-from strongroom.pipeline.planning.plan import Plan
+from strongroom.enclave.plan.document import Plan
 from strongroom.trainer.config import LoraConfig
 
 _CARD = """\

@@ -18,6 +18,7 @@ from strongroom.crypto.digests import sha256
 from strongroom.enclave.channel import frames
 from strongroom.enclave.checkpoints import ROLLOUTS
 from strongroom.enclave.parent import TaskEnclave
+from strongroom.enclave.plan.objects import MANIFEST, complete_checkpoints
 from strongroom.pipeline.broker.reading import ReadAccess
 from strongroom.pipeline.keyholder.errors import OutputIsFile, RolloutsMissing
 from strongroom.pipeline.keyholder.outputs import (
@@ -26,7 +27,6 @@ from strongroom.pipeline.keyholder.outputs import (
     sealed_object,
 )
 from strongroom.pipeline.planning.errors import ReleaserMissing
-from strongroom.pipeline.planning.objects import MANIFEST, complete_checkpoints
 from strongroom.pipeline.releaser.client import ReleaserClient
 from strongroom.pipeline.run.connections import connected
 from strongroom.pipeline.run.watcher import Silent

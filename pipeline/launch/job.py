@@ -21,10 +21,10 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from strongroom.connectors.buckets.endpoint import is_loopback
+from strongroom.enclave.plan.objects import check_run_id
 from strongroom.errors import ErrorList, StrongroomError
 from strongroom.pipeline.launch.errors import LaunchTooLarge, LoopbackEndpoint, NotText
 from strongroom.pipeline.planning.errors import IdentityMissing, ReleaserMissing
-from strongroom.pipeline.planning.objects import check_run_id
 from strongroom.pipeline.runfile.load import LoadedRun
 
 USER = 65532

@@ -10,12 +10,13 @@ from typing_extensions import Buffer
 
 from strongroom.connectors.buckets.errors import ObjectExists, ObjectMissing
 from strongroom.crypto.digests import Sha256, sha256
+from strongroom.enclave.plan.derived import model_digest
+from strongroom.enclave.plan.objects import MODEL_LIST
+from strongroom.enclave.plan.parts import ModelFile
 from strongroom.pipeline.broker.errors import OutputConflict
 from strongroom.pipeline.owner.errors import ModelFolderInvalid
 from strongroom.pipeline.owner.owner import Owner
-from strongroom.pipeline.planning.facts import ModelFile, model_digest
 from strongroom.pipeline.planning.model_list import encode_model_list
-from strongroom.pipeline.planning.objects import MODEL_LIST
 
 PIECE_BYTES = 8 << 20
 SUFFIXES = (".jinja", ".json", ".safetensors")

@@ -11,9 +11,9 @@ from strongroom.connectors.buckets.errors import UriInvalid
 from strongroom.connectors.buckets.leased import open_leased
 from strongroom.connectors.buckets.uri import Location, parse, parse_prefix
 from strongroom.crypto.dsse import KeyRef
+from strongroom.enclave.plan.leases import access_for
 from strongroom.pipeline.owner.errors import OwnerHasNoAccess
 from strongroom.pipeline.owner.owner_file import OwnerFile
-from strongroom.pipeline.planning.leases import access_for
 from strongroom.pipeline.releaser.client import ReleaserClient
 
 

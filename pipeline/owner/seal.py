@@ -39,6 +39,7 @@ from strongroom.enclave.channel.framing import Channel
 from strongroom.enclave.channel.gate import check_sealed
 from strongroom.enclave.channel.outgoing_words import DETAILS
 from strongroom.enclave.parent import TaskEnclave
+from strongroom.enclave.plan.objects import MANIFEST
 from strongroom.enclave.rows.sources import source_files
 from strongroom.errors import ErrorList, StrongroomError
 from strongroom.errors.registry import all_codes
@@ -49,7 +50,6 @@ from strongroom.pipeline.owner.errors import (
     DatasetNameInvalid,
     SourceMissing,
 )
-from strongroom.pipeline.planning.objects import MANIFEST
 from strongroom.pipeline.releaser.client import ReleaserClient
 from strongroom.trainer.data.chat import FaultCode
 

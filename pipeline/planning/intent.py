@@ -17,9 +17,9 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from strongroom.crypto.digests import Sha256, canonical, digest_of, sha256
+from strongroom.enclave.plan.document import Plan
+from strongroom.enclave.plan.objects import RunLayout
 from strongroom.pipeline.planning.errors import RunExists
-from strongroom.pipeline.planning.objects import RunLayout
-from strongroom.pipeline.planning.plan import Plan
 from strongroom.pipeline.runfile.spec import RunSpec
 
 _IN_ID = 12

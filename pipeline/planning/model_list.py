@@ -11,7 +11,7 @@ from typing import Literal
 import msgspec
 
 from strongroom.crypto.digests import canonical
-from strongroom.pipeline.planning.facts import ModelFile
+from strongroom.enclave.plan.parts import ModelFile
 
 
 class _ModelList(msgspec.Struct, forbid_unknown_fields=True):

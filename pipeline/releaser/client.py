@@ -11,9 +11,8 @@ import msgspec
 from strongroom.crypto.manifest import WrappedKeyset
 from strongroom.enclave.channel.errors import ChannelError
 from strongroom.enclave.channel.framing import Channel
+from strongroom.enclave.plan.parts import KeyRefs, KmsFacts
 from strongroom.errors.registry import from_documents
-from strongroom.pipeline.planning.facts import KmsFacts
-from strongroom.pipeline.planning.parts import KeyRefs
 from strongroom.pipeline.releaser import messages
 from strongroom.pipeline.releaser.errors import ReleaserUnreachable, RequestMalformed
 

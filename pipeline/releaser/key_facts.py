@@ -7,8 +7,7 @@ from collections.abc import Callable
 from strongroom.connectors.keys.errors import KmsKeyMissing, KmsRefused
 from strongroom.connectors.keys.kms import Kms
 from strongroom.connectors.keys.reference import parse
-from strongroom.pipeline.planning.facts import KeyFacts, KmsFacts
-from strongroom.pipeline.planning.parts import KeyRefs
+from strongroom.enclave.plan.parts import KeyFacts, KeyRefs, KmsFacts
 
 
 def kms_facts(keys: KeyRefs, open_key: Callable[[str], Kms], vault_addr: str) -> KmsFacts:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from strongroom.crypto.manifest import WrappedKeyset
+from strongroom.enclave.plan.parts import KeyRefs, KmsFacts
 from strongroom.errors import ErrorDocument
-from strongroom.pipeline.planning.facts import KmsFacts
-from strongroom.pipeline.planning.parts import KeyRefs
 
 TIMEOUT_S = 60.0
 """How long either side waits for the other."""

@@ -46,12 +46,13 @@ from strongroom.enclave.evidence import (
     decode_evidence,
     evidence_digest,
 )
+from strongroom.enclave.plan.derived import check_manifest, sealed_inputs
+from strongroom.enclave.plan.document import Plan
+from strongroom.enclave.plan.objects import KEYS, MANIFEST
+from strongroom.enclave.plan.parts import DatasetFacts, KeyRefs, KmsFacts
 from strongroom.errors import ErrorList, StrongroomError
 from strongroom.errors.listing import documents_of
-from strongroom.pipeline.planning.facts import KmsFacts
-from strongroom.pipeline.planning.objects import KEYS, MANIFEST
-from strongroom.pipeline.planning.parts import KeyRefs
-from strongroom.pipeline.planning.plan import Plan
+from strongroom.pipeline.planning.plan import check_plan
 from strongroom.pipeline.releaser import messages
 from strongroom.pipeline.releaser.config import ReleaserConfig
 from strongroom.pipeline.releaser.errors import NonceUnknown, ReleaseDenied, SignRefused
@@ -121,14 +122,19 @@ class Releaser:
 
     def _release_run(self, request: messages.ReleaseRun) -> messages.Released:
         plan = Plan.from_json(request.plan)
+        check_plan(plan)
         self._admit(plan)
-        wanted = plan.enclave.assurance
+        wanted = plan.run_file.enclave.assurance
         evidence = self._trusted(request.evidence, "train", sha256(request.plan), wanted)
+        if plan.code.measurement != evidence.measurement:
+            raise ReleaseDenied(
+                place="code.measurement",
+                expected=evidence.measurement,
+                actual=plan.code.measurement,
+                remedy="Plan the run again, with the code that is to run it.",
+            )
         keysets: dict[str, Keyset] = {}
-        pinned = {"train": plan.data.train, "held_out": plan.data.held_out}
-        if plan.evaluator.sealed is not None:
-            pinned[EVALUATOR] = plan.evaluator.sealed
-        for name, dataset in pinned.items():
+        for name, (_place, dataset) in sealed_inputs(plan).items():
             envelope = request.manifests.get(name, b"")
             if sha256(envelope) != dataset.manifest_sha256:
                 raise ReleaseDenied(
@@ -136,7 +142,7 @@ class Releaser:
                     expected=dataset.manifest_sha256,
                     actual=sha256(envelope),
                 )
-            payload, _signer = open_envelope(
+            payload, signer = open_envelope(
                 envelope,
                 DATASET_TYPE,
                 [KeyRef(signer) for signer in self._config.signers],
@@ -144,14 +150,8 @@ class Releaser:
             )
             decode = decode_evaluator if name == EVALUATOR else decode_dataset
             manifest = decode(payload, dataset.uri)
-            keyset = manifest.keyset
-            if keyset.context != _dataset_context(manifest):
-                raise ReleaseDenied(place=dataset.uri, expected="the keyset of this dataset")
-            if keyset.kms != plan.keys.data:
-                raise ReleaseDenied(
-                    place="spec.keys.data", expected=keyset.kms, actual=plan.keys.data
-                )
-            keysets[name] = self._unwrap(keyset, dataset.uri)
+            check_manifest(plan, name, DatasetFacts.of(envelope, signer, manifest))
+            keysets[name] = self._unwrap(manifest.keyset, dataset.uri)
         outputs = request.outputs or self._new_keyset(plan.keys.outputs, {"run": plan.run})
         if outputs.kms != plan.keys.outputs or outputs.context != {"run": plan.run}:
             raise ReleaseDenied(place=KEYS, expected=f"the output keyset of {plan.run}")
@@ -203,6 +203,14 @@ class Releaser:
                 for denial in decision.denials
             ]
             raise ErrorList(denied)
+        held = {*decision.passed, *(waived.rule for waived in decision.waived)}
+        if plan.policy.digest != decision.bundle_digest or set(plan.policy.rules) != held:
+            raise ReleaseDenied(
+                place="spec.policy.bundle",
+                expected=f"the policy {decision.bundle_digest}, and its rules",
+                actual=plan.policy.digest,
+                remedy="Plan the run again, with the policy that the keys' owner has.",
+            )
         if plan.facts.kms != self._kms_facts(plan.keys):
             raise ReleaseDenied(
                 place="spec.keys",

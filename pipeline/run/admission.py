@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from strongroom.audit.events import types as events
-from strongroom.pipeline.planning.plan import Plan
+from strongroom.enclave.plan.document import Plan
 from strongroom.pipeline.run.record.journal import Journal
 from strongroom.pipeline.runfile.load import LoadedRun
 from strongroom.policies.gate import denial_list, evaluate

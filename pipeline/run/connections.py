@@ -10,11 +10,12 @@ import msgspec
 from strongroom.audit.events import types as events
 from strongroom.crypto.dsse import KeyRef
 from strongroom.enclave.channel import frames
+from strongroom.enclave.plan.leases import plan_leases
+from strongroom.enclave.plan.objects import RunLayout, check_run_id
+from strongroom.enclave.plan.run_file import NormalisedRun
 from strongroom.pipeline.broker import messages
 from strongroom.pipeline.broker.client import BrokerClient
 from strongroom.pipeline.planning.errors import IdentityMissing, ReleaserMissing
-from strongroom.pipeline.planning.leases import plan_leases
-from strongroom.pipeline.planning.objects import RunLayout, check_run_id
 from strongroom.pipeline.releaser.client import ReleaserClient
 from strongroom.pipeline.run.record.journal import Journal
 from strongroom.pipeline.run.watcher import Watcher
@@ -89,6 +90,7 @@ def connected(
     if run.keys.releaser is None:
         raise ReleaserMissing(place="spec.keys.releaser")
     layout = RunLayout(run.outputs, check_run_id(run_id))
+    asked = NormalisedRun.of(spec.normalised())
     connections = Connections(
         run=log_as or run_id,
         audit_uri=run.audit,
@@ -100,7 +102,7 @@ def connected(
                 credentials_file=str(run.identity.credentials),
                 oidc_role=run.identity.oidc_role,
             ),
-            leases=tuple(ref for ref in plan_leases(run, layout) if ref.purpose not in without),
+            leases=tuple(ref for ref in plan_leases(asked, layout) if ref.purpose not in without),
         ),
         releaser=ReleaserClient(run.keys.releaser),
         watcher=watcher,

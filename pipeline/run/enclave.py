@@ -17,11 +17,11 @@ from strongroom.crypto.digests import canonical, digest_of
 from strongroom.enclave.channel import frames
 from strongroom.enclave.channel.errors import ChannelViolation
 from strongroom.enclave.evidence import Evidence, evidence_digest
+from strongroom.enclave.plan.document import Plan
+from strongroom.enclave.plan.objects import RunLayout
 from strongroom.errors import StrongroomError
 from strongroom.errors.listing import errors_of
 from strongroom.pipeline.broker import messages
-from strongroom.pipeline.planning.objects import RunLayout
-from strongroom.pipeline.planning.plan import Plan
 from strongroom.pipeline.run.connections import Connections
 from strongroom.pipeline.run.manifests import Manifests
 from strongroom.pipeline.run.record.recorder import Recorder
@@ -61,7 +61,7 @@ class RunEnclave:
         """
         self._recorder.enter("enclave")
         # A1 is the most that an enclave can show; the releaser refuses it where a plan wants more.
-        assurance = self._plan.enclave.assurance
+        assurance = self._plan.run_file.enclave.assurance
         evidence = self._broker.start_enclave(
             messages.StartEnclave(
                 plan=self._plan.to_json(),

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from strongroom.crypto.dsse import open_self_signed
-from strongroom.crypto.manifest import DATASET_TYPE, DatasetManifest, decode_sealed
+from strongroom.crypto.manifest import DatasetManifest
 from strongroom.enclave.channel import frames
 
 
@@ -15,12 +14,6 @@ class SignedManifest:
 
     envelope: bytes
     manifest: DatasetManifest
-
-    @classmethod
-    def pinned(cls, envelope: bytes, place: str) -> SignedManifest:
-        """From an envelope whose digest is pinned, so that it may be signed by any key."""
-        payload, _signer = open_self_signed(envelope, DATASET_TYPE, place=place)
-        return cls(envelope, decode_sealed(payload, place))
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,11 @@ from strongroom.audit.events import types as events
 from strongroom.crypto.digests import sha256
 from strongroom.enclave.channel import capacity, frames
 from strongroom.enclave.channel.errors import RecordsRejected
+from strongroom.enclave.plan.document import Plan
+from strongroom.enclave.plan.objects import RunLayout, checkpoint_steps
 from strongroom.errors import StrongroomError
 from strongroom.errors.defect import defect
 from strongroom.pipeline.planning.errors import RunExists
-from strongroom.pipeline.planning.objects import RunLayout, checkpoint_steps
-from strongroom.pipeline.planning.plan import Plan
 from strongroom.pipeline.run import edges
 from strongroom.pipeline.run.connections import Connections
 from strongroom.pipeline.run.enclave import RunEnclave

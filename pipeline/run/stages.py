@@ -19,6 +19,7 @@ from strongroom.errors.defect import defect
 from strongroom.pipeline.run import edges, graph
 from strongroom.pipeline.run.runners import build_runner
 from strongroom.pipeline.run.session import RunSession
+from strongroom.pipeline.runfile.runners import RUNNER
 
 # Beam logs each exception of a stage with a traceback; ``run_pipeline`` raises it.
 logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
@@ -114,7 +115,8 @@ def run_pipeline(session: RunSession) -> None:
     run = session.plan.run
     _SESSIONS[run] = session
     options = PipelineOptions([], save_main_session=False)
-    pipeline = beam.Pipeline(runner=build_runner(session.plan.runner), options=options)
+    runner = RUNNER.validate_python(session.plan.spec["spec"]["runner"])
+    pipeline = beam.Pipeline(runner=build_runner(runner), options=options)
     try:
         build(pipeline, edges.RunHandle(run=run, plan_digest=session.plan.digest))
         pipeline.run().wait_until_finish()

@@ -6,13 +6,16 @@ import msgspec
 
 from strongroom.audit.events import types as events
 from strongroom.crypto.digests import sha256
-from strongroom.crypto.manifest import WrappedKeyset
+from strongroom.crypto.dsse import open_self_signed
+from strongroom.crypto.manifest import DATASET_TYPE, WrappedKeyset, decode_sealed
+from strongroom.enclave.plan.derived import InputName, check_manifest, sealed_inputs
+from strongroom.enclave.plan.document import Plan
+from strongroom.enclave.plan.objects import MANIFEST, RunLayout, run_objects
+from strongroom.enclave.plan.parts import DatasetFacts, DatasetRef
 from strongroom.pipeline.broker.client import BrokerClient
 from strongroom.pipeline.broker.errors import OutputConflict
 from strongroom.pipeline.planning.errors import FactMissing, RunExists, RunUnknown
-from strongroom.pipeline.planning.objects import MANIFEST, RunLayout, run_objects
-from strongroom.pipeline.planning.parts import DatasetRef
-from strongroom.pipeline.planning.plan import Plan
+from strongroom.pipeline.planning.plan import check_plan
 from strongroom.pipeline.run.errors import RunUnfinished
 from strongroom.pipeline.run.manifests import Manifests, SignedManifest
 from strongroom.pipeline.runfile.spec import RunSpec
@@ -25,30 +28,37 @@ def check_unused(layout: RunLayout, broker: BrokerClient) -> None:
 
 
 def stored_plan(layout: RunLayout, broker: BrokerClient) -> Plan:
-    """The plan as it lies in the bucket. Raises ``RunUnknown``."""
+    """The plan as it lies in the bucket. Raises ``RunUnknown`` and ``PlanInconsistent``."""
     stored = broker.read(layout.plan, "run-read")
     if stored is None:
         raise RunUnknown(place=layout.plan)
-    return Plan.from_json(stored.data)
+    plan = Plan.from_json(stored.data)
+    check_plan(plan)
+    return plan
 
 
 def stored_manifests(plan: Plan, broker: BrokerClient) -> Manifests:
-    """The manifests that a plan pins. Raises ``FactMissing`` for one that is not the pinned one."""
-    sealed = plan.evaluator.sealed
-    return Manifests(
-        train=_pinned_manifest(plan.data.train, broker),
-        held_out=_pinned_manifest(plan.data.held_out, broker),
-        evaluator=None if sealed is None else _pinned_manifest(sealed, broker),
-    )
+    """The manifests that a plan pins. Raises ``FactMissing`` for one that is not the pinned one,
+    and ``PlanInconsistent`` where the plan says otherwise than one of them."""
+    found = {
+        name: _pinned_manifest(plan, name, ref, broker)
+        for name, (_place, ref) in sealed_inputs(plan).items()
+    }
+    return Manifests(found["train"], found["held_out"], found.get("evaluator"))
 
 
-def _pinned_manifest(ref: DatasetRef, broker: BrokerClient) -> SignedManifest:
+def _pinned_manifest(
+    plan: Plan, name: InputName, ref: DatasetRef, broker: BrokerClient
+) -> SignedManifest:
     place = ref.uri + MANIFEST
     stored = broker.read(place, "data-read")
     actual = "no object" if stored is None else sha256(stored.data)
     if stored is None or actual != ref.manifest_sha256:
         raise FactMissing(place=place, expected=ref.manifest_sha256, actual=actual)
-    return SignedManifest.pinned(stored.data, place)
+    payload, signer = open_self_signed(stored.data, DATASET_TYPE, place=place)
+    manifest = decode_sealed(payload, place)
+    check_manifest(plan, name, DatasetFacts.of(stored.data, signer, manifest))
+    return SignedManifest(stored.data, manifest)
 
 
 def stored_keyset(layout: RunLayout, broker: BrokerClient) -> WrappedKeyset | None:

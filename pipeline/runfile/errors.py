@@ -1,4 +1,4 @@
-"""What can be wrong with a run file or a plan: one class per code.
+"""What can be wrong with a run file, or with facts that disagree: one class per code.
 
 Values from the run file appear in ``actual`` only when they were written there literally and look
 like no secret; values that came from an environment variable or a parameter are shown by the
@@ -163,20 +163,7 @@ class ParameterMalformed(RunError):
     remedy = "Write --param name=value for each; name= alone gives an empty text"
 
 
-class PlanMalformed(RunError):
-    code = "SR-RUN-030"
-    title = "the plan document is not a plan of this version"
-    exit_code = Exit.INTEGRITY
-    remedy = "Plan the run again; a plan is never edited"
-
-
 class FactsDisagree(RunError):
     code = "SR-RUN-031"
     title = "what was found does not agree with the run file"
     remedy = "Correct the run file, or restore what it names"
-
-
-class BadRunId(RunError):
-    code = "SR-RUN-032"
-    title = "this is not a run id"
-    remedy = "Use 1 to 63 lower-case letters, digits and hyphens, starting with a letter"

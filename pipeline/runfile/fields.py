@@ -31,6 +31,7 @@ from strongroom.connectors.buckets.errors import UriInvalid
 from strongroom.connectors.buckets.uri import parse_prefix
 from strongroom.connectors.keys.errors import KmsReferenceInvalid
 from strongroom.connectors.keys.reference import parse as parse_key_reference
+from strongroom.enclave.plan.run_file import DURATION, SIZE, Units, quantity
 
 NAME_PATTERN = r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?"
 _LABEL_VALUE = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
@@ -102,18 +103,16 @@ class Quantity:
     factor (seconds, bytes). ``low`` and ``high`` are both allowed.
     """
 
-    units: tuple[tuple[str, int], ...]
+    units: Units
     low: int
     high: int
     form: str
 
     def read(self, value: object) -> object:
         """From text to a number; numbers without a unit are refused."""
-        pattern = rf"([0-9]{{1,15}})({'|'.join(unit for unit, _ in self.units)})"
-        match = re.fullmatch(pattern, value) if isinstance(value, str) else None
-        if match is None:
+        number = quantity(value, self.units) if isinstance(value, str) else None
+        if number is None:
             raise refuse(self.form)
-        number = int(match[1]) * dict(self.units)[match[2]]
         if not self.low <= number <= self.high:
             raise refuse(f"{self.write(self.low)} to {self.write(self.high)}")
         return number
@@ -143,13 +142,11 @@ class Quantity:
 
 
 def _duration(low_s: int, high_s: int) -> Quantity:
-    units = (("h", 3600), ("m", 60), ("s", 1))
-    return Quantity(units, low_s, high_s, "a duration such as 10s, 15m or 1h")
+    return Quantity(DURATION, low_s, high_s, "a duration such as 10s, 15m or 1h")
 
 
 def _size(low: int, high: int) -> Quantity:
-    units = (("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20))
-    return Quantity(units, low, high, "a size such as 512MiB or 8GiB")
+    return Quantity(SIZE, low, high, "a size such as 512MiB or 8GiB")
 
 
 def _local_path(value: Path, info: ValidationInfo) -> Path:

@@ -31,10 +31,11 @@ from strongroom.enclave.channel.errors import ChannelViolation
 from strongroom.enclave.channel.gate import Gate
 from strongroom.enclave.channel.outgoing_words import DETAILS
 from strongroom.enclave.errors import EvaluatorError, EvidenceMalformed
+from strongroom.enclave.plan.document import Plan
 from strongroom.errors import ErrorList
 from strongroom.errors.registry import all_codes
 from strongroom.pipeline.broker.objects import RunObjects
-from strongroom.pipeline.planning.plan import Plan, build_plan
+from strongroom.pipeline.planning.plan import build_plan
 from strongroom.pipeline.run import edges
 from strongroom.pipeline.run.enclave import RunEnclave
 from strongroom.pipeline.run.manifests import Manifests, SignedManifest

@@ -40,9 +40,12 @@ from strongroom.enclave import errors
 from strongroom.enclave.attest import export_subject, seal_subject, view_subject
 from strongroom.enclave.channel import framing
 from strongroom.enclave.evidence import Evidence, evidence_digest
+from strongroom.enclave.plan.document import Plan
+from strongroom.enclave.plan.errors import PlanInconsistent, PlanMalformed
+from strongroom.enclave.plan.parts import DatasetFacts, PolicyFacts
 from strongroom.enclave.sandbox import probe_names
 from strongroom.errors import StrongroomError
-from strongroom.pipeline.planning.plan import Plan, build_plan
+from strongroom.pipeline.planning.plan import build_plan
 from strongroom.pipeline.releaser import messages
 from strongroom.pipeline.releaser.client import ANSWERS, ReleaserClient
 from strongroom.pipeline.releaser.config import ReleaserConfig
@@ -54,7 +57,6 @@ from strongroom.pipeline.releaser.errors import (
     SignRefused,
 )
 from strongroom.pipeline.releaser.releaser import NONCE_LIFETIME_S, Releaser
-from strongroom.pipeline.runfile.errors import PlanMalformed
 from strongroom.pipeline.runfile.load import load_text
 from strongroom.policies.gate import Settings, write_bundle
 from support import sample
@@ -98,12 +100,7 @@ class Owner:
     def replan(self, train: DatasetManifest, signer: str = SIGNER_KEY) -> tuple[Plan, bytes]:
         """A plan over another training set, and that set's envelope."""
         envelope = self.signed(train, signer)
-        dataset = msgspec.structs.replace(
-            self.facts.train,
-            manifest=train,
-            manifest_sha256=sha256(envelope),
-            signer=key_ref(self.kms(signer).public_key()),
-        )
+        dataset = DatasetFacts.of(envelope, key_ref(self.kms(signer).public_key()), train)
         facts = msgspec.structs.replace(self.facts, train=dataset)
         return build_plan(self.spec, facts, self.plan.run), envelope
 
@@ -142,17 +139,16 @@ def owner(tmp_path_factory) -> Owner:
     )
     made = Owner(folder, config, None, {}, {}, None, None)
     facts = sample.facts()
-    policy = sample.PolicyFacts(digest=bundle.digest, rules=bundle.rule_ids)
-    changes: dict[str, object] = {"policy": policy}
+    policy = PolicyFacts(digest=bundle.digest, rules=bundle.rule_ids)
+    code = msgspec.structs.replace(facts.code, measurement=DIGEST)
+    changes: dict[str, object] = {"policy": policy, "code": code}
     for name in ("train", "held_out"):
         dataset = getattr(facts, name)
         keyset = made.keysets[name] = Keyset.generate()
         wrapped = made.wrap(keyset, DATA_KEY, {"dataset": dataset.manifest.name})
         manifest = msgspec.structs.replace(dataset.manifest, keyset=wrapped)
         envelope = made.manifests[name] = made.signed(manifest)
-        changes[name] = msgspec.structs.replace(
-            dataset, manifest=manifest, manifest_sha256=sha256(envelope), signer=signer
-        )
+        changes[name] = DatasetFacts.of(envelope, signer, manifest)
     made.facts = msgspec.structs.replace(facts, **changes)
     (folder / "evaluator.py").write_text("def evaluate(): ...\n")
     text = sample.EXAMPLE.read_text()
@@ -349,8 +345,8 @@ def test_no_single_byte_of_a_plan_can_change(part, applicant):
         changed = bytearray(admitted)
         changed[at] ^= flip
         answer = applicant.ask(plan=bytes(changed), attested=admitted)
-        allowed = {PlanMalformed.code, errors.PlanDigestMismatch.code, ReleaseDenied.code}
-        assert codes(answer) <= allowed
+        refusals = PlanMalformed, PlanInconsistent, errors.PlanDigestMismatch, ReleaseDenied
+        assert codes(answer) <= {refusal.code for refusal in refusals}
 
 
 def test_a_plan_that_the_owner_s_policy_does_not_admit(owner, tmp_path):
@@ -407,9 +403,12 @@ def test_another_run_s_output_key_that_poses_as_a_dataset_s(applicant):
     owner = applicant.owner
     theirs = owner.wrap(Keyset.generate(), DATA_KEY, {"run": "salaries-1"})
     manifest = msgspec.structs.replace(owner.facts.train.manifest, keyset=theirs)
-    plan, envelope = owner.replan(manifest)
+    envelope, signer = owner.signed(manifest), owner.config.signers[0]
+    train = DatasetFacts.of(envelope, signer, manifest).at(owner.plan.data.train.uri)
+    data = msgspec.structs.replace(owner.plan.data, train=train)
+    plan = msgspec.structs.replace(owner.plan, data=data)
     manifests = {**owner.manifests, "train": envelope}
-    assert refused(applicant.ask(plan=plan.to_json(), manifests=manifests), ReleaseDenied)
+    assert refused(applicant.ask(plan=plan.to_json(), manifests=manifests), PlanInconsistent)
     assert refused(
         applicant.releaser.answer(messages.SignManifest(payload=encode(manifest))), SignRefused
     )

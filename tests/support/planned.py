@@ -12,9 +12,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from strongroom.enclave.plan.leases import plan_leases
+from strongroom.enclave.plan.objects import RunLayout, run_objects
+from strongroom.enclave.plan.run_file import NormalisedRun
 from strongroom.pipeline.cli.runs.plan_view import lease_policies
-from strongroom.pipeline.planning.leases import plan_leases
-from strongroom.pipeline.planning.objects import RunLayout, run_objects
 from strongroom.pipeline.runfile.load import load_text
 from strongroom.pipeline.runfile.spec import RunSpec
 
@@ -65,7 +66,7 @@ def planned_run() -> dict[str, Any]:
         "oidc_role": run.identity.oidc_role,
         "keys": {"data": run.keys.data, "outputs": run.keys.outputs, "audit": run.keys.audit},
         "writes": list(run_objects(layout, run.training)),
-        "leases": lease_policies(plan_leases(run, layout)),
+        "leases": lease_policies(plan_leases(NormalisedRun.of(document), layout)),
     }
 
 

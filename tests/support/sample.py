@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import msgspec
-
 from strongroom.crypto import segments
 from strongroom.crypto.digests import sha256
 from strongroom.crypto.manifest import (
@@ -15,22 +13,21 @@ from strongroom.crypto.manifest import (
     encode_header,
     shard_name,
 )
-from strongroom.enclave.channel.capacity import Limits
-from strongroom.pipeline.planning.facts import (
+from strongroom.enclave.plan.derived import model_digest
+from strongroom.enclave.plan.parts import (
     BucketFacts,
     CodeFacts,
     DatasetFacts,
-    EvaluatorFacts,
-    Facts,
     KeyFacts,
     KmsFacts,
-    ModelFacts,
     ModelFile,
     PolicyFacts,
-    model_digest,
+    Source,
 )
+from strongroom.pipeline.planning.facts import Facts, ModelFacts
 
 HELD = KeyFacts(owner="http://127.0.0.1:8200", state="held")
+MEASUREMENT = "sha256:" + "a" * 64
 EXAMPLE = Path(__file__).parents[2] / "examples" / "feedback" / "run.yaml"
 FILES = (
     ModelFile(name="config.json", size_bytes=700, sha256=sha256(b"config")),
@@ -86,15 +83,6 @@ def dataset(name: str, shards: int) -> DatasetFacts:
     )
 
 
-def limits() -> Limits:
-    """Any limits: the plan carries them as they are."""
-    values = {
-        field.name: 60 if field.type is int else ("accuracy",)
-        for field in msgspec.structs.fields(Limits)
-    }
-    return Limits(**values)
-
-
 def facts() -> Facts:
     """Facts that agree with the example's run file."""
     bucket = BucketFacts(versioned=True, object_lock=False, region="eu-central-1")
@@ -102,8 +90,8 @@ def facts() -> Facts:
         train=dataset("feedback-train", 3),
         held_out=dataset("feedback-held-out", 1),
         model=ModelFacts(files=FILES),
-        evaluator=EvaluatorFacts(name="evaluator.py", sha256=sha256(b"evaluator"), size_bytes=900),
-        code=CodeFacts(measurement="sha256:code", python="3.11.9", packages={"torch": "2.13.0"}),
+        evaluator=Source(sha256=sha256(b"evaluator"), size_bytes=900),
+        code=CodeFacts(measurement=MEASUREMENT, python="3.11.9", packages={"torch": "2.13.0"}),
         policy=PolicyFacts(digest=sha256(b"bundle"), rules=("b_rule", "a_rule")),
         data_bucket=bucket,
         outputs_bucket=bucket,
@@ -116,6 +104,4 @@ def facts() -> Facts:
         ),
         kms=KmsFacts(data=HELD, outputs=HELD, audit=HELD),
         bfloat16=True,
-        limits=limits(),
-        capacity_bits=20_000,
     )

@@ -22,10 +22,10 @@ import msgspec
 from strongroom.connectors.buckets.uri import parse
 from strongroom.connectors.keys.open import open_kms
 from strongroom.connectors.stack.stack import admin_client
+from strongroom.crypto.dsse import open_self_signed
 from strongroom.crypto.keyset import Keyset
-from strongroom.crypto.manifest import WrappedKeyset
+from strongroom.crypto.manifest import DATASET_TYPE, WrappedKeyset, decode_dataset
 from strongroom.pipeline.embedded import stack as embedded
-from strongroom.pipeline.run.manifests import SignedManifest
 from support import leak_search, live_run
 from support.packets import Packets
 
@@ -237,7 +237,7 @@ def role_needles(job, rows, run) -> dict[str, bytes]:
 
     folder = f"s3://acme-data/runs/{run.name}/"
     envelope = stored(f"{rows.train}manifest.json")
-    manifest = SignedManifest.pinned(envelope, rows.train).manifest
+    manifest = decode_dataset(open_self_signed(envelope, DATASET_TYPE, place="test")[0], "test")
     outputs = msgspec.json.decode(stored(f"{folder}keys.json"), type=WrappedKeyset)
     needles = {}
     for name, value in (("data key", key(manifest.keyset)), ("output key", key(outputs))):

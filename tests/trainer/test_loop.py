@@ -7,8 +7,8 @@ from strongroom.trainer.data.rows import SparseRows
 from strongroom.trainer.errors import EvaluatorMisbehaved, RowsMissing
 from strongroom.trainer.loop import train
 from strongroom.trainer.methods import GrpoMethod, RlooMethod
+from strongroom.trainer.metric_names import STEP_METRICS
 from strongroom.trainer.rollouts.evaluators import Score
-from strongroom.trainer.steps.metric_names import STEP_METRICS
 from strongroom.trainer.steps.schedule import needed_rows
 from strongroom.trainer.steps.state import new_state
 from support import tiny_model as tiny

@@ -14,6 +14,7 @@ from typing import Any
 
 from strongroom.connectors.buckets.errors import ObjectMissing
 from strongroom.connectors.buckets.uri import parse
+from strongroom.enclave.plan.objects import MANIFEST
 from strongroom.examples import base_model
 from strongroom.examples.catalogue import Example, find
 from strongroom.examples.packages import CACHE
@@ -29,7 +30,6 @@ from strongroom.pipeline.inspection.errors import VerificationFailed
 from strongroom.pipeline.inspection.report import write_report
 from strongroom.pipeline.owner.seal import seal
 from strongroom.pipeline.planning.intent import new_run_id
-from strongroom.pipeline.planning.objects import MANIFEST
 from strongroom.pipeline.releaser.client import ReleaserClient
 from strongroom.pipeline.run.watcher import Silent, Watcher
 from strongroom.pipeline.runfile.load import LoadedRun, load

@@ -12,14 +12,15 @@ def access(
     run_file: RunFile, params: Params = None, state: State = STATE, as_json: Json = False
 ) -> None:
     """Print the session policy document of each lease that a run would take."""
+    from strongroom.enclave.plan.leases import plan_leases
+    from strongroom.enclave.plan.objects import RunLayout
+    from strongroom.enclave.plan.run_file import NormalisedRun
     from strongroom.pipeline.cli.runs.plan_view import lease_policies
-    from strongroom.pipeline.planning.leases import plan_leases
-    from strongroom.pipeline.planning.objects import RunLayout
 
     with reporting(as_json):
         loaded = read_run_file(run_file, params, state)
-        run = loaded.spec.spec
-        leases = plan_leases(run, RunLayout(run.outputs, "RUN"))
+        asked = NormalisedRun.of(loaded.spec.normalised())
+        leases = plan_leases(asked, RunLayout(asked.outputs, "RUN"))
         documents = lease_policies(leases)
         if as_json:
             print_json(documents)

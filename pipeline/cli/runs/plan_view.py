@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from strongroom.connectors.access.scopes import Scope, session_policy
+from strongroom.enclave.plan.document import Plan
+from strongroom.enclave.plan.leases import FACTS_PURPOSES
+from strongroom.enclave.plan.parts import DatasetRef, LeaseRef
 from strongroom.pipeline.cli.console import Output, Part, Styled, Table
-from strongroom.pipeline.planning.leases import FACTS_PURPOSES
-from strongroom.pipeline.planning.parts import DatasetRef, LeaseRef
-from strongroom.pipeline.planning.plan import Plan
 from strongroom.policies.gate import Decision
 
 

@@ -8,9 +8,9 @@ from strongroom.audit.events.entries import Actor
 from strongroom.enclave.channel import frames
 from strongroom.enclave.channel.errors import RecordRejected, RecordsRejected
 from strongroom.enclave.checkpoints import OBJECT_NAMES
+from strongroom.enclave.plan.document import Plan
+from strongroom.enclave.plan.objects import RunLayout
 from strongroom.errors import ErrorList
-from strongroom.pipeline.planning.objects import RunLayout
-from strongroom.pipeline.planning.plan import Plan
 from strongroom.pipeline.run.manifests import Manifests
 from strongroom.pipeline.run.record.history import History
 from strongroom.pipeline.run.record.journal import Journal

@@ -20,7 +20,7 @@ from strongroom.audit.log.store import DirectoryStore
 from strongroom.audit.log.verify import COMPLETE, Check
 from strongroom.audit.log.writer import AuditLog
 from strongroom.crypto.digests import sha256
-from strongroom.pipeline.planning.plan import Plan
+from strongroom.enclave.plan.document import Plan
 from strongroom.pipeline.run.record.result import result_of
 
 RUN = "main-job"

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from strongroom.enclave.plan.errors import BadRunId
 from strongroom.pipeline.background.registry import known_runs, put_back, recall, remember
 from strongroom.pipeline.cli.main import app
 from strongroom.pipeline.planning.errors import RunUnknown
-from strongroom.pipeline.runfile.errors import BadRunId
 from strongroom.pipeline.runfile.load import LoadedRun
 from strongroom.pipeline.runfile.spec import RunSpec
 

@@ -11,12 +11,12 @@ from strongroom.audit.events import types as events
 from strongroom.crypto.digests import sha256
 from strongroom.crypto.manifest import WrappedKeyset
 from strongroom.enclave.channel import frames
+from strongroom.enclave.plan.parts import KeyRefs, LeaseRef
 from strongroom.errors import ErrorDocument
 from strongroom.pipeline.broker import messages
 from strongroom.pipeline.broker.client import ANSWERS
 from strongroom.pipeline.broker.process import REQUESTS
 from strongroom.pipeline.planning import facts
-from strongroom.pipeline.planning.parts import KeyRefs, LeaseRef
 from strongroom.pipeline.releaser import messages as releaser_messages
 from strongroom.pipeline.releaser.client import ANSWERS as RELEASER_ANSWERS
 from strongroom.pipeline.releaser.server import REQUESTS as RELEASER_REQUESTS

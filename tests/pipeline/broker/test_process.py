@@ -32,6 +32,10 @@ from strongroom.crypto.manifest import CHECKPOINT_TYPE
 from strongroom.enclave.channel import frames
 from strongroom.enclave.channel.errors import ChannelViolation
 from strongroom.enclave.channel.framing import Channel, Kind
+from strongroom.enclave.plan.document import Plan
+from strongroom.enclave.plan.leases import plan_leases
+from strongroom.enclave.plan.objects import RunLayout
+from strongroom.enclave.plan.parts import LeaseRef
 from strongroom.errors import ErrorList
 from strongroom.errors.defect import Defect
 from strongroom.pipeline.broker import messages
@@ -40,10 +44,7 @@ from strongroom.pipeline.broker.errors import BrokerLost, OutputConflict, Purpos
 from strongroom.pipeline.broker.objects import RunObjects
 from strongroom.pipeline.broker.process import BrokerProcess
 from strongroom.pipeline.broker.reach import Reach, create_once
-from strongroom.pipeline.planning.leases import plan_leases
-from strongroom.pipeline.planning.objects import RunLayout
-from strongroom.pipeline.planning.parts import LeaseRef
-from strongroom.pipeline.planning.plan import Plan, build_plan
+from strongroom.pipeline.planning.plan import build_plan
 from strongroom.pipeline.runfile.load import LoadedRun, load
 from support import sample
 

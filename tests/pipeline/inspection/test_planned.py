@@ -10,9 +10,10 @@ import pytest
 from strongroom.crypto.digests import digest_of
 from strongroom.enclave.errors import EnclaveError
 from strongroom.enclave.evidence import Evidence, Expectation, check_evidence
+from strongroom.enclave.plan.document import Plan
 from strongroom.enclave.sandbox import probe_names
 from strongroom.pipeline.inspection.planned import judged, planned_in
-from strongroom.pipeline.planning.plan import Plan, build_plan
+from strongroom.pipeline.planning.plan import build_plan
 from strongroom.pipeline.runfile.load import LoadedRun
 from support import sample
 

@@ -26,9 +26,10 @@ from strongroom.crypto.manifest import (
     encode_header,
 )
 from strongroom.crypto.segments import ciphertext_bytes
+from strongroom.enclave.plan.document import Plan
+from strongroom.enclave.plan.objects import RunLayout
 from strongroom.pipeline.inspection.rules import Pin, Rules
-from strongroom.pipeline.planning.objects import RunLayout
-from strongroom.pipeline.planning.plan import Plan, build_plan
+from strongroom.pipeline.planning.plan import build_plan
 from strongroom.pipeline.runfile.load import LoadedRun
 from support import sample
 

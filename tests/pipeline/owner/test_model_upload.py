@@ -11,10 +11,10 @@ from strongroom.connectors.buckets.errors import ObjectMissing
 from strongroom.connectors.buckets.local import LocalBucket
 from strongroom.connectors.buckets.uri import Location, parse
 from strongroom.crypto.digests import sha256
+from strongroom.enclave.plan.objects import MODEL_LIST
 from strongroom.pipeline.broker.errors import OutputConflict
 from strongroom.pipeline.owner.errors import ModelFolderInvalid
 from strongroom.pipeline.owner.model_upload import upload
-from strongroom.pipeline.planning.objects import MODEL_LIST
 
 
 class LocalOwner:

@@ -5,8 +5,8 @@ import pytest
 from pydantic import create_model
 
 from strongroom.crypto.digests import sha256
+from strongroom.enclave.plan.objects import check_run_id
 from strongroom.pipeline.planning.intent import intent, planned_intent, stable_run_id
-from strongroom.pipeline.planning.objects import check_run_id
 from strongroom.pipeline.planning.plan import build_plan
 from strongroom.pipeline.runfile.load import load
 from strongroom.pipeline.runfile.spec import Model

@@ -8,7 +8,8 @@ import msgspec
 import pytest
 
 from strongroom.crypto.digests import sha256
-from strongroom.pipeline.planning.facts import ModelFile, model_digest
+from strongroom.enclave.plan.derived import model_digest
+from strongroom.enclave.plan.parts import ModelFile
 from strongroom.pipeline.planning.model_list import decode_model_list, encode_model_list
 from support import sample
 

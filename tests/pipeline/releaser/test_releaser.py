@@ -22,25 +22,25 @@ from strongroom.connectors.keys.errors import KmsRefused
 from strongroom.connectors.keys.keyring import create_local_keyring
 from strongroom.connectors.keys.kms import Kms
 from strongroom.connectors.keys.open import open_kms
-from strongroom.crypto.digests import Sha256, canonical, sha256
+from strongroom.crypto.digests import Sha256, canonical
 from strongroom.crypto.dsse import KeyRef, key_ref, open_envelope, sign_envelope
 from strongroom.crypto.keyset import Keyset
 from strongroom.crypto.manifest import (
     DATASET_TYPE,
     DatasetManifest,
     WrappedKeyset,
-    decode_dataset,
     encode,
 )
 from strongroom.crypto.release import new_private_key, open_keys, public_bytes
 from strongroom.enclave.attest import export_subject, seal_subject, view_subject
 from strongroom.enclave.evidence import Evidence, evidence_digest
+from strongroom.enclave.plan.document import Plan
+from strongroom.enclave.plan.parts import DatasetFacts, KeyFacts, KeyRefs, KmsFacts, PolicyFacts
 from strongroom.enclave.sandbox import probe_names
 from strongroom.errors.listing import errors_of
 from strongroom.errors.registry import from_documents
-from strongroom.pipeline.planning.facts import EvaluatorFacts, KeyFacts, KmsFacts, PolicyFacts
-from strongroom.pipeline.planning.parts import KeyRefs
-from strongroom.pipeline.planning.plan import Plan, build_plan
+from strongroom.pipeline.planning.facts import Facts
+from strongroom.pipeline.planning.plan import build_plan
 from strongroom.pipeline.releaser import messages
 from strongroom.pipeline.releaser.config import ReleaserConfig
 from strongroom.pipeline.releaser.releaser import (
@@ -50,6 +50,7 @@ from strongroom.pipeline.releaser.releaser import (
 )
 from strongroom.pipeline.releaser.signed_roots import ROOTS_PER_LOG
 from strongroom.pipeline.runfile.load import LoadedRun
+from strongroom.pipeline.runfile.spec import RunSpec
 from strongroom.policies.gate import Settings, read_bundle, write_bundle
 from support import sample
 
@@ -57,7 +58,7 @@ DATA, OUTPUTS, AUDIT, SIGNER = (
     f"vault://transit/{name}"
     for name in ("feedback", "feedback-outputs", "audit-log", "feedback-signer")
 )
-MEASUREMENT = "sha256:" + "a" * 64
+MEASUREMENT = sample.MEASUREMENT
 
 
 def probes(role: str) -> dict[str, str]:
@@ -170,78 +171,57 @@ class Job:
     """An admitted plan with its two signed manifests."""
 
     plan: Plan
+    facts: Facts
     manifests: dict[str, bytes]
     keysets: dict[str, Keyset]
 
 
 @pytest.fixture
-def job(owner: Owner, load_example: Callable[..., LoadedRun], example: str) -> Job:
-    manifests, keysets, facts = {}, {}, sample.facts()
-    for field_name, name, shards in (
-        ("train", "feedback-train", 3),
-        ("held_out", "feedback-held-out", 1),
-    ):
-        keysets[field_name], wrapped = owner.wrapped(DATA, {"dataset": name})
-        dataset = sample.dataset(name, shards)
-        manifest: DatasetManifest = msgspec.structs.replace(dataset.manifest, keyset=wrapped)
-        envelope = sign_envelope(
-            DATASET_TYPE, encode(manifest), owner.signer, owner.key(SIGNER).sign
-        )
-        manifests[field_name] = envelope
-        pinned = msgspec.structs.replace(
-            dataset,
-            manifest=manifest,
-            manifest_sha256=sha256(envelope),
-            manifest_bytes=len(envelope),
-            signer=owner.signer,
-        )
-        facts = msgspec.structs.replace(facts, **{field_name: pinned})
+def facts(owner: Owner) -> Facts:
+    """Facts of the run with the owner's policy and the owner's own signature on the datasets."""
     bundle = read_bundle(owner.bundle)
     policy = PolicyFacts(digest=bundle.digest, rules=bundle.rule_ids)
-    facts = msgspec.structs.replace(facts, policy=policy)
-    plan = build_plan(load_example(example).spec, facts, "feedback-1")
-    owner.opened.clear()
-    return Job(plan, manifests, keysets)
+    return msgspec.structs.replace(sample.facts(), policy=policy)
+
+
+def signed(owner: Owner, manifest: DatasetManifest) -> tuple[Keyset, bytes, DatasetFacts]:
+    """A manifest under a keyset that the owner's key wraps: the keyset, the envelope, the facts."""
+    keyset, wrapped = owner.wrapped(DATA, {"dataset": manifest.name})
+    manifest = msgspec.structs.replace(manifest, keyset=wrapped)
+    envelope = sign_envelope(DATASET_TYPE, encode(manifest), owner.signer, owner.key(SIGNER).sign)
+    return keyset, envelope, DatasetFacts.of(envelope, owner.signer, manifest)
 
 
 @pytest.fixture
-def sealed_job(owner: Owner, job: Job, load_example: Callable[..., LoadedRun], example: str) -> Job:
-    """The same run with a sealed evaluator."""
-    uri = "s3://acme-data/evaluators/feedback/"
-    keyset, wrapped = owner.wrapped(DATA, {"dataset": "evaluators.feedback"})
-    facts, manifests = sample.facts(), {}
+def job(owner: Owner, facts: Facts, load_example: Callable[..., LoadedRun], example: str) -> Job:
+    manifests, keysets = {}, {}
     for name in ("train", "held_out"):
-        ref = getattr(job.plan.data, name)
-        envelope = job.manifests[name]
-        payload, _ = open_envelope(envelope, DATASET_TYPE, [KeyRef(owner.signer)], place=name)
-        pinned = msgspec.structs.replace(
-            getattr(facts, name),
-            manifest=decode_dataset(payload, name),
-            manifest_sha256=ref.manifest_sha256,
-            signer=owner.signer,
-        )
-        facts = msgspec.structs.replace(facts, **{name: pinned})
-    one = sample.dataset("evaluators.feedback", 1)
-    shard = msgspec.structs.replace(one.manifest.shards[0], records=1)
-    manifest = msgspec.structs.replace(
-        one.manifest, keyset=wrapped, format="python", records=1, shards=(shard,)
-    )
-    envelope = sign_envelope(DATASET_TYPE, encode(manifest), owner.signer, owner.key(SIGNER).sign)
-    found = msgspec.structs.replace(
-        one, manifest=manifest, manifest_sha256=sha256(envelope), signer=owner.signer
-    )
-    bundle = read_bundle(owner.bundle)
-    facts = msgspec.structs.replace(
-        facts,
-        policy=PolicyFacts(digest=bundle.digest, rules=bundle.rule_ids),
-        evaluator=EvaluatorFacts(
-            name=manifest.name, sha256=sha256(envelope), size_bytes=1000, sealed=found
-        ),
-    )
-    text = re.sub(r"source: evaluator.py[^\n]*", f"sealed: {uri}", example)
-    plan = build_plan(load_example(text).spec, facts, "feedback-1")
+        made = signed(owner, getattr(facts, name).manifest)
+        keysets[name], manifests[name], found = made
+        facts = msgspec.structs.replace(facts, **{name: found})
+    plan = build_plan(load_example(example).spec, facts, "feedback-1")
+    owner.opened.clear()
+    return Job(plan, facts, manifests, keysets)
+
+
+@pytest.fixture
+def sealed_spec(load_example: Callable[..., LoadedRun], example: str) -> RunSpec:
+    """The run file with a sealed evaluator."""
+    uri = "s3://acme-data/evaluators/feedback/"
+    return load_example(re.sub(r"source: evaluator.py[^\n]*", f"sealed: {uri}", example)).spec
+
+
+@pytest.fixture
+def sealed_job(owner: Owner, job: Job, sealed_spec: RunSpec) -> Job:
+    """The same run with a sealed evaluator."""
+    one = sample.dataset("evaluators.feedback", 1).manifest
+    shard = msgspec.structs.replace(one.shards[0], records=1)
+    manifest = msgspec.structs.replace(one, format="python", records=1, shards=(shard,))
+    keyset, envelope, found = signed(owner, manifest)
+    facts = msgspec.structs.replace(job.facts, evaluator=found)
+    plan = build_plan(sealed_spec, facts, "feedback-1")
     manifests = {**job.manifests, "evaluator": envelope}
-    return Job(plan, manifests, {**job.keysets, "evaluator": keyset})
+    return Job(plan, facts, manifests, {**job.keysets, "evaluator": keyset})
 
 
 def test_a_sealed_evaluator_s_keys_come_with_those_of_the_data(owner, sealed_job):
@@ -271,7 +251,7 @@ def test_rows_do_not_pass_for_a_sealed_evaluator(owner, sealed_job):
     data["evaluator"]["sha256"] = data["evaluator"]["sealed"]["manifest_sha256"] = digest
     plan = Plan.from_json(canonical(data))
     manifests = {**sealed_job.manifests, "evaluator": envelope}
-    answer, _, _ = release_run(owner, Job(plan, manifests, {}))
+    answer, _, _ = release_run(owner, Job(plan, sealed_job.facts, manifests, {}))
     assert isinstance(answer, messages.Denied)
     assert [error.code for error in answer.errors] == ["SR-CRYPTO-012"]
 

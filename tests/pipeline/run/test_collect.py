@@ -17,17 +17,16 @@ from strongroom.crypto.dsse import key_ref, sign_envelope
 from strongroom.crypto.errors import CryptoError, EnvelopeMalformed, ObjectExtended, ObjectTruncated
 from strongroom.crypto.manifest import DATASET_TYPE, DatasetManifest, encode
 from strongroom.enclave import measurement
-from strongroom.enclave.channel import capacity
+from strongroom.enclave.plan.parts import BucketFacts, CodeFacts, KeyRefs, KmsFacts, Source
 from strongroom.errors import ErrorList, StrongroomError
 from strongroom.pipeline.broker.errors import PurposeRefused
 from strongroom.pipeline.broker.messages import Stored
 from strongroom.pipeline.planning.errors import FactMissing
-from strongroom.pipeline.planning.facts import BucketFacts, CodeFacts, Facts, KmsFacts
+from strongroom.pipeline.planning.facts import Facts
 from strongroom.pipeline.planning.model_list import encode_model_list
-from strongroom.pipeline.planning.parts import KeyRefs
 from strongroom.pipeline.planning.plan import build_plan
 from strongroom.pipeline.run import collect
-from strongroom.pipeline.run.collect import PURPOSE, code_facts, collect_facts, run_limits
+from strongroom.pipeline.run.collect import PURPOSE, code_facts, collect_facts
 from strongroom.pipeline.run.manifests import Manifests, SignedManifest
 from strongroom.pipeline.runfile.load import LoadedRun
 from strongroom.pipeline.runfile.spec import RunSpec
@@ -121,9 +120,9 @@ def test_facts_are_what_is_there(world: World):
     assert manifests.train == SignedManifest(envelope, facts.train.manifest)
     assert facts.model.files == sample.FILES
     source = world.spec.spec.evaluator.source
+    assert isinstance(facts.evaluator, Source)
     assert facts.evaluator.sha256 == sha256(Path(source).read_bytes())
     assert facts.audit_bucket.lock_mode == "COMPLIANCE"
-    assert facts.capacity_bits == capacity.capacity_bits(facts.limits)
     assert facts.kms == world.kms
     assert facts.policy.rules
 
@@ -239,8 +238,8 @@ def test_a_refusal_is_told_with_the_rest(world: World):
 
 
 def test_limits_are_what_an_honest_enclave_needs(world: World):
-    manifests = [sample.dataset("a", 3).manifest, sample.dataset("b", 1).manifest]
-    limits = run_limits(world.spec, manifests, model_files=2)
+    facts, _ = world.collect()
+    limits = build_plan(world.spec, facts, "r").limits
     run = world.spec.spec
     assert limits.steps == run.training.steps
     assert limits.checkpoints == 3

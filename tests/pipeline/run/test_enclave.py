@@ -11,7 +11,8 @@ import pytest
 
 from strongroom.enclave.channel import frames
 from strongroom.enclave.channel.errors import ChannelViolation
-from strongroom.pipeline.planning.plan import Plan, build_plan
+from strongroom.enclave.plan.document import Plan
+from strongroom.pipeline.planning.plan import build_plan
 from strongroom.pipeline.run.enclave import RunEnclave
 from strongroom.pipeline.run.manifests import Manifests, SignedManifest
 from strongroom.pipeline.runfile.load import LoadedRun

@@ -10,7 +10,8 @@ import pytest
 from strongroom.audit.events import types as events
 from strongroom.enclave.channel import frames
 from strongroom.enclave.channel.errors import RecordRejected, RecordsRejected
-from strongroom.pipeline.planning.plan import Plan, build_plan
+from strongroom.enclave.plan.document import Plan
+from strongroom.pipeline.planning.plan import build_plan
 from strongroom.pipeline.run.manifests import Manifests, SignedManifest
 from strongroom.pipeline.run.record.history import History
 from strongroom.pipeline.run.record.recorder import MAX_LISTED, Recorder

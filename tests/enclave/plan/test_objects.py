@@ -6,7 +6,7 @@ import pytest
 
 from strongroom.connectors.buckets.uri import parse
 from strongroom.enclave.checkpoints import OBJECT_NAMES
-from strongroom.pipeline.planning.objects import (
+from strongroom.enclave.plan.objects import (
     CHECKPOINT_OBJECTS,
     RunLayout,
     complete_checkpoints,

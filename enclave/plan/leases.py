@@ -8,17 +8,26 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Protocol, TypeVar
 
-from strongroom.connectors.buckets.uri import parse
-from strongroom.pipeline.planning.objects import RunLayout
-from strongroom.pipeline.planning.parts import LeaseRef, Purpose
-from strongroom.pipeline.runfile.spec import Access, TrainingRun
+from strongroom.enclave.plan.errors import PlanMalformed
+from strongroom.enclave.plan.objects import RunLayout
+from strongroom.enclave.plan.parts import LeaseRef, Purpose
+from strongroom.enclave.plan.run_file import DURATION, Access, NormalisedRun, quantity
 
 #: Leases that may also read their bucket's own settings.
 FACTS_PURPOSES = ("facts-read", "run-read", "audit-append")
 
 
-def plan_leases(run: TrainingRun, layout: RunLayout) -> tuple[LeaseRef, ...]:
+class _HasPrefix(Protocol):
+    @property
+    def uri(self) -> str: ...
+
+
+A = TypeVar("A", bound=_HasPrefix)
+
+
+def plan_leases(run: NormalisedRun, layout: RunLayout) -> tuple[LeaseRef, ...]:
     """Every lease of the run, in the order in which they are first used."""
     sealed = () if run.evaluator.sealed is None else (run.evaluator.sealed,)
     inputs = (run.data.train, run.data.held_out, run.model.base, *sealed)
@@ -31,14 +40,14 @@ def plan_leases(run: TrainingRun, layout: RunLayout) -> tuple[LeaseRef, ...]:
     )
 
 
-def access_for(access: Sequence[Access], uri: str) -> Access | None:
+def access_for(access: Sequence[A], uri: str) -> A | None:
     """The entry with the longest prefix that holds ``uri``; None for local folders."""
     entries = [entry for entry in access if uri.startswith(entry.uri)]
     return max(entries, key=lambda entry: len(entry.uri), default=None)
 
 
 def _leases(
-    run: TrainingRun, purpose: Purpose, read: tuple[str, ...] = (), create: tuple[str, ...] = ()
+    run: NormalisedRun, purpose: Purpose, read: tuple[str, ...] = (), create: tuple[str, ...] = ()
 ) -> list[LeaseRef]:
     scopes: dict[tuple[str, Access], tuple[set[str], set[str]]] = defaultdict(
         lambda: (set(), set())
@@ -47,9 +56,9 @@ def _leases(
         for uri in uris:
             entry = access_for(run.access, uri)
             if entry is not None:
-                location = parse(uri)
-                bucket = f"{location.scheme}://{location.bucket}"
-                scopes[bucket, entry][index].add(location.key)
+                scheme, _, rest = uri.partition("://")
+                bucket, _, key = rest.partition("/")
+                scopes[f"{scheme}://{bucket}", entry][index].add(key)
     return [
         LeaseRef(
             purpose=purpose,
@@ -57,10 +66,17 @@ def _leases(
             role=entry.role,
             read=tuple(sorted(reads)),
             create=tuple(sorted(creates)),
-            ttl_s=entry.ttl_s,
+            ttl_s=_seconds(entry.ttl),
             endpoint=entry.endpoint,
         )
         for (bucket, entry), (reads, creates) in sorted(
             scopes.items(), key=lambda item: (item[0][0], item[0][1].uri)
         )
     ]
+
+
+def _seconds(ttl: str) -> int:
+    seconds = quantity(ttl, DURATION)
+    if seconds is None:
+        raise PlanMalformed(place="spec.access", expected="a lifetime such as 15m")
+    return seconds

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from strongroom.enclave.checkpoints import OBJECT_NAMES
-from strongroom.pipeline.runfile.errors import BadRunId
+from strongroom.enclave.plan.errors import BadRunId
 from strongroom.trainer.config import TrainingConfig
 
 PLAN = "plan.json"
