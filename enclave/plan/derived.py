@@ -254,10 +254,10 @@ def _at(uri: str, ref: DatasetRef) -> DatasetRef:
 
 def _evaluator(asked: NormalisedRun, found: DatasetRef | Source) -> EvaluatorRef:
     evaluator = asked.evaluator
-    if (evaluator.sealed is None) != isinstance(found, Source):
-        kinds = ("a sealed evaluator", "a source file")
-        expected, actual = kinds if evaluator.sealed else reversed(kinds)
-        raise PlanInconsistent(place="spec.evaluator", expected=expected, actual=actual)
+    given = evaluator.source is not None, evaluator.sealed is not None
+    if given != ((True, False) if isinstance(found, Source) else (False, True)):
+        expected = "a source file" if isinstance(found, Source) else "a sealed evaluator"
+        raise PlanInconsistent(place="spec.evaluator", expected=expected, actual="another")
     sealed = None
     if isinstance(found, DatasetRef):
         sealed = _at(evaluator.sealed or "", found)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+
+import msgspec
 
 from strongroom.crypto import segments
 from strongroom.crypto.digests import sha256
@@ -14,6 +17,7 @@ from strongroom.crypto.manifest import (
     shard_name,
 )
 from strongroom.enclave.plan.derived import model_digest
+from strongroom.enclave.plan.document import Plan
 from strongroom.enclave.plan.parts import (
     BucketFacts,
     CodeFacts,
@@ -25,9 +29,13 @@ from strongroom.enclave.plan.parts import (
     Source,
 )
 from strongroom.pipeline.planning.facts import Facts, ModelFacts
+from strongroom.pipeline.planning.plan import build_plan
+from strongroom.pipeline.runfile.load import load_text
+from strongroom.pipeline.runfile.spec import RunSpec
 
 HELD = KeyFacts(owner="http://127.0.0.1:8200", state="held")
 MEASUREMENT = "sha256:" + "a" * 64
+EVALUATORS = "s3://acme-data/evaluators/feedback/"
 EXAMPLE = Path(__file__).parents[2] / "examples" / "feedback" / "run.yaml"
 FILES = (
     ModelFile(name="config.json", size_bytes=700, sha256=sha256(b"config")),
@@ -83,6 +91,14 @@ def dataset(name: str, shards: int) -> DatasetFacts:
     )
 
 
+def sealed_evaluator() -> DatasetFacts:
+    """An evaluator that was sealed at ``EVALUATORS``."""
+    found = dataset("evaluators.feedback", 1)
+    shard = msgspec.structs.replace(found.manifest.shards[0], records=1)
+    manifest = msgspec.structs.replace(found.manifest, format="python", records=1, shards=(shard,))
+    return msgspec.structs.replace(found, manifest=manifest)
+
+
 def facts() -> Facts:
     """Facts that agree with the example's run file."""
     bucket = BucketFacts(versioned=True, object_lock=False, region="eu-central-1")
@@ -105,3 +121,20 @@ def facts() -> Facts:
         kms=KmsFacts(data=HELD, outputs=HELD, audit=HELD),
         bfloat16=True,
     )
+
+
+def spec(folder: Path, *, sealed: bool = False) -> RunSpec:
+    """The example's run file in ``folder``, with an evaluator beside it or a sealed one."""
+    text = EXAMPLE.read_text()
+    (folder / "evaluator.py").write_text("def evaluate(): ...\n")
+    if sealed:
+        text = re.sub(r"source: evaluator.py[^\n]*", f"sealed: {EVALUATORS}", text)
+    return load_text(text, folder / "run.yaml", stack=stack(folder)).spec
+
+
+def plan(folder: Path, *, sealed: bool = False) -> Plan:
+    """A plan of it."""
+    found = facts()
+    if sealed:
+        found = msgspec.structs.replace(found, evaluator=sealed_evaluator())
+    return build_plan(spec(folder, sealed=sealed), found, "feedback-1")
