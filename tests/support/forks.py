@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import traceback
+from collections.abc import Callable
 from typing import Self
 
 from support import PYTHONPATH
@@ -37,11 +38,16 @@ class Forks:
 
     def run(self, *arguments: str | int) -> int:
         """How ``main(*arguments)`` ended: its exit status, or the negative number of a signal."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(arguments) + "\n")
-        self._process.stdin.flush()
-        return int(self._process.stdout.readline())
+        return self.begin(*arguments)()
+
+    def begin(self, *arguments: str | int) -> Callable[[], int]:
+        """Run ``main(*arguments)``; what is returned waits for its end, before any other begins."""
+        stdin, stdout = self._process.stdin, self._process.stdout
+        assert stdin is not None
+        assert stdout is not None
+        stdin.write(json.dumps(arguments) + "\n")
+        stdin.flush()
+        return lambda: int(stdout.readline())
 
 
 def _serve(module: str) -> None:
