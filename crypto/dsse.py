@@ -28,6 +28,7 @@ from strongroom.crypto.errors import (
     SignerMismatch,
     SignerNotListed,
 )
+from strongroom.errors import bounded_json
 
 KeyRef = NewType("KeyRef", str)
 """An Ed25519 public key as ``ed25519:<standard base64 of the 32 raw bytes>``."""
@@ -110,8 +111,8 @@ def open_envelope(
     trusted key, or names one) or ``SignatureRefused`` (one names one but does not verify).
     """
     try:
-        parsed = msgspec.json.decode(envelope, type=_Envelope)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        parsed = bounded_json.decode(envelope, shape=_Envelope)
+    except msgspec.DecodeError as error:
         raise EnvelopeMalformed(place=place, actual=str(error)) from None
     if len(parsed.signatures) > MAX_SIGNATURES:
         raise EnvelopeMalformed(
@@ -153,8 +154,8 @@ def open_self_signed(envelope: bytes, payload_type: str, *, place: str) -> tuple
     :func:`open_envelope`, and ``KeyReferenceMalformed`` for a key id that is no key.
     """
     try:
-        parsed = msgspec.json.decode(envelope, type=_Envelope)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        parsed = bounded_json.decode(envelope, shape=_Envelope)
+    except msgspec.DecodeError:
         raise EnvelopeMalformed(place=place) from None
     signers = [parse_key_ref(signature.keyid, place=place) for signature in parsed.signatures]
     return open_envelope(envelope, payload_type, signers, place=place)

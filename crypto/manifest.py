@@ -32,6 +32,7 @@ from strongroom.crypto.errors import (
     NotCanonical,
 )
 from strongroom.crypto.keyset import MAX_KEY_ID
+from strongroom.errors import bounded_json
 
 VERSION = 1
 DATASET_TYPE = "application/vnd.strongroom.dataset+json"
@@ -232,15 +233,15 @@ def decode_checkpoint(payload: bytes, place: str) -> CheckpointManifest:
 
 def _decode(payload: bytes, shape: type[M], kind: str, place: str) -> M:
     try:
-        preamble = msgspec.json.decode(payload, type=_Preamble)
+        preamble = bounded_json.decode(payload, shape=_Preamble)
         if preamble.version != VERSION:
             raise ManifestVersionUnknown(
                 place=place, expected=f"version {VERSION}", actual=f"version {preamble.version}"
             )
         if preamble.kind != kind:
             raise ManifestKindWrong(place=place, expected=kind, actual=preamble.kind[:40])
-        manifest = msgspec.json.decode(payload, type=shape)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        manifest = bounded_json.decode(payload, shape=shape)
+    except msgspec.DecodeError as error:
         raise ManifestMalformed(place=place, actual=str(error)) from None
     try:
         is_canonical = canonical(manifest) == payload

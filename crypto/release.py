@@ -27,6 +27,7 @@ from strongroom.crypto.errors import (
     ReleaseRefused,
 )
 from strongroom.crypto.keyset import Keyset
+from strongroom.errors import bounded_json
 
 PUBLIC_KEY_BYTES = 32
 _INFO = b"strongroom/release/v1|"
@@ -74,7 +75,7 @@ def open_keys(
     except (InvalidTag, ValueError):
         raise ReleaseRefused(place="key release") from None
     try:
-        named = msgspec.json.decode(message, type=dict[str, bytes])
+        named = bounded_json.decode(message, shape=dict[str, bytes])
         return {name: Keyset.from_tink(data) for name, data in named.items()}
     except (msgspec.DecodeError, CryptoError):
         # The cause may quote what was decrypted; it is cut off.

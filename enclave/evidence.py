@@ -41,6 +41,7 @@ from strongroom.enclave.errors import (
     WarningMissing,
 )
 from strongroom.enclave.sandbox.probe_names import EVALUATOR, MAIN, closed, known, tolerated
+from strongroom.errors import bounded_json
 
 Role: TypeAlias = Literal["train", "seal", "view", "export"]
 
@@ -90,8 +91,8 @@ def evidence_digest(evidence: Evidence) -> Sha256:
 def decode_evidence(data: bytes) -> Evidence:
     """Evidence from JSON, strictly. Raises ``EvidenceMalformed``; forms are checked later."""
     try:
-        return msgspec.json.decode(data, type=Evidence)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return bounded_json.decode(data, shape=Evidence)
+    except msgspec.DecodeError:
         raise EvidenceMalformed(place="evidence", actual=f"{len(data)} bytes") from None
 
 

@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Meta
 
 from strongroom.crypto.digests import Sha256, canonical, digest_of, sha256
+from strongroom.errors import bounded_json
 from strongroom.policies.errors import (
     BundleInUse,
     BundleMalformed,
@@ -105,12 +106,12 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True):
 def read_settings(file: Path) -> Settings:
     """A customer's settings from a JSON file. Raises ``SettingsInvalid``."""
     try:
-        return msgspec.json.decode(_bytes(file), type=Settings)
+        return bounded_json.decode(_bytes(file), shape=Settings)
     except (BundleMissing, BundleMalformed) as error:
         raise SettingsInvalid(
             place=error.place, expected=error.expected, actual=error.actual
         ) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except msgspec.DecodeError as error:
         raise SettingsInvalid(place=str(file), actual=str(error)) from None
 
 
@@ -215,6 +216,6 @@ def _text(path: Path) -> str:
 
 def _decode(path: Path, shape: type[T], error: type[BundleMalformed | SettingsMalformed]) -> T:
     try:
-        return msgspec.json.decode(_bytes(path), type=shape)
-    except (msgspec.DecodeError, UnicodeDecodeError) as cause:
+        return bounded_json.decode(_bytes(path), shape=shape)
+    except msgspec.DecodeError as cause:
         raise error(place=str(path), actual=str(cause)) from None

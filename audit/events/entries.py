@@ -23,6 +23,7 @@ from strongroom.audit.events.ocsf import VERSION
 from strongroom.audit.events.types import EventData
 from strongroom.audit.log.errors import EntryTooLarge
 from strongroom.audit.log.tlog import ENTRY_BYTES_MAX
+from strongroom.errors import bounded_json
 
 Actor = Literal["controller", "broker", "enclave", "releaser", "owner"]
 
@@ -136,7 +137,7 @@ def from_entry(entry: bytes, *, place: str = "log entry") -> Event:
     Raises ``EventMalformed`` unless the bytes are exactly those that ``to_entry`` writes for it.
     """
     try:
-        read = msgspec.json.decode(entry, type=_Read)
+        read = bounded_json.decode(entry, shape=_Read)
         event = msgspec.convert(
             {
                 "id": read.metadata.uid,

@@ -28,6 +28,7 @@ from strongroom.connectors.access.errors import (
     IdentityUnreachable,
 )
 from strongroom.connectors.host.private_files import NotPrivate, read_private
+from strongroom.errors import bounded_json
 
 T = TypeVar("T")
 
@@ -64,8 +65,8 @@ class AppRoleFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         except NotPrivate as reason:
             raise IdentityFileUnusable(place=place, actual=str(reason)) from None
         try:
-            return msgspec.json.decode(content, type=cls)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+            return bounded_json.decode(content, shape=cls)
+        except msgspec.DecodeError:
             raise IdentityFileUnusable(place=place, actual="content of another form") from None
 
 

@@ -28,6 +28,7 @@ from strongroom.connectors.keys.errors import (
 )
 from strongroom.connectors.keys.reference import KeyReference
 from strongroom.crypto.digests import canonical
+from strongroom.errors import bounded_json
 
 _FORM = "local:v1:"
 _NONCE_BYTES = 12
@@ -76,8 +77,8 @@ def _read(path: Path) -> _Keyring:
     except NotPrivate as reason:
         raise KeyringUnusable(place=place, actual=str(reason)) from None
     try:
-        keyring = msgspec.json.decode(content, type=_Keyring)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        keyring = bounded_json.decode(content, shape=_Keyring)
+    except msgspec.DecodeError:
         raise KeyringUnusable(place=place, actual="content of another form") from None
     if keyring.version != 1:
         raise KeyringUnusable(place=place, expected="version 1", actual=str(keyring.version))

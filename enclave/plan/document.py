@@ -30,6 +30,7 @@ from strongroom.enclave.plan.parts import (
     PolicyFacts,
 )
 from strongroom.enclave.plan.run_file import NormalisedRun
+from strongroom.errors import bounded_json
 from strongroom.trainer.config import TrainingConfig
 
 MAX_PLAN_BYTES = 16 << 20
@@ -79,7 +80,7 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, as policy rules read it."""
-        data = msgspec.json.decode(self.to_json())
+        data = bounded_json.decode(self.to_json())
         return dict(data)
 
     @classmethod
@@ -91,11 +92,9 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         if len(data) > MAX_PLAN_BYTES:
             raise PlanMalformed(place=place, expected=f"at most {MAX_PLAN_BYTES} bytes")
         try:
-            plan = msgspec.json.decode(data, type=cls)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            plan = bounded_json.decode(data, shape=cls)
+        except msgspec.DecodeError as error:
             raise PlanMalformed(place=place, actual=str(error)) from None
-        except RecursionError:
-            raise PlanMalformed(place=place, actual="a document nested too deeply") from None
         try:
             is_canonical = plan.to_json() == data
         except NotCanonical:

@@ -18,7 +18,7 @@ from strongroom.crypto.errors import EnvelopeMalformed
 from strongroom.crypto.manifest import SealedObject, WrappedKeyset, decode_checkpoint
 from strongroom.crypto.pinned import check_digest, check_object
 from strongroom.crypto.segments import HEADER_BYTES
-from strongroom.errors import StrongroomError
+from strongroom.errors import StrongroomError, bounded_json
 from strongroom.pipeline.broker.reading import ReadAccess
 from strongroom.pipeline.planning.errors import FactMissing
 
@@ -30,7 +30,7 @@ def output_keyset(access: ReadAccess, missing: type[StrongroomError]) -> Wrapped
     if data is None:
         raise missing(place=place, expected="the run's wrapped output keyset")
     try:
-        return msgspec.json.decode(data, type=WrappedKeyset)
+        return bounded_json.decode(data, shape=WrappedKeyset)
     except msgspec.DecodeError:
         raise FactMissing(place=place, expected="a wrapped keyset") from None
 
@@ -39,7 +39,7 @@ def checkpoint_objects(envelope: bytes, place: str) -> dict[str, SealedObject]:
     """What a checkpoint's manifest pins, by name. Its signature is ``verify``'s to check: that an
     enclave of this run wrote an object is proven by the seal, which nobody else could make."""
     try:
-        payload = base64.b64decode(msgspec.json.decode(envelope)["payload"])
+        payload = base64.b64decode(bounded_json.decode(envelope)["payload"])
     except (msgspec.DecodeError, KeyError, TypeError, ValueError):
         raise EnvelopeMalformed(place=place) from None
     return decode_checkpoint(payload, place).objects

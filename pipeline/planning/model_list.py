@@ -12,6 +12,7 @@ import msgspec
 
 from strongroom.crypto.digests import canonical
 from strongroom.enclave.plan.parts import ModelFile
+from strongroom.errors import bounded_json
 
 
 class _ModelList(msgspec.Struct, forbid_unknown_fields=True):
@@ -28,7 +29,4 @@ def encode_model_list(files: tuple[ModelFile, ...]) -> bytes:
 
 def decode_model_list(data: bytes) -> tuple[ModelFile, ...]:
     """The files in a ``model.json``. Raises ``msgspec.DecodeError``."""
-    try:
-        return msgspec.json.decode(data, type=_ModelList).files
-    except UnicodeDecodeError:
-        raise msgspec.DecodeError("not UTF-8") from None
+    return bounded_json.decode(data, shape=_ModelList).files

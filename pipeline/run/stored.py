@@ -12,6 +12,7 @@ from strongroom.enclave.plan.derived import InputName, check_manifest, sealed_in
 from strongroom.enclave.plan.document import Plan
 from strongroom.enclave.plan.objects import MANIFEST, RunLayout, run_objects
 from strongroom.enclave.plan.parts import DatasetFacts, DatasetRef
+from strongroom.errors import bounded_json
 from strongroom.pipeline.broker.client import BrokerClient
 from strongroom.pipeline.broker.errors import OutputConflict
 from strongroom.pipeline.planning.errors import FactMissing, RunExists, RunUnknown
@@ -67,7 +68,7 @@ def stored_keyset(layout: RunLayout, broker: BrokerClient) -> WrappedKeyset | No
     if stored is None:
         return None
     try:
-        return msgspec.json.decode(stored.data, type=WrappedKeyset)
+        return bounded_json.decode(stored.data, shape=WrappedKeyset)
     except msgspec.DecodeError:
         raise FactMissing(place=layout.keys, expected="a wrapped keyset") from None
 

@@ -18,6 +18,7 @@ import torch
 import transformers
 from torch import Tensor
 
+from strongroom.errors import bounded_json
 from strongroom.trainer.config import TrainingConfig
 from strongroom.trainer.data.plaintext import Plaintext
 from strongroom.trainer.errors import CheckpointInvalid, CheckpointMismatch
@@ -192,9 +193,11 @@ class _Header(msgspec.Struct, frozen=True):
 def _metadata(data: bytes, place: str, kind: type[_M]) -> _M:
     """The metadata in a safetensors blob."""
     try:
-        header = msgspec.json.decode(data[8 : 8 + int.from_bytes(data[:8], "little")], type=_Header)
-        return msgspec.json.decode(header.metadata[_METADATA], type=kind)
-    except (msgspec.DecodeError, KeyError, UnicodeDecodeError, RecursionError):
+        header = bounded_json.decode(
+            data[8 : 8 + int.from_bytes(data[:8], "little")], shape=_Header
+        )
+        return bounded_json.decode(header.metadata[_METADATA], shape=kind)
+    except (msgspec.DecodeError, KeyError):
         raise CheckpointInvalid(place=f"checkpoint {place}", expected="metadata") from None
 
 

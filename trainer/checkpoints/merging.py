@@ -15,6 +15,7 @@ import msgspec
 import torch
 from torch import Tensor
 
+from strongroom.errors import bounded_json
 from strongroom.trainer.checkpoints.checkpoint import read_adapter
 from strongroom.trainer.errors import CheckpointMismatch, ModelFileInvalid
 from strongroom.trainer.model.lora import PEFT_PREFIX
@@ -87,10 +88,10 @@ def _entries(file: bytearray) -> tuple[dict[str, _Entry], int]:
     """The tensors of a safetensors file by name, and where the header ends."""
     end = _LENGTH_BYTES + int.from_bytes(file[:_LENGTH_BYTES], "little")
     try:
-        header = msgspec.json.decode(file[_LENGTH_BYTES:end], type=dict[str, msgspec.Raw])
+        header = bounded_json.decode(file[_LENGTH_BYTES:end], shape=dict[str, msgspec.Raw])
         header.pop("__metadata__", None)
-        return {name: msgspec.json.decode(raw, type=_Entry) for name, raw in header.items()}, end
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return {name: bounded_json.decode(raw, shape=_Entry) for name, raw in header.items()}, end
+    except msgspec.DecodeError:
         raise ModelFileInvalid(place="*.safetensors", expected="safetensors") from None
 
 

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from strongroom.errors import bounded_json
 from strongroom.trainer.data.plaintext import Plaintext
 
 
@@ -130,8 +131,8 @@ def arguments_of(arguments: str | dict[str, Any]) -> dict[str, Any]:
     if isinstance(arguments, dict):
         return arguments
     try:
-        found = msgspec.json.decode(arguments or "{}")
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        found = bounded_json.decode(arguments or "{}")
+    except msgspec.DecodeError:
         found = None
     if not isinstance(found, dict):
         raise RecordFault(FaultCode.TOOL_CALLS_INVALID)
@@ -169,11 +170,11 @@ def checked_tools(tools: Any) -> list[dict[str, Any]] | None:
     """
     try:
         if isinstance(tools, str):
-            tools = msgspec.json.decode(tools)
+            tools = bounded_json.decode(tools)
         if not tools and (tools is None or isinstance(tools, list)):
             return None
         found = msgspec.convert({"tools": tools}, _Tools).tools
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
+    except msgspec.DecodeError:
         raise RecordFault(FaultCode.TOOLS_INVALID) from None
     if len({tool.function.name for tool in found}) != len(found):
         raise RecordFault(FaultCode.TOOLS_INVALID)

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from strongroom.errors import bounded_json
 from strongroom.trainer.data.chat import (
     FaultCode,
     Message,
@@ -76,8 +77,8 @@ def decode_row(line: bytes | memoryview, max_bytes: int = MAX_RECORD_BYTES) -> R
     if len(line) > max_bytes:
         raise RecordFault(FaultCode.TOO_LONG)
     try:
-        columns = msgspec.json.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        columns = bounded_json.decode(line)
+    except msgspec.DecodeError:
         blank = not bytes(line).strip()
         raise RecordFault(FaultCode.BLANK if blank else FaultCode.NOT_JSON) from None
     if not isinstance(columns, dict):
