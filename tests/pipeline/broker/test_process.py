@@ -36,6 +36,7 @@ from strongroom.enclave.plan.document import Plan
 from strongroom.enclave.plan.leases import plan_leases
 from strongroom.enclave.plan.objects import RunLayout
 from strongroom.enclave.plan.parts import LeaseRef
+from strongroom.enclave.plan.run_file import NormalisedRun
 from strongroom.errors import ErrorList
 from strongroom.errors.defect import Defect
 from strongroom.pipeline.broker import messages
@@ -560,14 +561,14 @@ def test_a_broker_holds_one_descriptor(broker):
 def real(small_job: Any) -> tuple[messages.Configure, RunLayout]:
     """What a broker of a run on the real stack is told."""
     stack = small_job.stack
-    spec = load(small_job.run_file("broker"), stack=stack.variables()).spec.spec
-    run = RunLayout(spec.outputs, "broker-test")
+    spec = load(small_job.run_file("broker"), stack=stack.variables()).spec
+    run = RunLayout(spec.spec.outputs, "broker-test")
     identity = messages.Identity(
         addr=stack.info.vault_addr,
         credentials_file=stack.info.identities["broker"],
         oidc_role=stack.info.oidc_roles["broker"],
     )
-    leases = plan_leases(spec, run)
+    leases = plan_leases(NormalisedRun.of(spec.normalised()), run)
     return messages.Configure(run="broker-test", identity=identity, leases=leases), run
 
 

@@ -25,7 +25,9 @@ SECRET = "row 17 says hello"
 class Plan:
     run: str = "r"
     digest: str = DIGEST
-    runner: EmbeddedRunner = field(default_factory=EmbeddedRunner)
+    spec: dict[str, Any] = field(
+        default_factory=lambda: {"spec": {"runner": EmbeddedRunner().model_dump(mode="json")}}
+    )
 
 
 @dataclass
