@@ -21,6 +21,7 @@ def receivers(case: Case) -> Iterator[Finding]:
     least the planned one."""
     planned, releases = case.planned, of(case.entries, types.KeyReleased)
     starts = of(case.entries, types.EnclaveStarted)
+    used = {release.data.evidence for release in releases}
 
     def wrong(entry: Entry[types.KeyReleased]) -> str:
         data = entry.data
@@ -43,11 +44,8 @@ def receivers(case: Case) -> Iterator[Finding]:
         f"each release went to an enclave of the log, of assurance {_least(releases)}{code}",
         releases,
         wrong,
+        beside=[start for start in starts if start.data.evidence in used],
     )
-    used = {release.data.evidence for release in releases}
-    seen = [start for start in starts if start.data.evidence in used]
-    if seen:
-        yield Finding("the enclaves’ evidence", True, places(seen))
     if releases and not planned.known:
         yield NO_PLAN
 

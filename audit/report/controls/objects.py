@@ -97,12 +97,14 @@ def outputs(case: Case) -> Iterator[Finding]:
         written,
         wrong,
     )
-    for entry in written:
-        want = planned.get(entry.data.step)
-        uris = [entry.data.uri + item.name for item in entry.data.objects]
-        if want is not None:
-            what = f"step {entry.data.step}: objects, and manifest signed by an enclave with keys"
-            yield case.objects(what, [want.manifest, *uris], (entry.index,))
+    uris = [
+        uri
+        for data in (entry.data for entry in written if entry.data.step in planned)
+        for uri in (planned[data.step].manifest, *(data.uri + item.name for item in data.objects))
+    ]
+    if written:
+        what = "manifests, each signed by an enclave that held keys, and what they name"
+        yield case.objects(what, uris, places(written))
 
 
 def result(case: Case) -> Iterator[Finding]:
@@ -137,8 +139,8 @@ def result(case: Case) -> Iterator[Finding]:
         f"chose after step {finished.step}",
         (*published, *completed),
         other,
+        beside=of(case.entries, types.TrainingFinished),
     )
-    yield Finding("how training ended", True, places(of(case.entries, types.TrainingFinished)))
     if case.planned.known:
         yield case.objects("the result in the bucket", filter(None, [case.planned.result]))
     else:

@@ -70,7 +70,8 @@ class Case:
             return Finding(f"{what}: {_some(bad)} failed verification", False, entries)
         if unread or not wanted:
             return Finding(f"{what}: {_some(unread) or 'nothing'} was not read", None, entries)
-        return Finding(f"{what}: {len(wanted)} objects have the digests given", True, entries)
+        says = f"{what}: {plural(len(wanted), 'object')}, as log and plan have it"
+        return Finding(says, True, entries)
 
 
 @dataclass(frozen=True)
@@ -115,18 +116,22 @@ class Rule:
 
 
 def each(
-    says: str, entries: Iterable[Entry[T]], wrong: Callable[[Entry[T]], str]
+    says: str,
+    entries: Iterable[Entry[T]],
+    wrong: Callable[[Entry[T]], str],
+    *,
+    beside: Entries = (),
 ) -> Iterator[Finding]:
     """One finding for all entries where nothing is wrong with any, else one for each that is.
 
-    ``wrong`` says what is wrong with one, or nothing.
+    ``wrong`` says what is wrong with one, or nothing; ``beside`` are entries that it looks at too.
     """
     found = [(entry, wrong(entry)) for entry in entries]
     for entry, fault in found:
         if fault:
             yield Finding(fault, False, (entry.index,))
     if found and not any(fault for _, fault in found):
-        yield Finding(says, True, places(entry for entry, _ in found))
+        yield Finding(says, True, (*places(beside), *places(entry for entry, _ in found)))
 
 
 def places(entries: Iterable[Entry[types.EventData]]) -> tuple[int, ...]:
