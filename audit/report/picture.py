@@ -12,15 +12,16 @@ from strongroom.audit.report.rendering import (
 )
 
 CURVES = ("reward_mean", "zero_variance_share")
+NOT_VERIFIED = "NOT VERIFIED: do not rely on these numbers"
 
 
 def render(report: ReportData) -> str:
     """The held-out values, alarms and two curves."""
-    lines = []
+    lines = [] if report.intact else [NOT_VERIFIED]
     if report.held_out:
         first = report.held_out[0]
         values = " → ".join(f"{value:.2f}" for _, value in first.values)
-        lines = [f"{held_out_title(first).capitalize()}: {values}"]
+        lines.append(f"{held_out_title(first).capitalize()}: {values}")
     for alarm in report.alarms:
         meaning = ALARMS[alarm.data.alarm].meaning
         lines.append(f"Alarm at step {alarm.data.step}: {meaning}")

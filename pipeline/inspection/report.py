@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
+
+from pydantic import ValidationError
 
 from strongroom.audit.report.formats import FORMATS
 from strongroom.audit.report.gather import from_log
@@ -28,7 +31,11 @@ def write_report(
 
 def report_on(found: Verification, run: str) -> ReportData:
     """What a verification found, as the report says it."""
-    planned = Planned() if found.plan is None else planned_in(found.plan, found.manifests)
+    planned = Planned()
+    if found.plan is not None:
+        # A plan of another version is no plan that anything could be held against.
+        with contextlib.suppress(LookupError, TypeError, ValidationError):
+            planned = planned_in(found.plan, found.manifests)
     return from_log(found.events, run, found.checks, planned, log=found.log, walls=judged)
 
 

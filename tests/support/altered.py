@@ -319,6 +319,7 @@ CHANGES: dict[str, tuple[str, Change]] = {
         changed(types.CheckpointWritten, step=21),
     ),
     "a checkpoint elsewhere": ("outputs", changed(types.CheckpointWritten, uri="s3://thief/x/")),
+    "a checkpoint left out": ("outputs", without(types.CheckpointWritten, 1)),
     "an object that is not sealed": ("outputs", sealed_object(name="adapter.safetensors")),
     "an object less": (
         "outputs",
@@ -375,6 +376,16 @@ CHANGES: dict[str, tuple[str, Change]] = {
     ),
     "keys before the enclave": ("order", moved(RELEASE, START)),
     "steps in another order": ("order", moved(types.TrainingStep, types.TrainingStep, 5)),
+    "a second enclave without a resumption": (
+        "order",
+        added(
+            "enclave",
+            types.EnclaveStarted(
+                OTHER, "A1", OTHER, "ed25519:" + "B" * 43 + "=", dict(invented.PROBES)
+            ),
+            types.EnclaveStarted,
+        ),
+    ),
     "resumed from a step that was not kept": (
         "order",
         added("controller", types.RunResumed(digest("plan"), 59), types.CheckpointWritten),

@@ -52,6 +52,10 @@ def leases(case: Case) -> Iterator[Finding]:
         issued,
         wrong,
     )
+    taken = {entry.data.purpose for entry in issued}
+    untold = sorted({lease.purpose for lease in planned} - taken)
+    if untold and of(case.entries, types.RunCompleted):
+        yield Finding(f"the log has no lease for {', '.join(untold)}", None)
 
 
 def _beyond(data: types.LeaseIssued, planned: PlannedLease) -> str:

@@ -100,6 +100,13 @@ def evaluations(case: Case) -> Iterator[Finding]:
         if missing:
             says = f"completed without a score {' and '.join(missing)} training"
         yield Finding(says, not missing, places(found))
+        if case.planned.numbers and case.planned.numbers.evaluations:
+            scored = {entry.data.step for entry in found if entry.data.phase == "during"}
+            yield from each(
+                "each checkpoint was scored",
+                of(case.entries, types.CheckpointWritten),
+                lambda entry: "" if entry.data.step in scored else "a checkpoint was not scored",
+            )
         if case.planned.result:
             yield case.objects("the result with these numbers", [case.planned.result])
 

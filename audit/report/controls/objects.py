@@ -23,27 +23,31 @@ USES = (types.TrainingStep, types.EvaluationFinished)
 def data(case: Case) -> Iterator[Finding]:
     """In each enclave, before its first step or evaluation, all shards of both datasets were
     opened; each has the digest, the records and the plaintext's length of the signed manifest."""
-    opened, planned = (
-        of(case.entries, types.ShardOpened),
-        {d.name: d for d in case.planned.datasets},
-    )
+    planned = {dataset.name: dataset for dataset in case.planned.datasets}
+    opened = of(case.entries, types.ShardOpened)
     if not case.planned.known:
         yield NO_PLAN
         return
-    unread = [name for name, dataset in planned.items() if not dataset.pinned]
-    if opened and unread:
-        yield Finding(f"the manifest of {', '.join(unread)} was not read", None)
+    for dataset in planned.values():
+        if not dataset.pinned:
+            yield Finding(f"the signed manifest of {dataset.name} was not read", None)
+        elif len(dataset.pinned) != dataset.shards:
+            yield Finding(f"plan and manifest of {dataset.name} count shards differently", False)
     yield from each(
         "each shard that was opened is the signed manifest’s, with all of its records",
         opened,
         lambda entry: _wrong_shard(entry.data, planned.get(entry.data.dataset)),
     )
-    total = sum(dataset.shards for dataset in planned.values())
-    used = [session for session in case.sessions() if of(session, *USES)]
-    complete = f"all {total} shards of {len(planned)} datasets before the first use"
-    firsts = [of(session, *USES)[0] for session in used]
-    lacking = {of(s, *USES)[0].index: _lacking(s, planned) for s in used}
-    yield from each(complete, firsts, lambda entry: lacking[entry.index])
+    wanted = {(d.name, shard) for d in planned.values() for shard in range(len(d.pinned))}
+    first: dict[int, Entries] = {}
+    for session in case.sessions():
+        if uses := of(session, *USES):
+            first[uses[0].index] = session
+    yield from each(
+        f"all {len(wanted)} shards of {len(planned)} datasets before the first use",
+        [entry for entry in case.entries if entry.index in first],
+        lambda entry: _lacking(entry, first[entry.index], wanted),
+    )
 
 
 def _wrong_shard(shard: types.ShardOpened, dataset: PlannedDataset | None) -> str:
@@ -58,11 +62,12 @@ def _wrong_shard(shard: types.ShardOpened, dataset: PlannedDataset | None) -> st
     return f"shard {shard.shard} of {shard.dataset} is another than the manifest’s" * other
 
 
-def _lacking(session: Entries, planned: dict[str, PlannedDataset]) -> str:
-    use = of(session, *USES)[0].index
-    seen = {(e.data.dataset, e.data.shard) for e in of(session, types.ShardOpened) if e.index < use}
-    want = {(name, shard) for name, d in planned.items() for shard in range(d.shards)}
-    return f"{len(want - seen)} of {len(want)} shards had not been opened" * bool(want - seen)
+def _lacking(use: Entry[types.EventData], session: Entries, wanted: set[tuple[str, int]]) -> str:
+    """What an enclave had not opened when it came to its first step or evaluation."""
+    opened = of(session, types.ShardOpened)
+    seen = {(e.data.dataset, e.data.shard) for e in opened if e.index < use.index}
+    left = len(wanted - seen)
+    return f"{left} of {len(wanted)} shards had not been opened" if left else ""
 
 
 def outputs(case: Case) -> Iterator[Finding]:
@@ -105,6 +110,17 @@ def outputs(case: Case) -> Iterator[Finding]:
     if written:
         what = "manifests, each signed by an enclave that held keys, and what they name"
         yield case.objects(what, uris, places(written))
+    finished = of(case.entries, types.TrainingFinished)
+    there = {entry.data.step for entry in written}
+    yield from each(
+        "every planned step that training came to has its checkpoint",
+        finished,
+        lambda end: _none_left([s for s in planned if s <= end.data.step and s not in there]),
+    )
+
+
+def _none_left(steps: list[int]) -> str:
+    return f"no checkpoint after step {', '.join(map(str, steps))}" if steps else ""
 
 
 def result(case: Case) -> Iterator[Finding]:

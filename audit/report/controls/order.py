@@ -82,6 +82,8 @@ class _Story:
         self._ended: Entry[types.EventData] | None = None
         self._before: Entry[types.EventData] | None = None
         self._begun: Entry[types.EventData] | None = None
+        self._may_start = False
+        """Whether the run was admitted or resumed since its last enclave started."""
         self._step = self._reached = self._kept = 0
         """The step that training is at, the last that it ever came to, and that of the last
         checkpoint."""
@@ -98,6 +100,7 @@ class _Story:
         kind = type(entry.data)
         if kind is types.EnclaveStarted:
             self._in_session.clear()
+            self._may_start = False
         self._told.add(kind)
         self._in_session.add(kind)
         self._ids.add(entry.id)
@@ -105,7 +108,7 @@ class _Story:
         if isinstance(entry.data, ENDINGS):
             self._ended = entry
         elif isinstance(entry.data, types.RunAdmitted | types.RunResumed):
-            self._ended, self._begun = None, entry
+            self._ended, self._begun, self._may_start = None, entry, True
         return fault
 
     def _placed(self, entry: Entry[types.EventData]) -> Iterator[tuple[bool, str]]:
@@ -117,6 +120,8 @@ class _Story:
             told = self._in_session if place.session else self._told
             what = place.after.__struct_config__.tag
             yield place.after in told, f"comes without {what} before it"
+        if isinstance(entry.data, types.EnclaveStarted):
+            yield self._may_start, "a second one without a resumption"
         if self._ended is not None and not place.late:
             completed = isinstance(self._ended.data, types.RunCompleted)
             again = isinstance(entry.data, AGAIN) and not completed

@@ -149,6 +149,13 @@ def test_the_curves_stand_alone_as_a_picture(run_events, plan):
     assert HOSTILE.capitalize() in "".join(hostile.itertext())
 
 
+def test_a_picture_of_what_is_not_verified_says_so(run_events, plan):
+    good = picture(from_log(run_events, RUN, GOOD, plan))
+    assert "NOT VERIFIED" not in good
+    bad = from_log(run_events, RUN, [Check("Audit log: tile", False, "t")], plan)
+    assert "NOT VERIFIED: do not rely on these numbers" in picture(bad)
+
+
 def test_no_format_trusts_a_string(run_events):
     """A format that is added is held to it too."""
     report = from_log(hostile_events(run_events), HOSTILE, GOOD, Planned(metrics=(HOSTILE,)))

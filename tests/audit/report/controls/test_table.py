@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
 from collections.abc import Iterator
 from dataclasses import replace
+
+import msgspec
+import pytest
 
 from strongroom.audit.events import types
 from strongroom.audit.events.entries import Event, new_event
 from strongroom.audit.log.verify import Check, LogView
 from strongroom.audit.report.controls.order import EXTENDS
 from strongroom.audit.report.controls.table import CONTROLS
+from strongroom.audit.report.formats import FORMATS
 from strongroom.audit.report.gather import from_log
 from strongroom.audit.report.model import ReportData
 from strongroom.audit.report.planned import Planned, Planted
 from support import invented
-from support.altered import CHANGES, exposed, replayed
+from support.altered import CHANGES, exposed, replayed, without
 
 LOG = Check("Audit log: checkpoint", True, "checkpoint")
 SEEN = Check(EXTENDS, True, "witness")
@@ -91,6 +97,59 @@ def test_without_a_plan_nothing_that_needs_it_passes() -> None:
     passing = {control.id for control in report.controls if control.verdict == "pass"}
     of_the_log = {"isolation", "order", "refusals", "log", "rollback", "looks", "replay"}
     assert passing == {*of_the_log, "deletions"}
+
+
+def verdict(row: str, report: ReportData) -> str:
+    return {control.id: control.verdict for control in report.controls}[row]
+
+
+def test_a_lease_that_the_log_does_not_have_is_not_said_to_be_narrow() -> None:
+    assert verdict("leases", whole()) == "pass"
+    for purpose in (0, 1):
+        story = without(types.LeaseIssued, purpose)(invented.run_events())
+        assert verdict("leases", whole(story)) == "not tested"
+
+
+def test_every_checkpoint_is_scored_where_the_plan_says_so() -> None:
+    planned = invented.planned()
+    assert planned.numbers is not None
+    scoring = replace(planned, numbers=replace(planned.numbers, evaluations=3))
+    story = invented.run_events()
+    assert verdict("evaluations", whole(story, planned=scoring)) == "fail"
+    for step in (60, 40, 20):
+        at = max(i for i, e in enumerate(story) if getattr(e.data, "step", 0) == step
+                 and isinstance(e.data, types.CheckpointWritten))  # fmt: skip
+        scored = new_event(invented.RUN, "enclave", invented.held_out("during", step, 0.8))
+        story.insert(at + 1, msgspec.structs.replace(scored, time=story[at].time))
+    report = whole(story, planned=scoring)
+    assert [verdict(row, report) for row in ("evaluations", "order", "channel")] == ["pass"] * 3
+    assert verdict("evaluations", whole(without(types.EvaluationFinished, 2)(story),
+                                        planned=scoring)) == "fail"  # fmt: skip
+
+
+def test_a_plan_that_counts_other_shards_than_its_manifest_fails() -> None:
+    train, held_out = invented.planned().datasets
+    for shards in (3, 5, 10**15):
+        other = replace(invented.planned(), datasets=(replace(train, shards=shards), held_out))
+        assert verdict("data", whole(planned=other)) == "fail"
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_no_story_however_odd_keeps_the_report_from_being_made(seed: int) -> None:
+    """Changes upon changes, events left out, doubled and in any order."""
+    draw = random.Random(seed)
+    story = invented.run_events()
+    for name in draw.sample(sorted(CHANGES), 6):
+        with contextlib.suppress(IndexError):  # what it changes is gone
+            story = CHANGES[name][1](story)
+    story = [event for event in story for _ in range(draw.choice((0, 1, 1, 1, 2)))]
+    if seed % 2:
+        draw.shuffle(story)
+    planned = invented.planned() if seed % 3 else Planned()
+    report = whole(story, planned=planned)
+    for render in FORMATS.values():
+        assert render(report)
+    assert report.controls_failed
 
 
 def test_objects_that_were_not_read_leave_their_rows_untested() -> None:
