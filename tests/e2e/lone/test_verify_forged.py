@@ -74,6 +74,11 @@ class Forgery:
         self.edit(events.RunAdmitted, plan=plan.digest)
         self.edit(events.KeyReleased, plan=plan.digest)
 
+    @property
+    def plan(self) -> Plan:
+        """The plan as it is."""
+        return Plan.from_json(self.objects[FOLDER + "plan.json"])
+
     def conclude(self) -> None:
         """Write the result that follows from this log."""
         plan = self.objects[FOLDER + "plan.json"]
@@ -158,13 +163,31 @@ def test_an_earlier_plan_that_was_admitted_and_never_written(
 
 
 def test_checkpoints_of_another_plan(forgery: Forgery) -> None:
-    forgery.replan(capacity_bits=1)
+    code = forgery.plan.code
+    forgery.replan(code=msgspec.structs.replace(code, python="3"))
     forgery.conclude()
     assert forgery.failures() == {MANIFEST_2, MANIFEST_4} | unlooked(2) | unlooked(4)
 
 
+def test_a_plan_whose_fields_contradict_each_other(forgery: Forgery) -> None:
+    """Admitted, and what keys were released for; the auditor need not believe it."""
+    forgery.replan(capacity_bits=1)
+    wanted = ("Plan's fields follow from each other", FOLDER + "plan.json")
+    assert wanted in forgery.failures()
+
+
+def test_a_log_that_names_another_policy_or_measurement_than_the_plan(forgery: Forgery) -> None:
+    wanted = ("Log and plan say the same", FOLDER + "plan.json")
+    forgery.edit(events.RunAdmitted, policy=DIGEST)
+    assert forgery.failures() == {wanted}
+    forgery.edit(events.RunAdmitted, policy=forgery.plan.policy.digest)
+    assert forgery.failures() == set()
+    forgery.edit(events.KeyReleased, measurement=DIGEST)
+    assert forgery.failures() == {wanted}
+
+
 def test_a_dataset_that_another_key_signed(forgery: Forgery, auditor: Any) -> None:
-    plan = Plan.from_json(forgery.objects[FOLDER + "plan.json"])
+    plan = forgery.plan
     stranger = forgery.find(events.EnclaveStarted).signing_key
     train = msgspec.structs.replace(plan.data.train, signer=stranger)
     forgery.replan(data=msgspec.structs.replace(plan.data, train=train))
@@ -174,7 +197,7 @@ def test_a_dataset_that_another_key_signed(forgery: Forgery, auditor: Any) -> No
 
 def test_another_manifest_of_the_same_signer(forgery: Forgery) -> None:
     """Its signature is right, and it is not the one that was planned."""
-    plan = Plan.from_json(forgery.objects[FOLDER + "plan.json"])
+    plan = forgery.plan
     train = msgspec.structs.replace(plan.data.train, manifest_sha256=DIGEST)
     forgery.replan(data=msgspec.structs.replace(plan.data, train=train))
     wanted = ("Dataset manifests and their signatures", f"{train.uri}manifest.json")
@@ -213,7 +236,7 @@ def test_two_keysets_were_released(forgery: Forgery, cancelled: bool) -> None:
 
 
 def test_checkpoints_that_another_enclave_signed(forgery: Forgery) -> None:
-    signer = Plan.from_json(forgery.objects[FOLDER + "plan.json"]).data.train.signer
+    signer = forgery.plan.data.train.signer
     forgery.edit(events.EnclaveStarted, signing_key=signer)
     assert forgery.failures() == {MANIFEST_2, MANIFEST_4} | unlooked(2) | unlooked(4)
 
