@@ -17,7 +17,7 @@ from strongroom.pipeline.broker.errors import OutputConflict
 from strongroom.pipeline.planning.errors import PlanNotAdmitted
 from strongroom.pipeline.planning.intent import check_same, new_run_id
 from strongroom.pipeline.planning.plan import build_plan
-from strongroom.pipeline.run.admission import admit
+from strongroom.pipeline.run.admission import admit, admit_early
 from strongroom.pipeline.run.collect import collect_facts
 from strongroom.pipeline.run.connections import Connections, connected
 from strongroom.pipeline.run.errors import ReplayDiffers, RunFinished
@@ -32,6 +32,7 @@ from strongroom.pipeline.run.stored import (
     stored_plan,
 )
 from strongroom.pipeline.run.watcher import Watcher
+from strongroom.pipeline.runfile.evaluator_file import read_evaluator
 from strongroom.pipeline.runfile.load import LoadedRun
 from strongroom.pipeline.runfile.spec import RunSpec
 from strongroom.policies.gate import Decision, evaluate
@@ -56,6 +57,7 @@ class Outcome:
 def make_plan(loaded: LoadedRun, run_id: str, watcher: Watcher) -> tuple[Plan, Decision]:
     """Collect facts, plan, and ask the policy, without writing anything."""
     watcher.stage("plan")
+    admit_early(loaded, run_id)
     with connected(loaded.spec, run_id, watcher) as connections:
         facts, _manifests = collect_facts(loaded.spec, connections)
         plan = build_plan(loaded.spec, facts, run_id)
@@ -65,6 +67,7 @@ def make_plan(loaded: LoadedRun, run_id: str, watcher: Watcher) -> tuple[Plan, D
 
 def run(loaded: LoadedRun, run_id: str, watcher: Watcher) -> Outcome:
     """One run from its file to its result."""
+    admit_early(loaded, run_id)
     layout = RunLayout(loaded.spec.spec.outputs, run_id)
     with connected(loaded.spec, run_id, watcher) as connections:
         with logging_failures_before_plan(connections, unless=("running", "completed")):
@@ -84,6 +87,7 @@ def run_or_resume(loaded: LoadedRun, run_id: str, watcher: Watcher) -> Outcome:
     For callers that do not know whether the run was started before. Raises ``RunExists`` when the
     id is that of another run.
     """
+    admit_early(loaded, run_id)
     layout = RunLayout(loaded.spec.spec.outputs, run_id)
     with connected(loaded.spec, run_id, watcher) as connections:
         with logging_failures_before_plan(connections, unless=("running", "completed")):
@@ -135,7 +139,7 @@ def _begin(loaded: LoadedRun, run_id: str, connections: Connections) -> Outcome:
         session.recorder.enter("admit")
         admit(loaded, plan, session.journal)
         source = spec.spec.evaluator.source
-        session.publish_plan(None if source is None else source.read_bytes())
+        session.publish_plan(None if source is None else read_evaluator(source))
         return _execute(session)
 
 

@@ -17,13 +17,14 @@ from strongroom.enclave.channel import capacity, frames
 from strongroom.enclave.plan.document import Plan
 from strongroom.pipeline.planning.intent import new_run_id
 from strongroom.pipeline.planning.plan import build_plan
-from strongroom.pipeline.run.admission import admit
+from strongroom.pipeline.run.admission import admit, admit_early
 from strongroom.pipeline.run.collect import collect_facts
 from strongroom.pipeline.run.connections import connected
 from strongroom.pipeline.run.errors import TrialTooLarge
 from strongroom.pipeline.run.failures import logging_failures_before_plan
 from strongroom.pipeline.run.session import RunSession
 from strongroom.pipeline.run.watcher import Watcher
+from strongroom.pipeline.runfile.evaluator_file import read_evaluator
 from strongroom.pipeline.runfile.load import LoadedRun
 
 WRITES = ("run-create",)
@@ -86,6 +87,7 @@ def try_evaluator(loaded: LoadedRun, rows: int, samples: int, watcher: Watcher) 
         )
     spec = loaded.spec
     run_id = new_run_id(f"{spec.metadata.name[:40]}-trial")
+    admit_early(loaded, run_id)
     with connected(spec, run_id, watcher, without=WRITES) as connections:
         watcher.stage("plan")
         with logging_failures_before_plan(connections, unless=()):
@@ -95,7 +97,7 @@ def try_evaluator(loaded: LoadedRun, rows: int, samples: int, watcher: Watcher) 
             session.recorder.enter("admit")
             admit(loaded, session.plan, session.journal)
             source = spec.spec.evaluator.source
-            evidence = session.enclave.start(b"" if source is None else source.read_bytes())
+            evidence = session.enclave.start(b"" if source is None else read_evaluator(source))
             session.enclave.release_keys(evidence, keep=False)
             _verify(session)
             session.recorder.enter("trial")

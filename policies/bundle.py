@@ -16,6 +16,7 @@ from msgspec import Meta
 
 from strongroom.crypto.digests import Sha256, canonical, digest_of, sha256
 from strongroom.errors import bounded_json
+from strongroom.errors.regular_files import read_beneath
 from strongroom.policies.errors import (
     BundleInUse,
     BundleMalformed,
@@ -47,6 +48,9 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     path: str
     """Where in the run file a denial points when the rule names no place itself."""
     waivable: bool
+    early: bool = False
+    """Whether it looks at the run file alone and at what follows from it: then it is asked before
+    anything is connected, and again with all others."""
 
 
 class _Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -198,8 +202,7 @@ def _write(folder: Path, settings: Settings) -> None:
 
 def _bytes(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
+        data = read_beneath(path.parent, path.name, MAX_FILE_BYTES)
     except OSError as error:
         raise BundleMissing(place=str(path), actual=error.strerror or "unreadable") from None
     if len(data) > MAX_FILE_BYTES:

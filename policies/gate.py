@@ -38,6 +38,7 @@ __all__ = [
     "decide",
     "denial_list",
     "evaluate",
+    "evaluate_early",
     "explain",
     "read_bundle",
     "read_settings",
@@ -83,6 +84,19 @@ def evaluate(bundle: Path, plan: Mapping[str, Any], *, now: datetime | None = No
     Raises what ``read_bundle`` raises; a bundle that cannot be read admits nothing.
     """
     return decide(read_bundle(bundle), plan, now=now)
+
+
+def evaluate_early(bundle: Path, plan: Mapping[str, Any]) -> Decision:
+    """Decide by the rules that look at the run file alone, and let pass what only others refuse.
+
+    ``plan`` is the part of a plan that follows from the run file. Raises what ``read_bundle``
+    raises.
+    """
+    found = read_bundle(bundle)
+    early = tuple(rule for rule in found.rules if rule.early)
+    if not early:
+        return Decision(allowed=True, denials=(), passed=(), waived=(), bundle_digest=found.digest)
+    return decide(msgspec.structs.replace(found, rules=early), plan)
 
 
 def decide(

@@ -78,6 +78,16 @@ class IdentitySealed(AccessError):
     remedy = "Unseal it; for the embedded stack run 'strongroom stack down' and 'stack up'"
 
 
+class IdentityElsewhere(AccessError):
+    """A run file asks to send an identity to another address than that in its file."""
+
+    code = "SR-ACCESS-011"
+    title = "the credentials file is for another address"
+    fault = Fault.INPUT
+    exit_code = Exit.BAD_INPUT
+    remedy = "Nothing was sent. Correct spec.identity, or have its owner correct addr in the file"
+
+
 class IdentityFileUnusable(AccessError):
     code = "SR-ACCESS-010"
     title = "the credentials file cannot be used"

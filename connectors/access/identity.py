@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import threading
 import time
 from collections.abc import Callable
@@ -22,6 +21,7 @@ import requests
 from hvac import exceptions as vault
 
 from strongroom.connectors.access.errors import (
+    IdentityElsewhere,
     IdentityFileUnusable,
     IdentityRefused,
     IdentitySealed,
@@ -73,7 +73,8 @@ class AppRoleFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class VaultSession:
     """A logged-in client that logs in again before its token ends, or when it is refused.
 
-    Thread safe. ``addr`` overrides the address in the file. Raises the ``Identity…`` errors.
+    Thread safe. The file names the one address that it is sent to. Raises the ``Identity…``
+    errors; ``IdentityElsewhere``, before anything is sent, where ``addr`` is another one.
     """
 
     def __init__(self, credentials_file: Path, addr: str | None = None) -> None:
@@ -81,7 +82,9 @@ class VaultSession:
         self._lock = threading.Lock()
         self._client: hvac.Client | None = None
         self._renew_at = 0.0
-        self.addr = addr or AppRoleFile.read(self._file).addr
+        self.addr = AppRoleFile.read(self._file).addr
+        if addr is not None and addr.rstrip("/") != self.addr.rstrip("/"):
+            raise IdentityElsewhere(place=str(self._file), expected=self.addr, actual=addr)
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a login does not leave the process that made it")
@@ -121,6 +124,8 @@ class VaultSession:
 
     def _login(self) -> tuple[hvac.Client, float]:
         identity = AppRoleFile.read(self._file)
+        if identity.addr != self.addr:
+            raise IdentityElsewhere(place=str(self._file), expected=self.addr, actual=identity.addr)
         client = new_client(self.addr)
         try:
             answer = _patiently(
@@ -201,7 +206,7 @@ def _lifetime(token: str) -> tuple[float, float]:
     """``iat`` and ``exp`` of a JWT, unverified: only the token service must trust it."""
     try:
         body = token.split(".")[1]
-        claims = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
+        claims = bounded_json.decode(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
         return float(claims["iat"]), float(claims["exp"])
-    except (IndexError, KeyError, TypeError, ValueError, binascii.Error):
+    except (IndexError, KeyError, TypeError, ValueError, binascii.Error, msgspec.DecodeError):
         raise IdentityRefused(place="identity token", actual="not a JWT with iat and exp") from None

@@ -116,12 +116,7 @@ def derive(run: str, document: dict[str, Any], found: Found) -> Plan:
         policy=msgspec.structs.replace(found.policy, rules=tuple(sorted(found.policy.rules))),
         objects=Objects(
             reads=_reads(asked.model.base, files, _sealed(data, evaluator.sealed), found.sizes),
-            writes=Writes(
-                prefixes=(layout.folder, asked.audit),
-                objects=run_objects(
-                    layout, asked.training, sealed_evaluator=evaluator.sealed is not None
-                ),
-            ),
+            writes=planned_writes(asked, layout),
         ),
         leases=plan_leases(asked, layout),
         keys=key_refs(asked),
@@ -214,6 +209,13 @@ def run_limits(asked: NormalisedRun, data: DataRefs, model_files: int) -> Limits
 def sealed_inputs(plan: Plan) -> dict[InputName, tuple[str, DatasetRef]]:
     """A plan's sealed inputs, each with its place in the plan."""
     return _sealed(plan.data, plan.evaluator.sealed)
+
+
+def planned_writes(asked: NormalisedRun, layout: RunLayout) -> Writes:
+    """Where a run creates objects, and the names that are known beforehand."""
+    sealed = asked.evaluator.sealed is not None
+    objects = run_objects(layout, asked.training, sealed_evaluator=sealed)
+    return Writes(prefixes=(layout.folder, asked.audit), objects=objects)
 
 
 def key_refs(asked: NormalisedRun) -> KeyRefs:

@@ -10,8 +10,9 @@ import os
 
 from strongroom.crypto.keyset import Keyset
 from strongroom.enclave.channel.framing import Channel
-from strongroom.enclave.errors import EvaluatorSyntax, EvaluatorTooLarge
-from strongroom.enclave.evaluator.messages import FILE, MAX_SOURCE_BYTES
+from strongroom.enclave.errors import EvaluatorTooLarge
+from strongroom.enclave.evaluator.messages import MAX_SOURCE_BYTES
+from strongroom.enclave.evaluator.syntax import check_syntax
 from strongroom.enclave.roles.shard_writer import sent_shard
 
 
@@ -21,7 +22,7 @@ def seal_evaluator(channel: Channel, name: str, descriptor: int, keyset: Keyset)
     Raises ``EvaluatorTooLarge`` and ``EvaluatorSyntax``; nothing is sent then.
     """
     text = _read(descriptor)
-    _check_syntax(text)
+    check_syntax(text)
     with sent_shard(channel, keyset, name, 0, 1) as writer:
         writer.write(text)
 
@@ -33,12 +34,3 @@ def _read(descriptor: int) -> bytes:
         if len(text) > MAX_SOURCE_BYTES:
             raise EvaluatorTooLarge(expected=f"{MAX_SOURCE_BYTES} bytes at most")
     return bytes(text)
-
-
-def _check_syntax(text: bytes) -> None:
-    try:
-        compile(text, FILE, "exec", dont_inherit=True)
-    except SyntaxError as error:
-        raise EvaluatorSyntax(line=error.lineno, column=error.offset) from None
-    except (ValueError, RecursionError, MemoryError):  # null bytes; nested beyond the parser
-        raise EvaluatorSyntax() from None

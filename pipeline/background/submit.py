@@ -35,6 +35,7 @@ from strongroom.pipeline.broker.reading import ReadAccess
 from strongroom.pipeline.inspection import status
 from strongroom.pipeline.planning.errors import RunExists
 from strongroom.pipeline.planning.intent import check_same
+from strongroom.pipeline.run.admission import admit_early
 from strongroom.pipeline.run.connections import connected
 from strongroom.pipeline.run.errors import RunCancelled
 from strongroom.pipeline.run.record.history import History
@@ -57,6 +58,7 @@ def submit(state: Path, loaded: LoadedRun, run: str) -> str:
     ``completed``. Raises ``RunExists`` when the id is that of another run.
     """
     state = state.expanduser().absolute()
+    admit_early(loaded, run)
     access = ReadAccess(loaded.spec, run)
     stored = access.get(access.layout.plan)
     if stored is not None:

@@ -23,6 +23,7 @@ from ruamel.yaml import YAML
 from strongroom.connectors.buckets.endpoint import is_loopback
 from strongroom.enclave.plan.objects import check_run_id
 from strongroom.errors import ErrorList, StrongroomError
+from strongroom.errors.regular_files import read_beneath
 from strongroom.pipeline.launch.errors import LaunchTooLarge, LoopbackEndpoint, NotText
 from strongroom.pipeline.planning.errors import IdentityMissing, ReleaserMissing
 from strongroom.pipeline.runfile.load import LoadedRun
@@ -162,6 +163,6 @@ def yaml_text(*documents: Any) -> str:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
+        return read_beneath(path.parent, path.name, MAX_FILES_BYTES).decode()
+    except (OSError, UnicodeDecodeError):
         raise NotText(place=str(path)) from None

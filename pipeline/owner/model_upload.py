@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from typing_extensions import Buffer
 
@@ -13,6 +15,7 @@ from strongroom.crypto.digests import Sha256, sha256
 from strongroom.enclave.plan.derived import model_digest
 from strongroom.enclave.plan.objects import MODEL_LIST
 from strongroom.enclave.plan.parts import ModelFile
+from strongroom.errors.regular_files import open_beneath
 from strongroom.pipeline.broker.errors import OutputConflict
 from strongroom.pipeline.owner.errors import ModelFolderInvalid
 from strongroom.pipeline.owner.owner import Owner
@@ -62,7 +65,10 @@ def model_paths(folder: Path) -> list[Path]:
     """The model's files by name. Raises ``ModelFolderInvalid``."""
     if not folder.is_dir():
         raise ModelFolderInvalid(place=str(folder), expected="a folder", actual="none")
-    found = sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES and path.is_file())
+    found = sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES)
+    for path in found:
+        with _opened(path):
+            pass
     names = {path.name for path in found}
     missing = [name for name in NEEDED if name not in names]
     if not any(path.suffix == ".safetensors" for path in found):
@@ -74,9 +80,28 @@ def model_paths(folder: Path) -> list[Path]:
 
 def pieces(path: Path) -> Iterator[bytes]:
     """A file's bytes, a few MiB at a time."""
-    with path.open("rb") as file:
+    with _opened(path) as file:
         while piece := file.read(PIECE_BYTES):
             yield piece
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """A file of a model. Raises ``ModelFolderInvalid`` for a link out of the model's folder.
+
+    In a cache of models, a model's folder holds ``snapshots`` of links into its ``blobs``.
+    """
+    snapshot = path.parent.absolute()
+    cached = snapshot.parent.name == "snapshots"
+    folder = snapshot.parents[1] if cached else snapshot
+    name = str(snapshot.relative_to(folder) / path.name)
+    try:
+        with open_beneath(folder, name) as file:
+            yield file
+    except OSError as error:
+        raise ModelFolderInvalid(
+            place=str(path), expected="a regular file in its folder", actual=error.strerror or ""
+        ) from None
 
 
 def _digest(content: Iterable[Buffer]) -> Sha256:

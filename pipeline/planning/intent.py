@@ -20,6 +20,7 @@ from strongroom.crypto.digests import Sha256, canonical, digest_of, sha256
 from strongroom.enclave.plan.document import Plan
 from strongroom.enclave.plan.objects import RunLayout
 from strongroom.pipeline.planning.errors import RunExists
+from strongroom.pipeline.runfile.evaluator_file import read_evaluator
 from strongroom.pipeline.runfile.spec import RunSpec
 
 _IN_ID = 12
@@ -28,7 +29,7 @@ _IN_ID = 12
 def intent(spec: RunSpec) -> Sha256:
     """SHA-256 of what is asked for; a sealed evaluator counts by its URI."""
     source = spec.spec.evaluator.source
-    return _intent(_asked_for(spec), None if source is None else sha256(source.read_bytes()))
+    return _intent(_asked_for(spec), None if source is None else sha256(read_evaluator(source)))
 
 
 def planned_intent(plan: Plan) -> Sha256:

@@ -6,13 +6,26 @@ machine. Its rules lie with the document, in ``enclave.plan``, where all who rea
 
 from __future__ import annotations
 
+from typing import Any
+
+import msgspec
 from pydantic import ValidationError
 
 from strongroom.crypto.digests import canonical
-from strongroom.enclave.plan.derived import Found, check_derived, contradictions, derive
+from strongroom.enclave.plan.derived import (
+    Found,
+    check_derived,
+    contradictions,
+    derive,
+    key_refs,
+    planned_writes,
+)
 from strongroom.enclave.plan.document import Plan
 from strongroom.enclave.plan.errors import PlanInconsistent
+from strongroom.enclave.plan.leases import plan_leases
+from strongroom.enclave.plan.objects import RunLayout, check_run_id
 from strongroom.enclave.plan.parts import DatasetFacts, PlanFacts
+from strongroom.enclave.plan.run_file import NormalisedRun
 from strongroom.errors import ErrorList
 from strongroom.pipeline.planning.facts import Facts
 from strongroom.pipeline.runfile.errors import FactsDisagree
@@ -54,6 +67,27 @@ def build_plan(spec: RunSpec, facts: Facts, run_id: str) -> Plan:
     if errors:
         raise ErrorList(errors)
     return plan
+
+
+def early_part(spec: RunSpec, run_id: str) -> dict[str, Any]:
+    """What of a plan follows from the run file alone, as policy rules read it. Pure."""
+    document = spec.normalised()
+    asked = NormalisedRun.of(document)
+    layout = RunLayout(asked.outputs, check_run_id(run_id))
+    sealed = asked.evaluator.sealed
+    return {
+        "version": 1,
+        "run": run_id,
+        "spec": document,
+        "outputs": asked.outputs,
+        "audit": asked.audit,
+        "data": {"train": {"uri": asked.data.train}, "held_out": {"uri": asked.data.held_out}},
+        "model": {"uri": asked.model.base},
+        "evaluator": {"sealed": None if sealed is None else {"uri": sealed}},
+        "objects": {"writes": msgspec.to_builtins(planned_writes(asked, layout))},
+        "leases": msgspec.to_builtins(plan_leases(asked, layout)),
+        "keys": msgspec.to_builtins(key_refs(asked)),
+    }
 
 
 def check_plan(plan: Plan) -> None:

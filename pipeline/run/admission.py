@@ -7,9 +7,21 @@ from pathlib import Path
 
 from strongroom.audit.events import types as events
 from strongroom.enclave.plan.document import Plan
+from strongroom.pipeline.planning.plan import early_part
 from strongroom.pipeline.run.record.journal import Journal
 from strongroom.pipeline.runfile.load import LoadedRun
-from strongroom.policies.gate import denial_list, evaluate
+from strongroom.policies.gate import denial_list, evaluate, evaluate_early
+
+
+def admit_early(loaded: LoadedRun, run_id: str) -> None:
+    """Ask the rules that need the run file alone, before anything is connected.
+
+    Nothing is logged: a log is reached by what the run file says, too.
+    """
+    bundle = Path(loaded.spec.spec.policy.bundle)
+    decision = evaluate_early(bundle, early_part(loaded.spec, run_id))
+    if not decision.allowed:
+        raise denial_list(decision, loaded.position)
 
 
 def admit(loaded: LoadedRun, plan: Plan, journal: Journal) -> None:

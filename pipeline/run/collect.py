@@ -36,6 +36,7 @@ from strongroom.pipeline.planning.facts import Facts, ModelFacts
 from strongroom.pipeline.planning.model_list import decode_model_list
 from strongroom.pipeline.run.connections import Connections
 from strongroom.pipeline.run.manifests import Manifests, SignedManifest
+from strongroom.pipeline.runfile.evaluator_file import read_evaluator
 from strongroom.pipeline.runfile.spec import RunSpec, TrainingRun
 from strongroom.policies.gate import read_bundle
 from strongroom.trainer.errors import EngineMissing
@@ -119,7 +120,7 @@ def _evaluator(
     run: TrainingRun, sealed: tuple[bytes, DatasetFacts] | None
 ) -> Source | DatasetFacts:
     if run.evaluator.source is not None:
-        code = run.evaluator.source.read_bytes()
+        code = read_evaluator(run.evaluator.source)
         return Source(sha256=sha256(code), size_bytes=len(code))
     if sealed is None:
         raise FactMissing(place="spec.evaluator", expected="source or sealed")

@@ -18,7 +18,7 @@ from strongroom.enclave.plan.document import Plan
 from strongroom.enclave.plan.objects import RunLayout, checkpoint_steps
 from strongroom.errors import StrongroomError
 from strongroom.errors.defect import defect
-from strongroom.pipeline.planning.errors import RunExists
+from strongroom.pipeline.planning.errors import FactMissing, RunExists
 from strongroom.pipeline.run import edges
 from strongroom.pipeline.run.connections import Connections
 from strongroom.pipeline.run.enclave import RunEnclave
@@ -63,6 +63,11 @@ class RunSession:
         ``None`` for a sealed one, which stays where it is.
         """
         broker = self._connections.data
+        if evaluator is not None and sha256(evaluator) != self.plan.evaluator.sha256:
+            found = sha256(evaluator)
+            raise FactMissing(
+                place="spec.evaluator.source", expected=self.plan.evaluator.sha256, actual=found
+            )
         if not broker.create(self.layout.plan, "run-create", self.plan.to_json()):
             raise RunExists(place=self.layout.plan)
         if evaluator is not None:

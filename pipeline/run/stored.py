@@ -19,6 +19,7 @@ from strongroom.pipeline.planning.errors import FactMissing, RunExists, RunUnkno
 from strongroom.pipeline.planning.plan import check_plan
 from strongroom.pipeline.run.errors import RunUnfinished
 from strongroom.pipeline.run.manifests import Manifests, SignedManifest
+from strongroom.pipeline.runfile.evaluator_file import read_evaluator
 from strongroom.pipeline.runfile.spec import RunSpec
 
 
@@ -78,7 +79,7 @@ def restore_evaluator(spec: RunSpec, plan: Plan, layout: RunLayout, broker: Brok
     source = spec.spec.evaluator.source
     if source is None or broker.read(layout.evaluator, "run-read") is not None:
         return
-    code = source.read_bytes() if source.is_file() else b""
+    code = read_evaluator(source)
     if sha256(code) != plan.evaluator.sha256:
         raise FactMissing(place=str(source), expected=plan.evaluator.sha256, actual=sha256(code))
     broker.create(layout.evaluator, "run-create", code)

@@ -131,7 +131,7 @@ class BadInterpolation(RunError):
     code = "SR-RUN-019"
     title = "a ${…} expression cannot be used here"
     remedy = (
-        "Values may hold ${env.NAME}, ${params.NAME}, ${stack.NAME} and ${run.name}; "
+        "Values may hold ${env.STRONGROOM_NAME}, ${params.NAME}, ${stack.NAME} and ${run.name}; "
         "$${ stands for a literal ${"
     )
 
@@ -161,6 +161,15 @@ class ParameterMalformed(RunError):
     code = "SR-RUN-023"
     title = "a parameter has no value"
     remedy = "Write --param name=value for each; name= alone gives an empty text"
+
+
+class VariableForbidden(RunError):
+    code = "SR-RUN-024"
+    title = "a run file may not read this variable of the environment"
+    remedy = (
+        "Hand the value over: write ${params.NAME} and give --param NAME=…; or let the variable's "
+        "name begin with STRONGROOM_"
+    )
 
 
 class FactsDisagree(RunError):

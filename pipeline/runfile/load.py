@@ -15,13 +15,13 @@ from types import MappingProxyType
 from strongroom.errors import StrongroomError
 from strongroom.pipeline.runfile.checks import problems_in
 from strongroom.pipeline.runfile.document import Document
-from strongroom.pipeline.runfile.errors import FileMissing, RunFileTooLarge
+from strongroom.pipeline.runfile.errors import FileMissing
+from strongroom.pipeline.runfile.evaluator_file import read_evaluator
 from strongroom.pipeline.runfile.spec import RunSpec
 from strongroom.pipeline.runfile.validate import validated
 from strongroom.pipeline.runfile.variables import put_in
 from strongroom.pipeline.runfile.yaml_reader import parse, read
 
-MAX_EVALUATOR_BYTES = 1 << 20
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
@@ -90,11 +90,11 @@ def _missing_files(document: Document, spec: RunSpec) -> list[StrongroomError]:
     found: list[StrongroomError] = []
     evaluator, bundle = spec.spec.evaluator.source, spec.spec.policy.bundle
     where = document.place(("spec", "evaluator", "source"))
-    if evaluator is not None and not evaluator.is_file():
-        found.append(FileMissing(place=where, expected="a Python file", actual="none"))
-    elif evaluator is not None and evaluator.stat().st_size > MAX_EVALUATOR_BYTES:
-        limit = f"at most {MAX_EVALUATOR_BYTES} bytes"
-        found.append(RunFileTooLarge(place=where, expected=limit, actual="a larger evaluator"))
+    if evaluator is not None:
+        try:
+            read_evaluator(evaluator, place=where)
+        except StrongroomError as error:
+            found.append(error)
     if not bundle.is_dir():
         where = document.place(("spec", "policy", "bundle"))
         found.append(FileMissing(place=where, expected="a policy bundle's folder", actual="none"))

@@ -1,8 +1,12 @@
 """Puts the values of variables into a run file's scalars, once, after parsing.
 
-``${env.NAME}``, ``${params.NAME}``, ``${stack.NAME}`` and ``${run.name}`` are replaced inside
-values and never in keys. What a variable holds is not read again, so it cannot add fields, nor
-name further variables. ``$${`` stands for a literal ``${``.
+``${env.STRONGROOM_NAME}``, ``${params.NAME}``, ``${stack.NAME}`` and ``${run.name}`` are replaced
+inside values and never in keys. What a variable holds is not read again, so it cannot add fields,
+nor name further variables. ``$${`` stands for a literal ``${``.
+
+A run file may come from somebody who is not trusted with the environment of whoever runs it, and
+what it says ends in the plan and the log. So it reads no variable but those whose names say that
+they are meant for it; any other value is handed to it with ``--param``.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ from strongroom.pipeline.runfile.errors import (
     MissingVariable,
     ParameterMalformed,
     SecretInRunFile,
+    VariableForbidden,
 )
 from strongroom.pipeline.runfile.secrets import looks_secret
 from strongroom.pipeline.runfile.yaml_tree import (
@@ -34,6 +39,8 @@ _EXPRESSION = re.compile(r"\$\$\{|\$\{([^{}]*)(\}?)")
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 _VARIABLE = re.compile(rf"(env|params|stack|run)\.({_NAME})")
 _PARAMETER = re.compile(rf"({_NAME})=(.*)", re.DOTALL)
+ENV_PREFIX = "STRONGROOM_"
+"""Of the environment's variables that a run file may read."""
 _RUN_NAME: Path = ("metadata", "name")
 _HOW_TO_SET = {
     "env": "Set it: export {name}=…",
@@ -64,7 +71,12 @@ def put_in(document: Document, variables: Mapping[str, Mapping[str, str]]) -> No
     _refuse_in_keys(document, document.root)
     found = dict(scalars(document.root))
     run: dict[str, str] = {}
-    variables = {**variables, "run": run}
+    env = {
+        name: value
+        for name, value in variables.get("env", {}).items()
+        if name.startswith(ENV_PREFIX)
+    }
+    variables = {**variables, "env": env, "run": run}
     if (name := found.pop(_RUN_NAME, None)) is not None:
         _replace(document, _RUN_NAME, name, variables)
         if isinstance(name.value, str):
@@ -108,6 +120,9 @@ def _replace(
             return ""
         namespace, name = variable[1], variable[2]
         known = variables.get(namespace, {})
+        if namespace == "env" and not name.startswith(ENV_PREFIX):
+            problems.append(VariableForbidden(place=place, actual=match[0]))
+            return ""
         if name not in known:
             problems.append(_missing(place, namespace, name, known))
             return ""

@@ -351,14 +351,16 @@ def test_five_mistakes_are_five_errors_with_their_lines(strongroom: Any, tmp_pat
 def test_a_missing_variable_is_named_at_its_place(
     strongroom: Any, small_job: Any, good: tuple[str, str]
 ) -> None:
-    path = small_job.run_file("variable", train="s3://acme-data/${env.SR_TEST_UNSET}/x/")
+    path = small_job.run_file("variable", train="s3://acme-data/${env.STRONGROOM_TEST_UNSET}/x/")
     result = strongroom("run", path, "--id", "bad-variable")
     assert (result.code, result.codes) == (2, ["SR-RUN-018"])
     [error] = result.errors
-    line = next(n for n, text in enumerate(path.read_text().splitlines(), 1) if "SR_TEST" in text)
+    line = next(
+        n for n, text in enumerate(path.read_text().splitlines(), 1) if "STRONGROOM_TEST" in text
+    )
     assert error["place"].startswith(f"variable.yaml:{line}:")
-    assert "SR_TEST_UNSET" in error["actual"] + error["expected"] + error["remedy"]
-    again = strongroom("validate", path, environment={"SR_TEST_UNSET": "datasets"})
+    assert "STRONGROOM_TEST_UNSET" in error["actual"] + error["expected"] + error["remedy"]
+    again = strongroom("validate", path, environment={"STRONGROOM_TEST_UNSET": "datasets"})
     assert again.code == 0
 
 

@@ -19,10 +19,12 @@ One YAML 1.2 document describes a training run. Unknown and repeated fields are 
 errors are reported at once with line and column. This page is generated from
 `pipeline/runfile/spec.py` and `trainer/config.py`.
 
-Values may hold `${env.NAME}`, `${params.NAME}` (set with `--param NAME=VALUE`), `${stack.NAME}`
-(the embedded stack) and `${run.name}` (the file's own `metadata.name`); `$${` stands for a literal
-`${`. Variables are put in once, after parsing, and never in keys. A value that is one variable
-takes the type that its field wants.
+Values may hold `${env.STRONGROOM_NAME}`, `${params.NAME}` (set with `--param NAME=VALUE`),
+`${stack.NAME}` (the embedded stack) and `${run.name}` (the file's own `metadata.name`); `$${`
+stands for a literal `${`. Variables are put in once, after parsing, and never in keys. A value that
+is one variable takes the type that its field wants. Of the environment a run file may read those
+variables only whose names begin with `STRONGROOM_`, since what it reads ends in plan and log;
+`--param` hands any other value over.
 Anchors, aliases, merge keys and tags are refused. Secrets are refused: keys and credentials are
 named by reference.
 

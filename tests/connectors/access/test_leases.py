@@ -1,5 +1,6 @@
 """Leases: renewal, refusals, secrecy. The services are real; outages are made with real ports."""
 
+import json
 import pickle
 import threading
 import time
@@ -26,6 +27,7 @@ from strongroom.connectors.access.scopes import Scope
 from strongroom.connectors.buckets.open import open_bucket
 from strongroom.connectors.buckets.uri import parse
 from strongroom.connectors.host import processes
+from strongroom.connectors.host.folders import write_private
 from strongroom.connectors.stack import stack
 from strongroom.connectors.stack.errors import StackNotFound
 
@@ -251,9 +253,11 @@ def test_an_identity_gets_only_its_own_tokens(info):
     assert OpenBaoTokens(None, Path(info.identities["owner"]), "owner")()
 
 
-def test_an_identity_provider_that_does_not_answer_says_so(info):
-    port = processes.free_ports(1, offset=0)[0]
-    identity = OpenBaoTokens(f"http://127.0.0.1:{port}", Path(info.identities["broker"]), "broker")
+def test_an_identity_provider_that_does_not_answer_says_so(info, tmp_path):
+    addr = f"http://127.0.0.1:{processes.free_ports(1, offset=0)[0]}"
+    found = json.loads(Path(info.identities["broker"]).read_bytes())
+    write_private(tmp_path / "broker.json", json.dumps({**found, "addr": addr}).encode())
+    identity = OpenBaoTokens(addr, tmp_path / "broker.json", "broker")
     with pytest.raises(IdentityUnreachable):
         identity()
 

@@ -111,5 +111,5 @@ def test_a_plan_that_cannot_be_written_does_not_leave_the_run_running(world, ses
     monkeypatch.setattr(world, "create", refuse)
     session.recorder.enter("admit")
     with pytest.raises(BrokerLost), session.failing():
-        session.publish_plan(b"source")
+        session.publish_plan(b"evaluator")
     assert world.recorded == [events.RunFailed(code=BrokerLost.code, stage="admit", step=0)]

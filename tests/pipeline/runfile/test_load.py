@@ -290,14 +290,14 @@ def test_a_variable_cannot_add_structure(load_example: Load, example: str) -> No
 @pytest.mark.parametrize(
     ("expression", "code", "hint"),
     [
-        ("${env.NOWHERE}", "SR-RUN-018", "export NOWHERE="),
+        ("${env.STRONGROOM_NOWHERE}", "SR-RUN-018", "export STRONGROOM_NOWHERE="),
         ("${params.nothing}", "SR-RUN-018", "--param nothing="),
         ("${stack.broker_rol}", "SR-RUN-018", "did you mean ${stack.broker_role}?"),
         ("${run.id}", "SR-RUN-018", "${run.name}"),
-        ("${secrets.KEY}", "SR-RUN-019", "${env.NAME}"),
-        ("${env.A B}", "SR-RUN-019", "${env.NAME}"),
-        ("${env.HOME", "SR-RUN-019", "${env.NAME}"),
-        ("${}", "SR-RUN-019", "${env.NAME}"),
+        ("${secrets.KEY}", "SR-RUN-019", "${env.STRONGROOM_NAME}"),
+        ("${env.A B}", "SR-RUN-019", "${env.STRONGROOM_NAME}"),
+        ("${env.HOME", "SR-RUN-019", "${env.STRONGROOM_NAME}"),
+        ("${}", "SR-RUN-019", "${env.STRONGROOM_NAME}"),
     ],
 )
 def test_variables_that_have_no_value(
@@ -366,11 +366,11 @@ def test_secrets_are_refused_and_never_shown(
 
 
 def test_values_of_variables_are_not_shown(load_example: Load, example: str) -> None:
-    text = example.replace("steps: 60", "steps: ${env.STEPS}")
+    text = example.replace("steps: 60", "steps: ${env.STRONGROOM_STEPS}")
     with pytest.raises(ErrorList) as caught:
-        load_example(text, env={"STEPS": "not-for-your-eyes"})
+        load_example(text, env={"STRONGROOM_STEPS": "not-for-your-eyes"})
     assert "not-for-your-eyes" not in str(caught.value)
-    assert "${env.STEPS}" in str(caught.value)
+    assert "${env.STRONGROOM_STEPS}" in str(caught.value)
 
 
 # Positions, and robustness
