@@ -8,6 +8,7 @@ elsewhere nothing is wrapped, cut or coloured. ``document`` and ``print_json`` a
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TextIO
@@ -18,6 +19,10 @@ from rich.text import Text
 
 from strongroom.errors.visible import visible, without_credentials
 
+_ESCAPED = re.compile(
+    r"(?P<whole>\\\\|\\ud[89ab][0-9a-f]{2}\\ud[c-f][0-9a-f]{2})|\\ud[89a-f][0-9a-f]{2}"
+)
+"""Backslashes and surrogates in JSON: whole, or half a pair."""
 _WITHOUT_END = 1 << 20
 """Columns of what is no terminal."""
 
@@ -130,5 +135,10 @@ def print_json(data: Any) -> None:
 
 
 def json_text(data: Any, **form: Any) -> str:
-    """JSON in visible ASCII; ``form`` is that of ``json.dumps``."""
-    return json.dumps(data, **form).replace("\x7f", r"\u007f")  # all that it leaves
+    """JSON in visible ASCII; ``form`` is that of ``json.dumps``.
+
+    Half a surrogate pair, as a file's name that is no text has it, becomes U+FFFD: few readers of
+    JSON take it.
+    """
+    made = json.dumps(data, **form).replace("\x7f", r"\u007f")
+    return _ESCAPED.sub(lambda found: found["whole"] or r"\ufffd", made)

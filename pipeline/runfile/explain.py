@@ -219,4 +219,4 @@ class Explainer:
 
 
 def _dotted(path: Path) -> str:
-    return ".".join(str(step) for step in path)
+    return shortened(".".join(str(step) for step in path), 200)

@@ -32,6 +32,7 @@ from strongroom.connectors.buckets.uri import parse_prefix
 from strongroom.connectors.keys.errors import KmsReferenceInvalid
 from strongroom.connectors.keys.reference import parse as parse_key_reference
 from strongroom.enclave.plan.run_file import DURATION, SIZE, Units, quantity
+from strongroom.errors.visible import visible
 
 NAME_PATTERN = r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?"
 _LABEL_VALUE = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
@@ -56,6 +57,12 @@ def _matching(pattern: str, message: str) -> Callable[[str], str]:
 def _label(value: str) -> str:
     if not _LABEL_VALUE.fullmatch(value):
         raise refuse("1 to 63 letters, digits, '-', '_' or '.', starting and ending with a letter")
+    return value
+
+
+def _one_line(value: str) -> str:
+    if not re.fullmatch(r"\S.{2,199}", value) or visible(value) != value:
+        raise refuse("one line of 3 to 200 characters that can be seen")
     return value
 
 
@@ -194,9 +201,7 @@ RuleId = Annotated[
     str,
     AfterValidator(_matching(r"[a-z][a-z0-9_]{0,63}", "a rule id such as data_bucket_versioned")),
 ]
-OneLine = Annotated[
-    str, AfterValidator(_matching(r"\S[^\x00-\x1f\x7f]{2,199}", "one line of 3 to 200 characters"))
-]
+OneLine = Annotated[str, AfterValidator(_one_line)]
 Date = Annotated[
     str,
     AfterValidator(

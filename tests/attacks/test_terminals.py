@@ -47,7 +47,9 @@ registry.recall = lambda *_: None
 registry.known_runs = lambda _state: [H]
 verify.verify_run = lambda *_: (Check(H, False, H, H), Check("Log", True, "", ""))
 denials.denials = lambda *_: [Found(time=H, event=H, reason=H)]
-report.write_report = lambda *_: (H, ())
+counts = {{"checks_made": 1, "checks_failed": 1, "verified": False, "intact": False}}
+made = Found(controls=[], controls_failed=[Found(question=H)], **counts)
+report.write_report = lambda *_: (H, made)
 row = Found(run=H, state=H, step=1, steps=2, reward_mean=None, alarms=[H], code=H, reason=H)
 submit.run_status = lambda *_: row
 """
@@ -187,7 +189,7 @@ def test_environments_and_help_pages(tmp_path: Path, strongroom: Commands) -> No
     [
         (["verify", "r"], 5),
         (["explain", "denial", "r"], 0),
-        (["report", "r"], 0),
+        (["report", "r"], 5),
         (["status"], 0),
     ],
 )

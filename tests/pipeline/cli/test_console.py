@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 
+import msgspec
 import pytest
 
 from strongroom.pipeline.cli.console import Output, Styled, Table, print_json
@@ -85,10 +86,20 @@ def test_a_table_fits_a_terminal_and_loses_nothing() -> None:
 
 
 def test_json_is_one_line_of_visible_ascii(capsys: pytest.CaptureFixture[str]) -> None:
-    data = {"größer": HOSTILE + "\x7f\udc80\u2028", "n": 1}
+    data = {"größer": HOSTILE + "\x7f\u2028👍", "n": 1}
     print_json(data)
     said = capsys.readouterr().out
     assert said.count("\n") == 1
     assert said.rstrip("\n").isascii()
     assert said.rstrip("\n").isprintable()
     assert json.loads(said) == data
+
+
+def test_a_name_that_is_no_text_makes_json_that_every_reader_takes(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    print_json({"name": "a\udc80b\ud83d\udc4d\\udc80"})  # the last is a backslash and letters
+    said = capsys.readouterr().out
+    assert msgspec.json.decode(said) == {"name": "a\ufffdb👍\\udc80"}
+    with pytest.raises(msgspec.DecodeError):
+        msgspec.json.decode(json.dumps({"name": "a\udc80"}))

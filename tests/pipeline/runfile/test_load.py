@@ -129,6 +129,11 @@ CHANGES = [
     ("source: evaluator.py", "source: missing.py", "SR-RUN-022"),
     ("bundle: ${stack.policy_bundle}", "bundle: nowhere", "SR-RUN-022"),
     ("waivers: []", "waivers: [{rule: lease_lifetime, owner: Ada}]", "SR-RUN-013"),
+    (
+        "waivers: []",
+        'waivers: [{rule: a, owner: Ada, reason: "fine\\u202e", expires: "2026-12-31"}]',
+        "SR-RUN-015",
+    ),
     ("  identity:\n    type: openbao", "  identity:\n    type: okta", "SR-RUN-016"),
 ]
 
