@@ -162,14 +162,18 @@ def test_a_cancelled_run_is_told_and_verifies(
     stray = f"s3://acme-data/runs/{cancelled}/checkpoints/000006/adapter.sealed"
     auditor.put(stray, b"planted")
     planted = strongroom("verify", cancelled)
+    page = tmp_path / "report.html"
+    reported = strongroom("report", cancelled, "--to", page)
     # The version itself: under a delete marker the run's own object would not be seen later.
     where = {"Bucket": "acme-data", "Key": stray.removeprefix("s3://acme-data/")}
     version = auditor.client.head_object(**where)["VersionId"]
     auditor.client.delete_object(**where, VersionId=version)
     assert planted.code == 5
     assert [c["object"] for c in planted.data["checks"] if not c["ok"]] == [stray]
-    page = tmp_path / "report.html"
+    assert (reported.code, reported.data["verified"]) == (5, False)
+    assert "NOT VERIFIED" in page.read_text()
     assert strongroom("report", cancelled, "--to", page).code == 0
+    assert "NOT VERIFIED" not in page.read_text()
     assert "cancelled" in page.read_text()
     assert strongroom.red(cancelled) == []
 

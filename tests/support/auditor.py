@@ -10,11 +10,13 @@ from botocore.exceptions import ClientError
 from strongroom.audit.events.entries import Event, from_entry
 from strongroom.audit.log.note import LogKey
 from strongroom.audit.log.verify import Check, check_log, read_log
+from strongroom.audit.report.model import ReportData
 from strongroom.connectors.buckets.errors import ObjectMissing
 from strongroom.connectors.stack.stack import admin_client
 from strongroom.crypto.dsse import KeyRef, public_key
 from strongroom.pipeline.broker.reading import ReadAccess
 from strongroom.pipeline.embedded.owner import Embedded
+from strongroom.pipeline.inspection.report import report_on
 from strongroom.pipeline.inspection.verify import verify
 
 LOG_ORIGIN = "acme-audit/strongroom"
@@ -164,6 +166,11 @@ class Copy:
     def checks(self, vkey: str) -> list[Check]:
         """Every check of ``strongroom verify`` on it."""
         return list(verify(self, self.layout.run, vkey).checks)  # type: ignore[arg-type]
+
+    def report(self, vkey: str) -> ReportData:
+        """What ``strongroom report`` says of it."""
+        found = verify(self, self.layout.run, vkey)  # type: ignore[arg-type]
+        return report_on(found, self.layout.run)
 
     def failures(self, vkey: str) -> Failures:
         """What of it does not verify."""

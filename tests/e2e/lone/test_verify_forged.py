@@ -7,6 +7,7 @@ nothing is.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,19 @@ class Forgery:
 
     def checks(self) -> list[Check]:
         """What is checked of it, for who trusts the forger's key."""
+        copy, vkey = self._signed()
+        found: list[Check] = copy.checks(vkey)
+        return found
+
+    def red(self) -> set[str]:
+        """The controls that fail in the report on it, for who trusts the forger's key."""
+        copy, vkey = self._signed()
+        report = copy.report(vkey)
+        assert report.verified
+        return {control.id for control in report.controls_failed}
+
+    def _signed(self) -> tuple[Any, str]:
+        """The copy with this log in place of the run's own, and the forger's key."""
         key = Ed25519PrivateKey.generate()
         public = key.public_key().public_bytes_raw()
         log = AuditLog(DirectoryStore(self._folder), "acme-audit/strongroom", key.sign, public)
@@ -104,8 +118,7 @@ class Forgery:
             for path in self._folder.rglob("*")
             if path.is_file()
         }
-        found: list[Check] = self._copy.holding({**self.objects, **stored}).checks(log.key.vkey())
-        return found
+        return self._copy.holding({**self.objects, **stored}), log.key.vkey()
 
     def failures(self) -> set[tuple[str, str]]:
         """Names and objects of the checks that do not hold."""
@@ -166,7 +179,8 @@ def test_checkpoints_of_another_plan(forgery: Forgery) -> None:
     code = forgery.plan.code
     forgery.replan(code=msgspec.structs.replace(code, python="3"))
     forgery.conclude()
-    assert forgery.failures() == {MANIFEST_2, MANIFEST_4} | unlooked(2) | unlooked(4)
+    derived = ("Plan's fields follow from each other", f"{FOLDER}plan.json")
+    assert forgery.failures() == {derived, MANIFEST_2, MANIFEST_4} | unlooked(2) | unlooked(4)
 
 
 def test_a_plan_whose_fields_contradict_each_other(forgery: Forgery) -> None:
@@ -354,3 +368,59 @@ def unlooked(step: int) -> set[tuple[str, str]]:
     """Nobody vouches for the objects of a checkpoint whose manifest is not accepted."""
     place = f"{FOLDER}checkpoints/{step:06d}/"
     return {("Nothing else in the run's folder", f"{place}{name}.sealed") for name in SEALED}
+
+
+# ---- forgeries that agree with every object: what the report says of them -----------------------
+
+
+def test_the_report_on_what_happened_has_no_red_row(forgery: Forgery) -> None:
+    assert forgery.red() == set()
+
+
+def _probes(forgery: Forgery, **values: str) -> dict[str, str]:
+    return dict(forgery.find(events.EnclaveStarted).probes) | values
+
+
+def _foreign(forgery: Forgery) -> tuple[events.ReleasedKey, ...]:
+    first, *others = forgery.find(events.KeyReleased).keys
+    return (msgspec.structs.replace(first, kms="vault://transit/thief"), *others)
+
+
+FALSE: dict[str, tuple[set[str], Callable[[Forgery], None]]] = {
+    "no rule passed and twenty were waived": (
+        {"admission"},
+        lambda f: f.edit(events.RunAdmitted, rules_passed=0, waivers=20),
+    ),
+    "assurance A0": (
+        {"receivers", "isolation"},
+        lambda f: f.edit(events.EnclaveStarted, assurance="A0"),
+    ),
+    "one probe": (
+        {"isolation"},
+        lambda f: f.edit(events.EnclaveStarted, probes={"write.tmp": "blocked"}),
+    ),
+    "no seccomp": (
+        {"isolation"},
+        lambda f: f.edit(events.EnclaveStarted, probes=_probes(f, seccomp="0")),
+    ),
+    "a foreign key service": ({"custody"}, lambda f: f.edit(events.KeyReleased, keys=_foreign(f))),
+    "leases that may create in the datasets": (
+        {"leases"},
+        lambda f: f.edit(events.LeaseIssued, create=("datasets/",)),
+    ),
+    "another shard": ({"data"}, lambda f: f.edit(events.ShardOpened, sha256=DIGEST)),
+    "a step after the end": (
+        {"order", "channel"},  # one more than the plan counts
+        lambda f: f.said.append(new_event(RUN, "enclave", f.find(events.TrainingStep))),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FALSE)
+def test_a_forgery_that_agrees_with_every_object_turns_its_row_red(
+    forgery: Forgery, name: str
+) -> None:
+    """Control: it verifies, as ``red`` asserts, so that only the row's own predicate tells."""
+    rows, change = FALSE[name]
+    change(forgery)
+    assert forgery.red() == rows
