@@ -272,3 +272,19 @@ class ScoreOutOfRange(EvaluatorError):
     code = "SR-EVAL-014"
     title = "the evaluator's score is outside the range that the run file declares"
     remedy = "Return a score within spec.evaluator.range, or declare the range that it has."
+
+
+class EvaluatorLate(EvaluatorError):
+    code = "SR-EVAL-015"
+    title = "the evaluator imports a module, opens a file or starts a thread while it scores"
+    remedy = (
+        "Import modules, open files and start threads at the top of the file; call there once what "
+        "does so by itself. Afterwards an outsider could see which, so the enclave forbids it."
+    )
+
+
+class EvaluatorThreads(EvaluatorError):
+    code = "SR-EVAL-016"
+    title = "the evaluator starts too many threads"
+    exit_code = Exit.BAD_INPUT
+    remedy = "Start fewer, or set the limit of the library that starts them."

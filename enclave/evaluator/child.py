@@ -3,22 +3,28 @@
 It is forked before there is a key, has one socket to the enclave and three times ``/dev/null``, can
 write to no file, make no process, reach no network, and neither signal nor trace the enclave. What
 it prints is discarded; what it raises leaves as a kind, a line and a built-in class name.
+
+Before it runs any of the customer's code it hands the enclave the listener of a watch on itself.
+Once the enclave has closed that, it is in its last stage (:mod:`enclave.sandbox.filters`), and
+cannot even import a module, open a file or start a thread.
 """
 
 from __future__ import annotations
 
 import builtins
+import codecs
 import contextlib
+import importlib
 import inspect
 import math
 import os
 import resource
-import signal
 import socket
 import sys
 import types
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from errno import ENOSYS
 from functools import partial
 from itertools import groupby
 from numbers import Real
@@ -35,6 +41,7 @@ from strongroom.enclave.evaluator.messages import (
     Batch,
     Failed,
     Loaded,
+    Probe,
     Ready,
     Request,
     Reset,
@@ -43,11 +50,20 @@ from strongroom.enclave.evaluator.messages import (
     Step,
     frame,
 )
-from strongroom.enclave.sandbox import filters, landlock, lockdown, probes, syscalls
+from strongroom.enclave.sandbox import filters, landlock, lockdown, probes, seccomp, syscalls
 from strongroom.trainer.rollouts.evaluators import Job
 
 SOCKET = 3
 """The descriptor of the socket to the enclave; the only one above 2."""
+
+_DESCRIPTORS = 64
+"""At most: with more, the kernel's table grows, whose size ``/proc/PID/status`` shows."""
+
+_LOADED_ON_USE = ("_strptime", "linecache", "tracemalloc", "traceback", "stringprep", "unicodedata")
+_ENCODINGS = ("ascii", "latin-1", "cp1252", "utf-8-sig", "utf-16", "utf-32", "idna", "punycode")
+
+_RESERVE_BYTES = 32 << 20
+"""Room for small objects: in the last stage Python's allocator gets no more of its own."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +88,7 @@ def run(end: socket.socket, parent: int, confinement: Confinement | None) -> NoR
         syscalls.die_with_parent(parent)
         os.chdir("/")  # the enclave's own is /proc/self, and so the enclave
         _drop_descriptors(end)
+        _warm_up()
         results = _confine(confinement, parent) if confinement else {}
         stream = _Stream()
         stream.send(Ready(results))
@@ -87,41 +104,52 @@ def _drop_descriptors(end: socket.socket) -> None:
         os.dup2(null, standard)
     # Replace the file objects of the process that forked us.
     sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
-    sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
-    sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    lockdown.mute()
     os.dup2(channel, SOCKET)
     os.closerange(SOCKET + 1, os.sysconf("SC_OPEN_MAX"))
 
 
+def _warm_up() -> None:
+    """Do once what loads something by itself the first time, for us and for most evaluators."""
+
+    async def nothing() -> None: ...
+
+    list(event_loop.in_order([nothing()], 1))
+    for name in _LOADED_ON_USE:
+        importlib.import_module(name)
+    for name in _ENCODINGS:
+        codecs.lookup(name)
+
+
 def _confine(confinement: Confinement, parent: int) -> dict[str, str]:
-    """Confine this process, and try every wall."""
-    for number in range(1, signal.NSIG):
-        with contextlib.suppress(OSError, ValueError):
-            if signal.getsignal(number) not in (None, signal.SIG_DFL, signal.SIG_IGN):
-                signal.signal(number, signal.SIG_DFL)
+    """Confine this process, hand over the listener, and try every wall."""
+    lockdown.crash_quietly()
     for limit, value in (
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_NOFILE, _DESCRIPTORS),
         (resource.RLIMIT_AS, confinement.memory_bytes),
     ):
         resource.setrlimit(limit, (value, value))
     locked = "locked"
     try:
-        lockdown.lock_memory()
+        lockdown.lock_memory(on_use=False)
     except OSError:
         locked = "unlocked"
+    lockdown.take_memory_from_the_heap()
     syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
     # A layer of its own: it takes /proc away, and forbids signals to the enclave.
     abi = landlock.restrict(confinement.read_only)
     syscalls.die_with_parent(parent)
+    found = {**probes.files(), "landlock_abi": str(abi), "mlock": locked}
+    channel = socket.socket(fileno=SOCKET)
+    listener = seccomp.install_watch(filters.watch())
+    socket.send_fds(channel, [b"\0"], [listener])
+    channel.detach()
+    os.close(listener)  # from here on the enclave is asked
     lockdown.lock_system_calls(filters.evaluator())
-    return {
-        **probes.attempts(),
-        **probes.states({SOCKET}),
-        "landlock_abi": str(abi),
-        "mlock": locked,
-    }
+    return {**found, **probes.attempts(), **probes.states({SOCKET})}
 
 
 class _Stream:
@@ -182,7 +210,11 @@ def _serve(stream: _Stream) -> NoReturn:
                 # A call that never waits would only delay the answers of earlier ones.
                 waits = inspect.iscoroutinefunction(evaluate.function)
                 at_once = source.concurrency if waits else 1
+                _reserve()
                 stream.send(evaluate.loaded())
+                continue
+            if isinstance(request, Probe):
+                stream.send(Ready(probes.last_stage()))
                 continue
             if evaluate is None:
                 raise _Problem(Failed("missing"))
@@ -198,7 +230,7 @@ def _serve(stream: _Stream) -> NoReturn:
         except TurnRefused as refused:
             stream.send(Failed(refused.kind))
         except BaseException as error:
-            stream.send(_failure(error))
+            stream.send(_failure(error, late=not isinstance(request, Source)))
 
 
 def _converse(stream: _Stream, episodes: Episodes | None, request: Reset | Step) -> None:
@@ -330,15 +362,50 @@ def _number(value: object) -> float:
     return number
 
 
-def _failure(error: BaseException) -> Failed:
+def _failure(error: BaseException, *, late: bool) -> Failed:
     line, trace = 0, error.__traceback__
     while trace is not None:
         if trace.tb_frame.f_code.co_filename == FILE:
             line = trace.tb_lineno
         trace = trace.tb_next
+    if late and any(map(_is_late, _causes(error))):
+        return Failed("late", line)
     if isinstance(error, PermissionError):
         return Failed("forbidden", line)
     for kind in type(error).__mro__:
         if vars(builtins).get(kind.__name__) is kind:
             return Failed("raised", line, exception=kind.__name__)
     return Failed("raised", line, exception="BaseException")
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error, and those that it was raised from or while handling."""
+    seen: set[int] = set()
+    while id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__ or error
+
+
+def _is_late(error: BaseException) -> bool:
+    """Whether the error is what becomes of an import, a file or a thread in the last stage.
+
+    Python's importer takes a refusal for a module that is not there.
+    """
+    if isinstance(error, OSError) and error.errno == ENOSYS:
+        return True
+    started = isinstance(error, RuntimeError) and "start new thread" in str(error)
+    return started or isinstance(error, ImportError)
+
+
+_kept: list[bytes] = []
+
+
+def _reserve() -> None:
+    """Make Python's allocator map memory for small objects, and keep it mapped.
+
+    In each stretch of it one object stays.
+    """
+    size = 400
+    objects = [bytes(size) for _ in range(_RESERVE_BYTES // size)]
+    _kept.extend(objects[::1000])

@@ -5,6 +5,7 @@ A frame is four bytes of length, little-endian, and that much JSON. The enclave 
 code runs; after that, for each request, one :class:`Loaded` or as many :class:`Row` as there were
 jobs, ended early by a :class:`Failed`. A file with an environment also gets :class:`Reset`,
 answered by as many :class:`Opened`, and :class:`Step`, answered by as many :class:`Turned`.
+:class:`Probe` is answered by another :class:`Ready`.
 
 After ``Ready`` the answers are hostile: the customer's code shares that process and may write
 anything. Each message is therefore numbers, and a kind and a class name out of fixed sets; an
@@ -45,6 +46,7 @@ Kind = Literal[
     "unused_environment",
     "raised",
     "forbidden",
+    "late",
     "invalid",
     "not_finite",
     "out_of_range",
@@ -84,8 +86,12 @@ class Step(msgspec.Struct, frozen=True, tag="step"):
     replies: list[Reply]
 
 
+class Probe(msgspec.Struct, frozen=True, tag="probe"):
+    """Try what the last stage refuses; only for a process that will load nothing."""
+
+
 class Ready(msgspec.Struct, frozen=True, tag="ready", forbid_unknown_fields=True):
-    """The process is confined; the results of its probes."""
+    """The results of probes: of the confined process, or of one in its last stage."""
 
     probes: dict[str, str]
 
@@ -128,7 +134,7 @@ class Failed(msgspec.Struct, frozen=True, tag="failed", forbid_unknown_fields=Tr
     """The nearest built-in class of the exception raised, for kind ``raised``."""
 
 
-Request = Source | Batch | Reset | Step
+Request = Source | Batch | Reset | Step | Probe
 Answer = Ready | Loaded | Row | Opened | Turned | Failed
 
 

@@ -1,7 +1,8 @@
 """The enclave's side of the evaluator: a process of its own for the customer's code.
 
 Invariants: the process is forked after the lock-down's stage A and before any key or library with
-threads; it gets rows and returns numbers, or turns of a conversation for the model to read; of what
+threads; it is in its last stage before it gets a row, whatever the customer's code did while it was
+loaded; it gets rows and returns numbers, or turns of a conversation for the model to read; of what
 it sends, only the form is relied on. A failure is an :class:`~enclave.errors.EvaluatorError` with
 the row's index and the line, never the exception's message. After a failure of the process itself
 (a hang, a crash, forged frames) it is dead and the run fails; there is no second one, since no
@@ -18,6 +19,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Collection, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -33,9 +35,11 @@ from strongroom.enclave.errors import (
     EvaluatorError,
     EvaluatorExited,
     EvaluatorForbidden,
+    EvaluatorLate,
     EvaluatorProtocol,
     EvaluatorRaised,
     EvaluatorSyntax,
+    EvaluatorThreads,
     EvaluatorTimedOut,
     EvaluatorTooLarge,
     MetricUndeclared,
@@ -56,6 +60,7 @@ from strongroom.enclave.evaluator.messages import (
     Failed,
     Loaded,
     Opened,
+    Probe,
     Ready,
     Request,
     Reset,
@@ -65,6 +70,7 @@ from strongroom.enclave.evaluator.messages import (
     Turned,
     frame,
 )
+from strongroom.enclave.sandbox.listener import MAX_THREADS, Listener
 from strongroom.enclave.sandbox.lockdown import library_paths
 from strongroom.enclave.sandbox.probe_names import EVALUATOR, known
 from strongroom.trainer.data.chat import Message, RecordFault, check_messages, check_turn
@@ -74,7 +80,9 @@ _A = TypeVar("_A", Ready, Loaded, Row, Opened, Turned)
 
 _PROC = "/proc"
 _START_S = 30.0
+_TRIAL_BYTES = 256 << 20
 _ENDING_S = 1.0
+_STOPPING_S = 0.001
 _ERRORS: dict[str, type[EvaluatorError]] = {
     "syntax": EvaluatorSyntax,
     "missing": EvaluateMissing,
@@ -83,6 +91,7 @@ _ERRORS: dict[str, type[EvaluatorError]] = {
     "unused_environment": EnvironmentUnused,
     "raised": EvaluatorRaised,
     "forbidden": EvaluatorForbidden,
+    "late": EvaluatorLate,
     "invalid": ScoreInvalid,
     "not_finite": ScoreNotFinite,
     "out_of_range": ScoreOutOfRange,
@@ -97,8 +106,11 @@ class EvaluatorProcess:
     A ``trainer.rollouts.evaluators.Evaluator``, and an ``Environment`` when it was loaded as one.
     """
 
-    def __init__(self, channel: socket.socket, pid: int, pidfd: int) -> None:
+    def __init__(
+        self, channel: socket.socket, pid: int, pidfd: int, listener: Listener | None
+    ) -> None:
         self._channel, self._pid, self._pidfd = channel, pid, pidfd
+        self._listener = listener
         self._decoder = msgspec.json.Decoder(Answer)
         self._metrics: tuple[str, ...] = ()
         self._lines = 0
@@ -115,6 +127,30 @@ class EvaluatorProcess:
         ``memory_bytes`` bounds what it may allocate in addition to what it has from this process.
         ``locked=False`` is for A0: a process without walls. Raises ``ChildSetupFailed``.
         """
+        process = cls._fork(locked, memory_bytes)
+        if locked:
+            process.probes |= cls._last_stage()
+            valid = all(known(name, value) for name, value in process.probes.items())
+            if not (valid and process.probes.keys() == EVALUATOR):
+                process.close()
+                raise ChildSetupFailed(actual="unknown probe results")
+        return process
+
+    @classmethod
+    @cache
+    def _last_stage(cls) -> dict[str, str]:
+        """What is left in the last stage, tried once by a process that will load nothing."""
+        deadline = time.monotonic() + _START_S
+        with cls._fork(True, _TRIAL_BYTES) as twin:
+            try:
+                twin._enter_last_stage(deadline)
+                twin._send(Probe(), deadline, None)
+                return _named(twin._receive(Ready, deadline, None))
+            except EvaluatorError as error:
+                raise ChildSetupFailed(actual=error.code) from None
+
+    @classmethod
+    def _fork(cls, locked: bool, memory_bytes: int) -> EvaluatorProcess:
         ours, theirs = socket.socketpair()
         paths = tuple(path for path in library_paths() if not path.is_relative_to(_PROC))
         limit = _address_space() + memory_bytes
@@ -124,22 +160,28 @@ class EvaluatorProcess:
         if pid == 0:
             child.run(theirs, parent, confinement)
         theirs.close()
-        process = cls(ours, pid, os.pidfd_open(pid))
+        process = cls(ours, pid, os.pidfd_open(pid), None)
         try:
+            if locked:
+                process._listener = process._receive_listener()
             ready = process._receive(Ready, time.monotonic() + _START_S, None)
         except EvaluatorError as error:
             raise ChildSetupFailed(actual=error.code) from None
-        probes = {f"evaluator.{name}": value for name, value in ready.probes.items()}
-        valid = all(known(name, value) for name, value in probes.items())
-        if locked and not (valid and probes.keys() == EVALUATOR):
-            process.close()
-            raise ChildSetupFailed(actual="unknown probe results")
-        process.probes = probes
+        process.probes = _named(ready)
         return process
+
+    def _receive_listener(self) -> Listener:
+        self._channel.settimeout(_START_S)
+        try:
+            _byte, descriptors, _flags, _address = socket.recv_fds(self._channel, 1, 1)
+            return Listener(descriptors[0])
+        except (OSError, IndexError):
+            raise self._ended(None) from None
 
     def fds(self) -> frozenset[int]:
         """The descriptors that this object holds, for :func:`enclave.sandbox.probes.probe`."""
-        return frozenset((self._channel.fileno(), self._pidfd))
+        held = {self._channel.fileno(), self._pidfd}
+        return frozenset(held | ({self._listener.fileno()} if self._listener else set()))
 
     @property
     def alive(self) -> bool:
@@ -183,6 +225,7 @@ class EvaluatorProcess:
         if not 0 <= loaded.line <= self._lines:
             raise self._broken(None)
         self._loaded = loaded
+        self._enter_last_stage(deadline)
 
     def score(self, jobs: Sequence[Job], timeout_s: float | None = None) -> list[Score]:
         """One score per job, in order. ``timeout_s`` bounds each row. Raises ``EvaluatorError``."""
@@ -223,9 +266,31 @@ class EvaluatorProcess:
             turns.append(turn)
         return turns
 
+    def _enter_last_stage(self, deadline: float) -> None:
+        """From here on the process can do nothing that others could observe, see ``filters``.
+
+        A call that was let through a moment ago may not have begun, and would read its argument
+        when a row is there. So every thread is stopped once: a thread stops between two calls.
+        """
+        if self._listener is None:
+            return
+        self._listener.close()
+        signal.pidfd_send_signal(self._pidfd, signal.SIGSTOP)
+        wanted = os.WSTOPPED | os.WEXITED | os.WNOHANG | os.WNOWAIT
+        while (state := os.waitid(os.P_PIDFD, self._pidfd, wanted)) is None:
+            if time.monotonic() > deadline:
+                self._end()
+                raise EvaluatorTimedOut()
+            time.sleep(_STOPPING_S)
+        if state.si_code != os.CLD_STOPPED:
+            raise self._ended(None)
+        signal.pidfd_send_signal(self._pidfd, signal.SIGCONT)
+
     def close(self) -> None:
         """Kill the process, if it lives, and wait for it."""
         self._channel.close()
+        if self._listener is not None:
+            self._listener.close()
         if self._pidfd >= 0:
             self._end()
 
@@ -268,7 +333,7 @@ class EvaluatorProcess:
         data = bytearray()
         while len(data) < size:
             try:
-                self._channel.settimeout(max(deadline - time.monotonic(), 0.001))
+                self._answer_until_readable(deadline)
                 piece = self._channel.recv(size - len(data))
             except TimeoutError:
                 self._end()
@@ -280,6 +345,23 @@ class EvaluatorProcess:
             data += piece
         return bytes(data)
 
+    def _answer_until_readable(self, deadline: float) -> None:
+        """Let the process load, until it has sent something. Raises ``TimeoutError``."""
+        listener = self._listener
+        self._channel.settimeout(max(deadline - time.monotonic(), 0.001))
+        if listener is None or listener.fileno() < 0:
+            return
+        poll = select.poll()
+        poll.register(self._channel, select.POLLIN)
+        poll.register(listener, select.POLLIN)
+        while True:
+            ready = poll.poll(max(deadline - time.monotonic(), 0) * 1000)
+            if not ready:
+                raise TimeoutError
+            if any(descriptor == self._channel.fileno() for descriptor, _ in ready):
+                return
+            listener.answer()
+
     def _in_range(self, score: float) -> bool:
         """The process has checked this before: it sends another score only by forging frames."""
         return self._range is None or self._range[0] <= score <= self._range[1]
@@ -290,6 +372,8 @@ class EvaluatorProcess:
             return self._broken(row)
         if failed.kind == "raised" and failed.exception not in BUILTIN_EXCEPTIONS:
             return self._broken(row)
+        if self._listener is not None and self._listener.refused_threads:
+            return EvaluatorThreads(line=failed.line or None, expected=f"{MAX_THREADS} at most")
         # An answer that is not a score has no line of its own; use that of its function.
         line = failed.line or begins
         ranged = failed.kind == "out_of_range" and self._range
@@ -318,6 +402,8 @@ class EvaluatorProcess:
         """The error for a process that closed its channel: by what ended it."""
         lives = self._pidfd >= 0 and not _ends_within(self._pidfd, _ENDING_S)
         state = self._end()
+        if self._listener is not None and self._listener.refused_threads:
+            return EvaluatorThreads(expected=f"{MAX_THREADS} at most")
         if lives:
             return EvaluatorProtocol(row=row)
         if state is None or state.si_code == os.CLD_EXITED:
@@ -336,6 +422,10 @@ class EvaluatorProcess:
         os.close(self._pidfd)
         self._pidfd = -1
         return state
+
+
+def _named(ready: Ready) -> dict[str, str]:
+    return {f"evaluator.{name}": value for name, value in ready.probes.items()}
 
 
 def _ends_within(pidfd: int, limit_s: float) -> bool:

@@ -7,7 +7,8 @@ The order is the same for all, and is what the evidence is worth:
    starts threads is imported before;
 3. the role's own preparation: the imports and warm-ups that it needs (torch, Arrow, the
    evaluator's process), since nothing can be loaded after the next line;
-4. **stage B**: the system-call filter, on all threads;
+4. **stage B**: look up and open for the last time, keep what is mapped of files, then the
+   system-call filter, on all threads: from here on the process is in its last stage;
 5. try each wall from inside, so that the evidence holds what was seen and not what was intended;
 6. make the key pairs, which therefore never exist in a process that could leak them, send the
    evidence, and open the keys that the releaser seals to it.
@@ -27,14 +28,25 @@ from strongroom.enclave.attest import Attested, attest, warm_up_primitives
 from strongroom.enclave.channel.framing import Channel
 from strongroom.enclave.evidence import Role
 from strongroom.enclave.measurement import measure
+from strongroom.enclave.sandbox.filters import trainer
 from strongroom.enclave.sandbox.lockdown import (
+    keep_files,
     lock_files_and_network,
     lock_system_calls,
     mount_unlocked,
+    mute,
 )
-from strongroom.enclave.sandbox.probes import Probed, ProbedProcess, probe
+from strongroom.enclave.sandbox.probes import Probed, ProbedProcesses, facts, probe
 from strongroom.enclave.sandbox.scratch import Scratch
 from strongroom.enclave.sandbox.secret_memory import SecretMemory
+
+
+@dataclass(frozen=True)
+class Weaker:
+    """What a process needs that others are refused, see ``sandbox.filters.trainer``."""
+
+    executable: bool = False
+    engine: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,18 +86,29 @@ class Lifecycle:
         """Whether there are walls."""
         return self.assurance != "A0"
 
-    def close(self, fds: Collection[int] = (), evaluator: ProbedProcess | None = None) -> Probed:
+    def close(
+        self,
+        fds: Collection[int] = (),
+        evaluators: ProbedProcesses | None = None,
+        weaker: Weaker | None = None,
+    ) -> Probed:
         """Filter system calls, then try every wall.
 
         ``fds`` are the descriptors that this process should have beside 0 to 2, the channel's and
-        the evaluator's. Raises ``PlatformUnsupported``.
+        the evaluators'. Raises ``PlatformUnsupported``.
         """
+        weaker = weaker or Weaker()
+        known = facts()
         if self.locked:
-            lock_system_calls()
+            mute()
+            known["mapped_files"] = keep_files()
+            lock_system_calls(trainer(executable=weaker.executable, engine=weaker.engine))
         return probe(
-            evaluator,
+            known,
+            evaluators,
             expected_fds=(self.channel.fileno(), *fds),
             secret_memory=self.window.kind,
+            engine=weaker.engine,
         )
 
     def attest(
@@ -95,14 +118,15 @@ class Lifecycle:
         nonce: str,
         *,
         fds: Collection[int] = (),
-        evaluator: ProbedProcess | None = None,
+        evaluators: ProbedProcesses | None = None,
+        weaker: Weaker | None = None,
     ) -> Attested:
         """:meth:`close`, then send the evidence and wait for the keys.
 
         ``plan_digest`` is that of the plan, or the subject that stands in its place; ``nonce``
         is the releaser's.
         """
-        seen = self.close(fds, evaluator)
+        seen = self.close(fds, evaluators, weaker)
         return attest(
             self.channel,
             role=role,

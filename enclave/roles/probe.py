@@ -15,7 +15,7 @@ from strongroom.crypto.segments import SEGMENT_BYTES
 from strongroom.enclave.assurance import Assurance
 from strongroom.enclave.channel import frames
 from strongroom.enclave.channel.framing import Channel
-from strongroom.enclave.evaluator.process import EvaluatorProcess
+from strongroom.enclave.evaluator.pair import Evaluators
 from strongroom.enclave.roles.lifecycle import Lifecycle
 
 
@@ -23,5 +23,5 @@ def main(fd: int, _assurance: Assurance, _arguments: Sequence[str]) -> None:
     """Send the probe results over the socket ``fd``."""
     channel = Channel(socket.socket(fileno=fd), "prober's parent")
     life = Lifecycle.begin(channel, "A1", window_bytes=SEGMENT_BYTES)
-    seen = life.close(evaluator=EvaluatorProcess.start())
+    seen = life.close(evaluators=Evaluators.start())
     channel.send_record(frames.EvidenceFrame(evidence=msgspec.json.encode(seen.probes)))

@@ -14,7 +14,7 @@ from strongroom.enclave.channel import capacity, frames
 from strongroom.enclave.channel.errors import ChannelViolation
 from strongroom.enclave.channel.framing import Channel
 from strongroom.enclave.channel.progress import Progress
-from strongroom.enclave.evaluator.process import EvaluatorProcess
+from strongroom.enclave.evaluator.pair import Evaluators
 from strongroom.enclave.evaluator.source import evaluator_source
 from strongroom.enclave.evaluator.trial import trial, trial_rows
 from strongroom.enclave.plan.document import Plan
@@ -44,26 +44,28 @@ class Tasks:
         channel: Channel,
         plan: Plan,
         policy: Policy,
-        evaluator: EvaluatorProcess,
+        evaluators: Evaluators,
         attested: Attested,
         window: memoryview,
     ) -> None:
-        """Loads the evaluator and both manifests; ``window`` is for one segment's plaintext."""
+        """Loads both evaluators and both manifests; ``window`` is for one segment's plaintext."""
         self._channel = channel
         self._plan = plan
         self._config = plan.training
         self._policy = policy
-        self._evaluator = evaluator
+        self._evaluators = evaluators
         self.where = Where()
         self._checkpoints = CheckpointStore(channel, plan, attested)
-        evaluator.load(
-            evaluator_source(Fetcher(channel).whole, plan, attested.keysets),
-            plan.evaluator.metrics,
-            timeout_s=plan.evaluator.timeout_s,
-            environment=self._config.sampling.max_turns > 1,
-            score_range=plan.evaluator.score_range,
-            concurrency=plan.evaluator.concurrency,
-        )
+        source = evaluator_source(Fetcher(channel).whole, plan, attested.keysets)
+        for evaluator in evaluators:
+            evaluator.load(
+                source,
+                plan.evaluator.metrics,
+                timeout_s=plan.evaluator.timeout_s,
+                environment=self._config.sampling.max_turns > 1,
+                score_range=plan.evaluator.score_range,
+                concurrency=plan.evaluator.concurrency,
+            )
         self._datasets = Datasets(
             channel, plan, attested.keysets, window, self._check_prompt, self.where
         )
@@ -93,7 +95,7 @@ class Tasks:
 
         with self._policy.reference() if before else nullcontext():
             found = evaluate(
-                self._policy, rows, self._evaluator, self._config, on_rollouts=on_rollouts
+                self._policy, rows, self._evaluators.held_out, self._config, on_rollouts=on_rollouts
             )
             remembered = exposure_metrics(self._policy, rows, self._config)
         values = {"score_mean": found.score_mean, **remembered}
@@ -136,7 +138,7 @@ class Tasks:
         train(
             self._policy,
             self._rows,
-            self._evaluator,
+            self._evaluators.train,
             self._config,
             state,
             on_step=on_step,
@@ -154,7 +156,7 @@ class Tasks:
         indices = trial_rows(self._config, command.rows, self._datasets.records("train"))
         rows = self._datasets.load("train")
         for record in trial(
-            self._policy, rows, indices, command.samples, self._evaluator, self._config
+            self._policy, rows, indices, command.samples, self._evaluators.train, self._config
         ):
             self._channel.send_record(record)
 

@@ -1,7 +1,7 @@
 """The ``train`` enclave: lock down, attest, get keys, then verify, train and evaluate on command.
 
-What is its own in ``enclave.roles.lifecycle``: between the two stages it forks the evaluator, then
-imports torch, loads the public base model and warms up. Nothing confidential is in the process
+What is its own in ``enclave.roles.lifecycle``: between the two stages it forks both evaluators,
+then imports torch, loads the public base model and warms up. Nothing confidential is in the process
 before the keys arrive, and from then on the only way out is the channel, whose other end admits
 nothing but ``enclave.channel.frames``.
 
@@ -23,11 +23,11 @@ from strongroom.enclave.channel import frames
 from strongroom.enclave.channel.errors import ChannelBroken, ChannelViolation, EnclaveFailed
 from strongroom.enclave.channel.framing import Channel
 from strongroom.enclave.channel.outgoing_words import DETAILS
-from strongroom.enclave.evaluator.process import EvaluatorProcess
+from strongroom.enclave.evaluator.pair import Evaluators
 from strongroom.enclave.plan.derived import check_derived
 from strongroom.enclave.plan.document import Plan
 from strongroom.enclave.roles.fetcher import Fetcher
-from strongroom.enclave.roles.lifecycle import Lifecycle
+from strongroom.enclave.roles.lifecycle import Lifecycle, Weaker
 from strongroom.enclave.sandbox.scratch import Scratch
 from strongroom.errors import StrongroomError
 from strongroom.errors.listing import errors_of
@@ -52,8 +52,8 @@ def main(fd: int, assurance: Assurance, _arguments: Sequence[str]) -> None:
         if reads_files(plan.training.engine):
             scratch = Scratch(most_bytes({file.name: file.size_bytes for file in plan.model.files}))
         life = Lifecycle.begin(channel, assurance, window_bytes=SEGMENT_BYTES, scratch=scratch)
-        evaluator = EvaluatorProcess.start(locked=life.locked)
-        tasks = _prepare(life, plan, start.nonce, evaluator, scratch)
+        evaluators = Evaluators.start(locked=life.locked)
+        tasks = _prepare(life, plan, start.nonce, evaluators, scratch)
     except StrongroomError as error:
         _report(channel, error, None)
         return
@@ -79,7 +79,7 @@ def _prepare(
     life: Lifecycle,
     plan: Plan,
     nonce: str,
-    evaluator: EvaluatorProcess,
+    evaluators: Evaluators,
     scratch: Scratch | None,
 ) -> Tasks:
     """From a process without torch to one that holds keys; the order matters, see above."""
@@ -107,8 +107,9 @@ def _prepare(
         scratch.close()
     limit = plan.limits.memory_bytes
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
-    attested = life.attest("train", plan.digest, nonce, evaluator=evaluator)
-    return Tasks(life.channel, plan, policy, evaluator, attested, life.window.buffer)
+    weaker = Weaker(executable=plan.model.precision == "bfloat16", engine=scratch is not None)
+    attested = life.attest("train", plan.digest, nonce, evaluators=evaluators, weaker=weaker)
+    return Tasks(life.channel, plan, policy, evaluators, attested, life.window.buffer)
 
 
 def _run(tasks: Tasks, command: frames.Command) -> None:

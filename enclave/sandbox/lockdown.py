@@ -15,13 +15,17 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import importlib.util
+import io
 import os
 import resource
+import signal
 import struct
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+
+from typing_extensions import Buffer
 
 import strongroom
 from strongroom.enclave.errors import LockdownOrder, PlatformUnsupported, ScratchUnavailable
@@ -38,6 +42,9 @@ _MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
 _CAPABILITY_VERSION_3 = 0x20080522
 _CAP_IPC_LOCK, _CAP_SYS_ADMIN = 1 << 14, 1 << 21
 _PR_SET_MM_MAP = 14
+_M_MMAP_MAX = -4
+_NOT_MAPPED = 8  # as nothing is in the first page of any process
+_MADV_POPULATE_READ, _MADV_POPULATE_WRITE = 22, 23
 _NOWHERE = "/proc"  # exists, and not even root can write there
 
 _SYSTEM_LIBRARIES = ("/usr/lib", "/usr/lib64", "/usr/local/lib", "/lib", "/lib64")
@@ -145,13 +152,73 @@ def _attempt(layer: Callable[[], object]) -> str:
     return "done"
 
 
-def lock_memory() -> None:
+def lock_memory(*, on_use: bool = True) -> None:
     """Keep every page of this process out of swap, those to come too. Raises ``OSError``.
 
-    Not inherited over fork. Only for a process without a limit on locked memory, or with the
-    capability to pass it: else the lock succeeds now and a large mapping fails later.
+    Pages are locked when they are used first or, without ``on_use``, when they are mapped: then the
+    page cache does not tell which pages of a library are used. Not inherited over fork. Only for a
+    process without a limit on locked memory, or with the capability to pass it: else the lock
+    succeeds now and a large mapping fails later.
     """
-    syscalls.libc("mlockall", _MCL_CURRENT | _MCL_FUTURE | _MCL_ONFAULT)
+    syscalls.libc("mlockall", _MCL_CURRENT | _MCL_FUTURE | (_MCL_ONFAULT if on_use else 0))
+
+
+def keep_files() -> str:
+    """Keep every mapping of a file in memory, and as it is: which pages of a library are in the
+    page cache can be seen from outside, and that it is closed with its last mapping.
+
+    Returns ``sealed``, or ``unsealed`` before Linux 6.10.
+    """
+    outcome = "sealed"
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        span, rights, _offset, _device, inode, *_name = line.split(maxsplit=5)
+        if inode == "0" or rights[0] != "r":
+            continue
+        start, end = (int(part, 16) for part in span.split("-"))
+        with contextlib.suppress(OSError):  # a page beyond the file's end
+            own = rights[1] == "w" and rights[3] == "p"
+            populate = _MADV_POPULATE_WRITE if own else _MADV_POPULATE_READ
+            syscalls.libc("madvise", start, end - start, populate)
+        try:
+            syscalls.call("mseal", start, end - start, 0)
+        except OSError:
+            outcome = "unsealed"
+    return outcome
+
+
+def take_memory_from_the_heap() -> None:
+    """Have the C library's allocator use no mappings, which could not be given back later."""
+    ctypes.CDLL(None).mallopt(_M_MMAP_MAX, 0)
+
+
+def crash_quietly() -> None:
+    """Reset every signal's handler, and give those of a fault one that faults itself.
+
+    The kernel writes to its log when nothing handles a fault: addresses, and bytes of memory. A
+    fault within its handler ends the process all the same, without a line.
+    """
+    libc = ctypes.CDLL(None)
+    libc.signal.argtypes, libc.signal.restype = [ctypes.c_int, ctypes.c_void_p], ctypes.c_void_p
+    for number in range(1, signal.NSIG):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            libc.signal(number, _NOT_MAPPED if number in filters.FAULTS else None)
+
+
+def mute() -> None:
+    """Discard what Python writes to standard output and error, without a write to the device.
+
+    The null device is a file, too, and others can watch it.
+    """
+    nowhere = io.BufferedWriter(_Discarded())
+    sys.stdout = sys.stderr = io.TextIOWrapper(nowhere, encoding="utf-8", errors="replace")
+
+
+class _Discarded(io.RawIOBase):
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Buffer, /) -> int:
+        return memoryview(data).nbytes
 
 
 def _raise_lock_limit() -> None:

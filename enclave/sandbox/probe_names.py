@@ -8,6 +8,9 @@ values are weaknesses that another layer covers at A1; they must be named as war
 * ``secret_memory`` other than ``memfd_secret``: plaintext pages are in the kernel's map;
 * ``swap`` present or ``mlock`` unlocked: but not both (:mod:`enclave.evidence` checks the pair);
 * ``title`` open: code inside can write to the command line that ``ps`` shows;
+* ``executable_memory`` allowed: bfloat16 on a CPU compiles kernels; never for an evaluator;
+* what an engine that reads files needs, as ``engine``: it is code of the plan, and not customers';
+* ``mapped_files`` unsealed: the kernel (before 6.10) lets libraries be unmapped, which is seen;
 * ``host_root`` trusted: root on the host can always read an A1 enclave's memory.
 """
 
@@ -29,6 +32,33 @@ ATTEMPTS = frozenset(
     }
 )
 """Things tried from inside: ``blocked``, ``open``, or ``absent`` without such a call."""
+
+
+FILE_ATTEMPTS = frozenset(
+    {
+        *("write.tmp", "write.var_tmp", "write.dev_shm", "write.here"),
+        *("read.passwd", "read.proc"),
+    }
+)
+"""Those that Landlock refuses by itself, tried once more before the filter: ``files.read.proc``."""
+
+LAST = frozenset(
+    {
+        *("look_up.stat", "look_up.newfstatat", "look_up.statx", "look_up.access"),
+        *("look_up.faccessat", "look_up.readlink", "look_up.readlinkat", "look_up.statfs"),
+        *("look_up.open", "look_up.path", "list_folder", "write.null"),
+        *("thread", "signal_mask", "signal_mask.ppoll", "signal_handler", "signal_self", "timer"),
+        *("descriptor", "shared_futex", "lock_memory", "advise_memory", "move_memory"),
+        *("shared_memory", "map_file", "replace_memory"),
+    }
+)
+"""What a process in its last stage cannot do, as it could be observed from outside."""
+
+ENGINE = LAST - {"write.null", "signal_self", "descriptor", "lock_memory"}
+"""Those of them that an engine which reads files does in the process that trains."""
+
+TRIED = ATTEMPTS | LAST | {f"files.{name}" for name in FILE_ATTEMPTS}
+"""All of these, whose results are ``blocked``, ``open`` or ``absent``."""
 
 
 class _State(NamedTuple):
@@ -55,6 +85,7 @@ _STATES = {
     "inherited_fds": _state("0", refused="some"),
     "landlock_abi": _state("6 7 8 9 10 11 12", "3 4 5", "0 1 2"),
     "mlock": _state("locked", "unlocked"),
+    "executable_memory": _state("refused", refused="allowed"),
 }
 _MAIN_STATES = {
     "netns": _state("own", "shared"),
@@ -62,12 +93,14 @@ _MAIN_STATES = {
     "secret_memory": _state("memfd_secret", "locked plain"),
     "title": _state("hidden", "open"),
     "host_root": _state("", "trusted"),
+    "mapped_files": _state("sealed", "unsealed"),
+    "executable_memory": _state("refused", "allowed"),
 }
 
-MAIN = ATTEMPTS | _STATES.keys() | _MAIN_STATES.keys()
+MAIN = TRIED | _STATES.keys() | _MAIN_STATES.keys()
 """What every enclave reports."""
 
-EVALUATOR = frozenset(f"evaluator.{name}" for name in ATTEMPTS | _STATES.keys())
+EVALUATOR = frozenset(f"evaluator.{name}" for name in TRIED | _STATES.keys())
 """What an enclave with an evaluator reports of that process as well."""
 
 
@@ -75,21 +108,23 @@ def known(name: str, value: str) -> bool:
     """Whether evidence may hold this pair."""
     if name not in MAIN and name not in EVALUATOR:
         return False
-    if _short(name) in ATTEMPTS:
-        return value in ("blocked", "open", "absent")
+    if _short(name) in TRIED:
+        return value in ("blocked", "open", "absent") or tolerated(name, value)
     return any(value in values for values in _of(name))
 
 
 def closed(name: str, value: str) -> bool:
     """Whether the value shows a layer that holds."""
-    if _short(name) in ATTEMPTS:
+    if _short(name) in TRIED:
         return value in ("blocked", "absent")
     return value in _of(name).good
 
 
 def tolerated(name: str, value: str) -> bool:
     """Whether the value shows a weakness to accept with a warning."""
-    return _short(name) not in ATTEMPTS and value in _of(name).tolerated
+    if _short(name) in TRIED:
+        return value == "engine" and name in ENGINE
+    return value in _of(name).tolerated
 
 
 def _short(name: str) -> str:
@@ -97,4 +132,4 @@ def _short(name: str) -> str:
 
 
 def _of(name: str) -> _State:
-    return _STATES.get(_short(name)) or _MAIN_STATES[name]
+    return _MAIN_STATES.get(name) or _STATES[_short(name)]

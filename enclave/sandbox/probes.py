@@ -12,6 +12,8 @@ The names and values are those of :mod:`enclave.sandbox.probe_names`.
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import fcntl
 import os
 import resource
 import signal
@@ -25,11 +27,11 @@ from typing import Protocol
 
 from strongroom.enclave.sandbox import landlock, syscalls
 from strongroom.enclave.sandbox.lockdown import capabilities
-from strongroom.enclave.sandbox.probe_names import tolerated
+from strongroom.enclave.sandbox.probe_names import ENGINE, FILE_ATTEMPTS, tolerated
 from strongroom.enclave.sandbox.secret_memory import Kind
 
 _CAP_IPC_LOCK = 1 << 14
-_CLONE_SIGHAND = 0x800
+_CLONE_SIGHAND, _CLONE_THREAD = 0x800, 0x10000
 _PR_SET_NAME = 15
 _PTRACE_PEEKDATA = 2
 _MOST_FDS = 1 << 16
@@ -41,6 +43,28 @@ _MISSING = (ENOSYS, EAFNOSUPPORT)
 def attempts() -> dict[str, str]:
     """Each thing tried: ``blocked``, ``open``, or ``absent`` where the kernel lacks the call."""
     return {name: _attempt(action) for name, action in _ATTEMPTS.items()}
+
+
+def files() -> dict[str, str]:
+    """What holds by files alone, tried before the filter, which would refuse to look."""
+    return {
+        **{f"files.{name}": _attempt(_ATTEMPTS[name]) for name in FILE_ATTEMPTS},
+        "stdio": "null" if all(_is_null(fd) for fd in (0, 1, 2)) else "open",
+    }
+
+
+def last_stage(*, engine: bool = False) -> dict[str, str]:
+    """Each thing tried that others could observe, and whether memory can be made executable.
+
+    For a process in its last stage; in another one they happen. What is open for an ``engine`` that
+    reads files is told as such.
+    """
+    refusals = (*_WALLS, ENOSYS)
+    found = {name: _attempt(action, refusals) for name, action in _LAST.items()}
+    if engine:
+        found |= {name: "engine" for name in ENGINE if found[name] == "open"}
+    refused = all(_attempt(action, refusals) == "blocked" for action in _EXECUTABLE)
+    return {**found, "executable_memory": "refused" if refused else "allowed"}
 
 
 def states(expected_fds: Collection[int]) -> dict[str, str]:
@@ -59,7 +83,6 @@ def states(expected_fds: Collection[int]) -> dict[str, str]:
         "parent_death": (
             "killed" if syscalls.parent_death_signal() == signal.SIGKILL else "survives"
         ),
-        "stdio": "null" if all(_is_null(fd) for fd in (0, 1, 2)) else "open",
         "inherited_fds": "some" if open_fds() - {0, 1, 2, *expected_fds} else "0",
     }
 
@@ -72,8 +95,8 @@ class Probed:
     warnings: tuple[str, ...]
 
 
-class ProbedProcess(Protocol):
-    """A process of the same enclave that has tried its own walls: the evaluator's."""
+class ProbedProcesses(Protocol):
+    """Processes of the same enclave that have tried their own walls: the evaluators'."""
 
     @property
     def probes(self) -> Mapping[str, str]: ...
@@ -81,29 +104,42 @@ class ProbedProcess(Protocol):
     def fds(self) -> frozenset[int]: ...
 
 
-def probe(
-    evaluator: ProbedProcess | None = None,
-    *,
-    expected_fds: Collection[int],
-    secret_memory: Kind = "plain",  # noqa: S107 - a kind, no password
-) -> Probed:
-    """Try this process, after stage B, and add what the evaluator's process found.
-
-    ``expected_fds`` are the descriptors above 2 that this process should have, other than those of
-    ``evaluator``; ``secret_memory`` is the kind of its window. The result is for the evidence.
-    """
-    expected = {*expected_fds, *(evaluator.fds() if evaluator else ())}
-    found = {
-        **attempts(),
-        **states(expected),
-        "landlock_abi": str(landlock.in_force()),
+def facts() -> dict[str, str]:
+    """What can only be looked up before stage B: of files, memory, network and the host."""
+    return {
+        **files(),
         "mlock": "locked" if _memory_is_locked() else "unlocked",
         "netns": _network(),
         "swap": _swap(),
-        "secret_memory": secret_memory,
         "title": "open" if Path("/proc/self/cmdline").read_bytes() else "hidden",
+        "mapped_files": "unsealed",
+    }
+
+
+def probe(
+    known: Mapping[str, str],
+    evaluators: ProbedProcesses | None = None,
+    *,
+    expected_fds: Collection[int],
+    secret_memory: Kind = "plain",  # noqa: S107 - a kind, no password
+    engine: bool = False,
+) -> Probed:
+    """Try this process, after stage B, and add what the evaluators' processes found.
+
+    ``known`` are the :func:`facts` from before; ``expected_fds`` the descriptors above 2 that this
+    process should have, other than those of ``evaluators``; ``secret_memory`` is the kind of its
+    window; ``engine`` whether one that reads files runs in it. The result is for the evidence.
+    """
+    expected = {*expected_fds, *(evaluators.fds() if evaluators else ())}
+    found = {
+        **known,
+        **attempts(),
+        **last_stage(engine=engine),
+        **states(expected),
+        "landlock_abi": str(landlock.in_force()),
+        "secret_memory": secret_memory,
         "host_root": "trusted",
-        **(evaluator.probes if evaluator else {}),
+        **(evaluators.probes if evaluators else {}),
     }
     return Probed(found, tuple(sorted(name for name in found if tolerated(name, found[name]))))
 
@@ -114,7 +150,7 @@ def open_fds() -> set[int]:
     found = set()
     for descriptor in range(limit):
         with contextlib.suppress(OSError):
-            os.fstat(descriptor)
+            fcntl.fcntl(descriptor, fcntl.F_GETFD)  # stat would be a look-up
             found.add(descriptor)
     return found
 
@@ -123,11 +159,11 @@ class _Absent(Exception):
     """What the attempt is about does not exist here."""
 
 
-def _attempt(action: Callable[[], object]) -> str:
+def _attempt(action: Callable[[], object], refusals: Collection[int] = _WALLS) -> str:
     try:
         action()
     except OSError as error:
-        if error.errno in _WALLS:
+        if error.errno in refusals:
             return "blocked"
         return "absent" if error.errno in _MISSING else "open"
     except _Absent:
@@ -222,6 +258,62 @@ _ATTEMPTS: dict[str, Callable[[], object]] = {
     "set_dumpable": lambda: syscalls.prctl(syscalls.PR_SET_DUMPABLE, 7),
     "credentials": _call("setuid", -1),
 }
+
+
+_AT_FDCWD, _O_PATH = -100, 0o10000000
+
+
+def _look_up(name: str, *arguments: int, path: str = os.devnull) -> Callable[[], object]:
+    """An attempt that names ``path`` and needs no right to it."""
+
+    def action() -> None:
+        if name not in syscalls.NUMBERS:
+            raise _Absent
+        text = ctypes.create_string_buffer(path.encode())
+        room = ctypes.create_string_buffer(512)
+        words = [text if a == _PATH else room if a == _ROOM else a for a in arguments]
+        syscalls.call(name, *words)
+
+    return action
+
+
+_PATH, _ROOM = -(1 << 40), -(1 << 41)  # stand for the two buffers
+
+
+def _futex() -> None:
+    word = ctypes.create_string_buffer(8)
+    syscalls.call("futex", word, 1, 0, 0, 0, 0)  # wakes nobody
+
+
+_LAST: dict[str, Callable[[], object]] = {
+    "look_up.stat": _look_up("stat", _PATH, _ROOM),
+    "look_up.newfstatat": _look_up("newfstatat", _AT_FDCWD, _PATH, _ROOM, 0),
+    "look_up.statx": _look_up("statx", _AT_FDCWD, _PATH, 0, 0, _ROOM),
+    "look_up.access": _look_up("access", _PATH, 0),
+    "look_up.faccessat": _look_up("faccessat", _AT_FDCWD, _PATH, 0),
+    "look_up.readlink": _look_up("readlink", _PATH, _ROOM, 512),
+    "look_up.readlinkat": _look_up("readlinkat", _AT_FDCWD, _PATH, _ROOM, 512),
+    "look_up.statfs": _look_up("statfs", _PATH, _ROOM),
+    "look_up.open": _look_up("openat", _AT_FDCWD, _PATH, 0),
+    "look_up.path": _look_up("openat", _AT_FDCWD, _PATH, _O_PATH),
+    "list_folder": _call("getdents64", -1, 0, 0),
+    "thread": _call("clone", _CLONE_THREAD | _CLONE_SIGHAND, 0, 0, 0, 0),  # EINVAL without CLONE_VM
+    "signal_mask": _call("rt_sigprocmask", 0, 0, 0, 8),
+    "signal_mask.ppoll": _call("ppoll", 0, 0, 1, 1, 7),
+    "signal_handler": _call("rt_sigaction", 0, 0, 0, 8),
+    "signal_self": _call("tgkill", 0, 0, 0),
+    "timer": _call("setitimer", 99, 0, 0),
+    "descriptor": _call("dup", -1),
+    "write.null": lambda: os.write(1, b"\n"),
+    "shared_futex": _futex,
+    "lock_memory": _call("mlock", 0, 0),
+    "advise_memory": _call("madvise", 0, 0, 0),
+    "move_memory": _call("mremap", 0, 0, 0, 0),
+    "shared_memory": _call("mmap", 0, 0, 1, 0x21, -1, 0),
+    "map_file": _call("mmap", 0, 0, 1, 0x02, -1, 0),
+    "replace_memory": _call("mmap", 0, 0, 1, 0x32, -1, 0),
+}
+_EXECUTABLE = (_call("mmap", 0, 0, 5, 0x22, -1, 0), _call("mprotect", 0, 0, 4))
 
 
 def _is_null(descriptor: int) -> bool:

@@ -85,6 +85,7 @@ setuid 105/146, setgid 106/144, setreuid 113/145, setregid 114/143, setresuid 11
 setresgid 119/149, setfsuid 122/151, setfsgid 123/152, setgroups 116/159, setpgid 109/154
 setsid 112/157, prctl 157/167, seccomp 317/277, landlock_create_ruleset 444/444
 landlock_add_rule 445/445, landlock_restrict_self 446/446, personality 135/92, vhangup 153/58
+mseal 462/462
 shmget 29/194, shmat 30/196, shmctl 31/195, shmdt 67/197, semget 64/190, semop 65/193, semctl 66/191
 msgget 68/186, msgsnd 69/189, msgrcv 70/188, msgctl 71/187, mq_open 240/180, mq_unlink 241/181
 mq_timedsend 242/182

@@ -24,7 +24,7 @@ NONCE = "n" * 22
 
 
 def best(name: str) -> str:
-    if name.removeprefix("evaluator.") in probe_names.ATTEMPTS:
+    if name.removeprefix("evaluator.") in probe_names.TRIED:
         return "blocked"
     state = probe_names._of(name)
     return min(state.good or state.tolerated)
@@ -105,7 +105,7 @@ def test_a_missing_probe_refuses_the_key(name):
 
 
 @pytest.mark.parametrize("prefix", ["", "evaluator."])
-@pytest.mark.parametrize("name", sorted(probe_names.ATTEMPTS))
+@pytest.mark.parametrize("name", sorted(probe_names.TRIED))
 def test_an_open_door_refuses_the_key(prefix, name):
     with pytest.raises(errors.LayerOpen):
         check_evidence(evidence({prefix + name: "open"}), expectation())
@@ -128,6 +128,7 @@ def test_an_open_door_refuses_the_key(prefix, name):
         ("landlock_abi", "2"),
         ("evaluator.landlock_abi", "2"),
         ("evaluator.stdio", "open"),
+        ("evaluator.executable_memory", "allowed"),
     ],
 )
 def test_a_missing_layer_refuses_the_key(name, value):
@@ -146,6 +147,9 @@ def test_a_missing_layer_refuses_the_key(name, value):
         ("evaluator.mlock", "unlocked"),
         ("swap", "present"),
         ("title", "open"),
+        ("mapped_files", "unsealed"),
+        ("executable_memory", "allowed"),
+        ("look_up.open", "engine"),
     ],
 )
 def test_a_tolerated_weakness_passes_with_a_warning_and_not_without(name, value):
@@ -172,6 +176,7 @@ def test_swap_without_locked_memory_refuses_the_key(lock, swap):
         {"row 17 says hello": "blocked"},
         {"landlock_abi": "0x7"},
         {"evaluator.netns": "own"},
+        {"evaluator.look_up.open": "engine"},
     ],
 )
 def test_evidence_carries_no_free_text(probes):

@@ -24,7 +24,7 @@ def mount():
     scratch.put(NAME, b"first")
     if STAGE == "AB":
         scratch.close()
-        lockdown.lock_system_calls()
+        lockdown.lock_system_calls(lockdown.filters.trainer(engine=True))
 """
 
 
@@ -89,23 +89,24 @@ def test_it_is_closed_to_the_evaluator(inside):
     mount()
     process = EvaluatorProcess.start(locked=STAGE != "none")
     source = '''
-    def evaluate(messages, ground_truth, **row):
-        import os
+    import os
+    PATH = %r
+    try:
+        readable = open(PATH).read() == "first"
+    except OSError:
+        readable = False
+    open_fds = 0
+    for fd in range(3, 64):
         try:
-            readable = open(ground_truth).read() == "first"
+            open_fds += os.fstat(fd).st_size == 5
         except OSError:
-            readable = False
-        open_fds = 0
-        for fd in range(3, 64):
-            try:
-                open_fds += os.fstat(fd).st_size == 5
-            except OSError:
-                pass
+            pass
+    def evaluate(messages, ground_truth, **row):
         return {"score": readable + 2.0 * open_fds}
-    '''
+    ''' % str(target)
     import textwrap
     process.load(textwrap.dedent(source).encode())
-    job = Job(messages=[{"role": "user", "content": "x"}], ground_truth=str(target), extra={})
+    job = Job(messages=[{"role": "user", "content": "x"}], extra={})
     report(process.score([job])[0].score)
     """
     assert inside(HERE + textwrap.dedent(code), "A") == 0.0

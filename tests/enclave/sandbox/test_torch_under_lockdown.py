@@ -30,6 +30,6 @@ def test_training_is_the_same_under_both_stages():
     assert locked["losses"] == plain["losses"]
     assert locked["adapter_bytes"] == plain["adapter_bytes"] > 0
     probes = locked["probes"]
-    assert all(probes[name] in ("blocked", "absent") for name in probe_names.ATTEMPTS)
+    assert all(probes[name] in ("blocked", "absent") for name in probe_names.TRIED)
     assert probes["inherited_fds"] == "0"  # the libraries leave no descriptor open
     assert plain["probes"]["fork"] == "open"

@@ -66,7 +66,7 @@ def probes(role: str) -> dict[str, str]:
     names = probe_names.MAIN | (probe_names.EVALUATOR if role == "train" else frozenset())
     found = {}
     for name in names:
-        if name.removeprefix("evaluator.") in probe_names.ATTEMPTS:
+        if name.removeprefix("evaluator.") in probe_names.TRIED:
             found[name] = "blocked"
         else:
             state = probe_names._of(name)
