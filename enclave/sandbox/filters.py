@@ -59,7 +59,8 @@ _FUTEX_PRIVATE = 128
 _O_TMPFILE = 0o20000000
 _WRITING = os.O_ACCMODE | os.O_CREAT | os.O_TRUNC | _O_TMPFILE
 _FIONBIO, _FIOCLEX, _FIONREAD = 0x5421, 0x5451, 0x541B
-_FLAGS = (1, 2, 3, 4)  # of a descriptor and of an open file; no copies, no locks, no owner
+_FLAGS = (1, 2, 3, 4)  # of a descriptor and of an open file; no locks, no owner
+_COPIES = (0, 1030)  # F_DUPFD, F_DUPFD_CLOEXEC: never in the place of another, as with dup2
 _PRCTL = (2, 3, 16, 21, 39)  # read: death signal, dumpable, name, seccomp, no_new_privs
 _STANDARD, _SOCKET = (0, 1, 2), 3  # of an evaluator: the null device, and the enclave
 
@@ -79,7 +80,7 @@ getcwd statfs fstatfs
 
 _LOADING = f"""
 {_LOOK_UPS}
-read write readv writev pread64 pwrite64 lseek recvfrom shutdown futex ppoll pselect6
+dup read write readv writev pread64 pwrite64 lseek recvfrom shutdown futex ppoll pselect6
 epoll_create1 epoll_ctl epoll_wait epoll_pwait munmap mprotect mremap madvise membarrier
 rt_sigaction rt_sigprocmask rt_sigreturn rt_sigpending rt_sigtimedwait rt_sigsuspend sigaltstack
 getitimer setitimer alarm set_robust_list get_robust_list set_tid_address rseq exit
@@ -88,7 +89,7 @@ getitimer setitimer alarm set_robust_list get_robust_list set_tid_address rseq e
 _TALKING = "read readv pread64 pwrite64 lseek close recvfrom shutdown wait4 waitid munmap"
 
 _NEVER = """
-dup dup2 dup3 close_range mlock mlock2 munlock mlockall munlockall arch_prctl
+dup2 dup3 close_range mlock mlock2 munlock mlockall munlockall arch_prctl
 wait4 waitid pidfd_send_signal tgkill
 """
 
@@ -207,6 +208,7 @@ def evaluator() -> Filter:
             **dict.fromkeys(_LOADING.split(), ()),
             **_OPENING,
             "close": (Unless(0, (*_STANDARD, _SOCKET)),),
+            "fcntl": (When(1, (*_FLAGS, *_COPIES)),),
             "rt_sigaction": (Unless(0, _KEPT),),
             "mmap": (
                 Either(_NOT_EXECUTABLE, of_file),

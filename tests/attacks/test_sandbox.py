@@ -27,6 +27,7 @@ from strongroom.enclave.evaluator.process import EvaluatorProcess
 from strongroom.enclave.sandbox import launch
 from strongroom.trainer.rollouts.evaluators import Job
 from support import PROGRAMS
+from support.eavesdropper import eavesdropping, missing
 from support.users import nobody
 
 LEAKER = PROGRAMS / "leaker.py"
@@ -244,6 +245,37 @@ def test_a_signal_to_another_process(stage, canary):
     finally:
         signal.signal(signal.SIGUSR1, previous)
     assert bool(got) == (stage == "none")
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_row_in_a_name_that_is_looked_up(stage, canary, tmp_path):
+    """Whoever serves a mount hears it, before Landlock has a say."""
+    reason = missing()
+    if reason:
+        pytest.skip(reason)
+    with eavesdropping(tmp_path) as heard, leaking(stage, "look_up", canary, tmp_path) as leaker:
+        assert (canary in heard) == (stage == "none")
+        assert (leaker.ended in BLOCKED) == (stage == "AB")
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize(
+    ("attack", "line"), [("masked", "SigBlk:\t0000000000000200"), ("more_threads", "Threads:\t2")]
+)
+def test_a_row_in_the_signal_mask_and_the_number_of_threads(stage, attack, line, canary):
+    with leaking(stage, attack, canary) as leaker:
+        status = Path(f"/proc/{leaker.process.pid}/status").read_text()
+        assert (line in status) == (stage == "none")
+        assert stage == "none" or leaker.ended in BLOCKED
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_row_in_which_library_is_closed(stage, canary):
+    """The last unmapping closes a file, and inotify tells of it."""
+    with leaking(stage, "unmap_library", canary) as leaker:
+        if stage == "AB" and leaker.ended == 0:
+            pytest.skip("this kernel seals no mappings (before 6.10): tolerated, with a warning")
+        assert leaker.ended == (0 if stage == "none" else EPERM)
 
 
 READ_MEMORY = """

@@ -82,7 +82,6 @@ def test_arguments_decide(machine, role):
         ("ioctl", 0, 0x5421): ALLOW,
         ("ioctl", 0, 0x5412): (ERRNO, ENOTTY),  # TIOCSTI
         ("fcntl", 0, 4): ALLOW,
-        ("fcntl", 0, 1030): (ERRNO, EPERM),  # F_DUPFD_CLOEXEC
         ("fcntl", 0, 6): (ERRNO, EPERM),  # F_SETLK
         ("prctl", 3): ALLOW,
         ("prctl", 4): (ERRNO, EPERM),  # PR_SET_DUMPABLE
@@ -91,7 +90,7 @@ def test_arguments_decide(machine, role):
         ("prlimit64", 0, 4, 0x7000_0000_0000): (ERRNO, EPERM),
         ("tgkill", me, me, 6): (ERRNO, EPERM),  # a pending signal is seen
         ("kill", me, 9): (ERRNO, EPERM),
-        ("dup", 3): (ERRNO, EPERM),
+        ("dup2", 4, 3): (ERRNO, EPERM),
         ("umask", 0o777): (ERRNO, EACCES),
         ("mmap", 0, 4096, WX, PRIVATE | ANONYMOUS): (ERRNO, EPERM),
         ("mmap", 0, 4096, RX, PRIVATE | ANONYMOUS): (ERRNO, EPERM),
@@ -138,6 +137,8 @@ LAST_STAGE = {
     ("mmap", 0, 8192, RW, PRIVATE | ANONYMOUS | FIXED): False,
     ("mmap", 0, 8192, RW, PRIVATE | ANONYMOUS | 0x40000): False,  # huge pages
     ("mremap", 0, 0, 4096): False,
+    ("dup", 3): False,
+    ("fcntl", 0, 1030): False,  # F_DUPFD_CLOEXEC
 }
 
 

@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 import threading
+from errno import EPERM
 from pathlib import Path
 
 from strongroom.enclave.sandbox import lockdown, syscalls
@@ -28,7 +29,8 @@ def name_file(canary: bytes, target: str) -> None:
 
 
 def tcp(canary: bytes, target: str) -> None:
-    with socket.create_connection(("127.0.0.1", int(target)), timeout=5) as connection:
+    with socket.socket() as connection:
+        connection.connect(("127.0.0.1", int(target)))
         connection.sendall(canary)
 
 
@@ -107,20 +109,60 @@ def complain(canary: bytes, _: str) -> None:
     raise ValueError(canary)
 
 
+def look_up(canary: bytes, target: str) -> None:
+    """Name it to whoever serves the folder, without a right to anything in it."""
+    path = f"{target}/{canary.decode()}"
+    for call in (os.stat, os.readlink, os.statvfs, os.listdir, os.open, os.path.exists):
+        with contextlib.suppress(OSError, TypeError):
+            call(path)
+    os.access(path, os.R_OK)
+    os.open(path, os.O_PATH)
+
+
+def masked(_: bytes, __: str) -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+
+
+def more_threads(_: bytes, __: str) -> None:
+    try:
+        threading.Thread(target=signal.pause).start()
+    except RuntimeError:
+        raise PermissionError(EPERM, "thread") from None
+
+
+def unmap_library(_: bytes, __: str) -> None:
+    """Take away a mapping that was there from the beginning."""
+    unmap = ctypes.CDLL(None, use_errno=True).munmap
+    if unmap(ctypes.c_void_p(MAPPED), ctypes.c_size_t(4096)):
+        raise OSError(ctypes.get_errno(), "munmap")
+
+
 def hold(_: bytes, __: str) -> None:
     """Only be looked at by others."""
 
 
 ARGUMENTS: tuple[int, int] | None = None
+MAPPED = 0
+
+
+def map_library() -> int:
+    """Map a page of a file, as a library that is never used again would."""
+    function = ctypes.CDLL(None).mmap
+    function.restype = ctypes.c_void_p
+    with Path(__file__).open("rb") as file:
+        size, offset = ctypes.c_size_t(4096), ctypes.c_long(0)
+        return int(function(None, size, 1, 2, file.fileno(), offset))
 
 
 def main(fd: int, stage: str, attack: str, canary: str, target: str = "") -> None:
-    global ARGUMENTS
+    global ARGUMENTS, MAPPED
+    MAPPED = map_library()
     fields = Path("/proc/self/stat").read_text().rpartition(") ")[2].split()
     ARGUMENTS = (int(fields[45]), int(fields[46]))  # known before they are hidden
     row = canary.encode()
     if stage == "AB":
         lockdown.lock_files_and_network()
+        lockdown.keep_files()
         lockdown.lock_system_calls()
     if attack == "complain":
         complain(row, target)
