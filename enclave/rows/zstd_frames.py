@@ -22,7 +22,7 @@ _REPEATED = 1
 
 def check_whole(source: int) -> None:
     """Walk the frames of the file ``source``; raises ``NotCompressed`` unless they fill it."""
-    size = os.fstat(source).st_size
+    size = os.lseek(source, 0, os.SEEK_END)
     at = 0
     while at < size:
         head = os.pread(source, _HEADER_BYTES, at)
