@@ -33,6 +33,12 @@ from strongroom.errors import StrongroomError
 from strongroom.errors.registry import all_codes
 
 
+START_SILENCE_S = 900.0
+"""How long an enclave may say nothing while it starts: it loads the model, and trains one step."""
+WORK_SILENCE_S = 6 * 3600.0
+"""The same for its work, which it reports step by step and shard by shard."""
+
+
 class Objects(Protocol):
     """The bucket, as far as one enclave may use it."""
 
@@ -77,9 +83,11 @@ class EnclaveHandle:
             "strongroom.enclave.roles.train", theirs.fileno(), assurance, threads=threads
         )
         theirs.close()
+        self._channel.limit(START_SILENCE_S)
         try:
             self._channel.send_record(frames.Start(plan=plan, nonce=nonce))
             self.evidence = self._await_evidence()
+            self._channel.limit(WORK_SILENCE_S)
         except StrongroomError as error:
             explained = self._explained(error)
             self.kill()

@@ -49,6 +49,16 @@ class ScratchUnavailable(EnclaveError):
     )
 
 
+class MemoryExceeded(EnclaveError):
+    code = "SR-ENCLAVE-005"
+    title = "an enclave needs more memory than it may take"
+    fault = Fault.INPUT
+    remedy = (
+        "Raise spec.enclave.memory for a run; elsewhere look for a file that stands for far more "
+        "than its own size."
+    )
+
+
 class EvidenceMalformed(EnclaveError):
     code = "SR-ENCLAVE-010"
     title = "the enclave's evidence is malformed"

@@ -17,6 +17,10 @@ from strongroom.enclave.sandbox import launch
 from strongroom.errors.registry import all_codes
 
 
+SILENCE_S = 3600.0
+"""How long such an enclave may say nothing: it reads, or merges, one file in between."""
+
+
 class TaskEnclave:
     """An enclave at A1, for as long as the ``with`` block lasts; plaintext dies with it.
 
@@ -37,6 +41,7 @@ class TaskEnclave:
         self._name = name
         ours, theirs = Channel.pair()
         self.channel = Channel(ours, name)
+        self.channel.limit(SILENCE_S)
         if descriptors:
             # Queued before the child starts: it takes them before it locks itself in.
             socket.send_fds(ours, [b"\0"], list(descriptors))

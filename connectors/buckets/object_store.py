@@ -74,9 +74,7 @@ class ObjectStoreReader:
                 expected=f"at most {max_bytes} bytes",
                 actual=f"{info.size_bytes} bytes",
             )
-        body = bytes(self._guarded(key, result.bytes))
-        self._check_length(key, info.size_bytes, len(body))
-        return body, info.etag
+        return bytes(self._body(key, result, info.size_bytes)), info.etag
 
     def get_range(self, key: str, start: int, length: int) -> bytes:
         self._check(key)
@@ -92,9 +90,7 @@ class ObjectStoreReader:
                 expected=f"at least {start + length} bytes",
                 actual=f"{size_bytes} bytes",
             )
-        body = bytes(self._guarded(key, result.bytes))
-        self._check_length(key, length, len(body))
-        return body
+        return bytes(self._body(key, result, length))
 
     def stream(self, key: str, chunk_bytes: int = CHUNK_BYTES) -> Iterator[memoryview]:
         if chunk_bytes < 1:
@@ -149,12 +145,20 @@ class ObjectStoreReader:
         now = self._info(result.meta)
         if now != info:
             raise self._changed(info, "another version")
-        view = memoryview(self._guarded(info.key, result.bytes)).cast("B")
-        self._check_length(info.key, stop - start, len(view))
-        return view
+        return self._body(info.key, result, stop - start)
 
     def _get(self, key: str, options: GetOptions) -> obstore.GetResult:
         return self._guarded(key, lambda: obstore.get(self._store, key, options=options))
+
+    def _body(self, key: str, result: obstore.GetResult, length: int) -> memoryview:
+        """All of an answer, which has ``length`` bytes. Reads no further than just beyond."""
+        pieces = result.stream(min_chunk_size=length + 1)
+        body = memoryview(self._guarded(key, lambda: next(iter(pieces), b""))).cast("B")
+        if len(body) != length:
+            raise TransferIncomplete(
+                place=self._place(key), expected=f"{length} bytes", actual=f"{len(body)} bytes"
+            )
+        return body
 
     def _guarded(self, key: str, call: Callable[[], T]) -> T:
         """Do one call to the store for ``key``; raise nothing but errors of our own."""
@@ -190,9 +194,3 @@ class ObjectStoreReader:
         return ObjectChanged(
             place=self._place(info.key), expected=f"version {info.etag}", actual=actual
         )
-
-    def _check_length(self, key: str, expected: int, actual: int) -> None:
-        if actual != expected:
-            raise TransferIncomplete(
-                place=self._place(key), expected=f"{expected} bytes", actual=f"{actual} bytes"
-            )

@@ -50,6 +50,18 @@ class EnclaveFailed(ChannelError):
     remedy = "This is a defect of Strongroom. Report the class name and the step; no data is lost."
 
 
+class EnclaveTimedOut(ChannelError):
+    """The enclave said nothing for longer than any work of its kind takes."""
+
+    code = "SR-CHANNEL-006"
+    title = "an enclave did not answer in time and was stopped"
+    fault = Fault.INPUT
+    remedy = (
+        "Look at what it was given: a tokenizer's pattern, a template, the number of layers, rows. "
+        "Nothing is lost: continue with `strongroom resume RUN`."
+    )
+
+
 class PlanMismatch(ChannelError):
     """An object that the enclave fetched is not the one that the plan names."""
 

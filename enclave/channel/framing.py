@@ -16,7 +16,7 @@ from typing import Final, TypeVar
 import msgspec
 from typing_extensions import Buffer
 
-from strongroom.enclave.channel.errors import ChannelBroken, ChannelViolation
+from strongroom.enclave.channel.errors import ChannelBroken, ChannelViolation, EnclaveTimedOut
 
 MAX_FRAME_BYTES: Final = 4 << 20
 #: A record is small; only ``Start`` (a plan) and ``Keys`` come near this.
@@ -51,6 +51,10 @@ class Channel:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BUFFER_BYTES)
         return ours, theirs
 
+    def limit(self, silence_s: float) -> None:
+        """From now on raise ``EnclaveTimedOut`` when the peer is silent, or deaf, for so long."""
+        self._sock.settimeout(silence_s)
+
     def fileno(self) -> int:
         """The descriptor, for ``select``."""
         return self._sock.fileno()
@@ -68,6 +72,8 @@ class Channel:
             self._sock.sendall(_HEADER.pack(kind, len(view)))
             if len(view):
                 self._sock.sendall(view)
+        except TimeoutError:
+            raise self._too_slow() from None
         except OSError:
             raise ChannelBroken(place=self.peer, actual="the other side is gone") from None
 
@@ -140,8 +146,13 @@ class Channel:
         while got < len(view):
             try:
                 count = self._sock.recv_into(view[got:])
+            except TimeoutError:
+                raise self._too_slow() from None
             except OSError:
                 count = 0
             if count == 0:
                 raise ChannelBroken(place=self.peer, actual="the other side closed the channel")
             got += count
+
+    def _too_slow(self) -> EnclaveTimedOut:
+        return EnclaveTimedOut(place=self.peer, expected=f"{self._sock.gettimeout():.0f} s at most")

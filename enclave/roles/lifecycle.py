@@ -31,8 +31,10 @@ from strongroom.enclave.measurement import measure
 from strongroom.enclave.sandbox.filters import trainer
 from strongroom.enclave.sandbox.lockdown import (
     keep_files,
+    limit_memory,
     lock_files_and_network,
     lock_system_calls,
+    memory_in_use,
     mount_unlocked,
     mute,
 )
@@ -41,12 +43,21 @@ from strongroom.enclave.sandbox.scratch import Scratch
 from strongroom.enclave.sandbox.secret_memory import SecretMemory
 
 
+MORE_BYTES = 1 << 30
+"""What an enclave may take once it has keys, in addition to what it has then."""
+
+
 @dataclass(frozen=True)
-class Weaker:
-    """What a process needs that others are refused, see ``sandbox.filters.trainer``."""
+class Needs:
+    """What a role needs that others do not, see ``sandbox.filters.trainer`` for the first two."""
 
     executable: bool = False
     engine: bool = False
+    memory_bytes: int = 0
+    """In all; 0 for :data:`MORE_BYTES` more than it has."""
+
+
+_LITTLE = Needs()
 
 
 @dataclass(frozen=True)
@@ -90,25 +101,25 @@ class Lifecycle:
         self,
         fds: Collection[int] = (),
         evaluators: ProbedProcesses | None = None,
-        weaker: Weaker | None = None,
+        needs: Needs = _LITTLE,
     ) -> Probed:
         """Filter system calls, then try every wall.
 
         ``fds`` are the descriptors that this process should have beside 0 to 2, the channel's and
         the evaluators'. Raises ``PlatformUnsupported``.
         """
-        weaker = weaker or Weaker()
         known = facts()
         if self.locked:
+            limit_memory(needs.memory_bytes or memory_in_use() + MORE_BYTES)
             mute()
             known["mapped_files"] = keep_files()
-            lock_system_calls(trainer(executable=weaker.executable, engine=weaker.engine))
+            lock_system_calls(trainer(executable=needs.executable, engine=needs.engine))
         return probe(
             known,
             evaluators,
             expected_fds=(self.channel.fileno(), *fds),
             secret_memory=self.window.kind,
-            engine=weaker.engine,
+            engine=needs.engine,
         )
 
     def attest(
@@ -119,14 +130,14 @@ class Lifecycle:
         *,
         fds: Collection[int] = (),
         evaluators: ProbedProcesses | None = None,
-        weaker: Weaker | None = None,
+        needs: Needs = _LITTLE,
     ) -> Attested:
         """:meth:`close`, then send the evidence and wait for the keys.
 
         ``plan_digest`` is that of the plan, or the subject that stands in its place; ``nonce``
         is the releaser's.
         """
-        seen = self.close(fds, evaluators, weaker)
+        seen = self.close(fds, evaluators, needs)
         return attest(
             self.channel,
             role=role,

@@ -11,7 +11,6 @@ Plaintext is neither kept out of Python's heap nor wiped; it dies with the proce
 from __future__ import annotations
 
 import builtins
-import resource
 import socket
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -23,11 +22,12 @@ from strongroom.enclave.channel import frames
 from strongroom.enclave.channel.errors import ChannelBroken, ChannelViolation, EnclaveFailed
 from strongroom.enclave.channel.framing import Channel
 from strongroom.enclave.channel.outgoing_words import DETAILS
+from strongroom.enclave.errors import MemoryExceeded
 from strongroom.enclave.evaluator.pair import Evaluators
 from strongroom.enclave.plan.derived import check_derived
 from strongroom.enclave.plan.document import Plan
 from strongroom.enclave.roles.fetcher import Fetcher
-from strongroom.enclave.roles.lifecycle import Lifecycle, Weaker
+from strongroom.enclave.roles.lifecycle import Lifecycle, Needs
 from strongroom.enclave.sandbox.scratch import Scratch
 from strongroom.errors import StrongroomError
 from strongroom.errors.listing import errors_of
@@ -69,6 +69,8 @@ def main(fd: int, assurance: Assurance, _arguments: Sequence[str]) -> None:
             return
         except StrongroomError as error:
             _report(channel, error, tasks.where)
+        except MemoryError:
+            _report(channel, MemoryExceeded(), tasks.where)
         except Exception as error:
             name = type(error).__name__
             known = name if hasattr(builtins, name) else "Exception"
@@ -105,10 +107,12 @@ def _prepare(
     warm_up(policy, config)
     if scratch:
         scratch.close()
-    limit = plan.limits.memory_bytes
-    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
-    weaker = Weaker(executable=plan.model.precision == "bfloat16", engine=scratch is not None)
-    attested = life.attest("train", plan.digest, nonce, evaluators=evaluators, weaker=weaker)
+    needs = Needs(
+        executable=plan.model.precision == "bfloat16",
+        engine=scratch is not None,
+        memory_bytes=plan.limits.memory_bytes,
+    )
+    attested = life.attest("train", plan.digest, nonce, evaluators=evaluators, needs=needs)
     return Tasks(life.channel, plan, policy, evaluators, attested, life.window.buffer)
 
 

@@ -186,6 +186,16 @@ def keep_files() -> str:
     return outcome
 
 
+def limit_memory(limit_bytes: int) -> None:
+    """Bound this process's data to so much; beyond it, allocating fails."""
+    resource.setrlimit(resource.RLIMIT_DATA, (limit_bytes, limit_bytes))
+
+
+def memory_in_use() -> int:
+    """Bytes of data that this process has, as :func:`limit_memory` counts them."""
+    return int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
+
+
 def take_memory_from_the_heap() -> None:
     """Have the C library's allocator use no mappings, which could not be given back later."""
     ctypes.CDLL(None).mallopt(_M_MMAP_MAX, 0)

@@ -18,7 +18,12 @@ from strongroom.crypto.manifest import CHECKPOINT_TYPE, decode_checkpoint
 from strongroom.enclave import broker
 from strongroom.enclave.broker import EnclaveHandle
 from strongroom.enclave.channel import capacity, frames
-from strongroom.enclave.channel.errors import ChannelViolation, EnclaveKilled, RecordsRejected
+from strongroom.enclave.channel.errors import (
+    ChannelViolation,
+    EnclaveKilled,
+    EnclaveTimedOut,
+    RecordsRejected,
+)
 from strongroom.enclave.errors import EvaluatorRaised, EvidenceMalformed
 from strongroom.enclave.sandbox import launch
 from strongroom.errors import StrongroomError
@@ -162,6 +167,23 @@ def stage(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
 def run_of(stage: Stage, script: str) -> Callable[[], None]:
     handle = stage.play("evidence()\nhear()\n" + textwrap.dedent(script) + "\nhear()\n")
     return lambda: handle.run(frames.Train(from_step=0, to_step=1))
+
+
+def test_an_enclave_that_says_nothing_while_it_starts_is_stopped(stage, monkeypatch):
+    """As one does whose tokenizer's pattern, or number of layers, takes for ever."""
+    monkeypatch.setattr(broker, "START_SILENCE_S", 1.5)
+    with pytest.raises(EnclaveTimedOut) as caught:
+        stage.play("signal.pause()")
+    assert caught.value.expected == "2 s at most"
+    assert stage.dead
+
+
+def test_an_enclave_that_says_nothing_while_it_works_is_stopped(stage, monkeypatch):
+    monkeypatch.setattr(broker, "WORK_SILENCE_S", 0.5)
+    handle = stage.play("evidence(); hear(); signal.pause()")
+    with pytest.raises(EnclaveTimedOut):
+        handle.run(frames.Train(from_step=0, to_step=1))
+    assert stage.dead
 
 
 def test_an_enclave_from_start_to_stop(stage):

@@ -272,3 +272,56 @@ def test_every_code_is_complete():
         assert cls.exit_code != Exit.OK
         assert cls.__doc__
         assert pickle.loads(pickle.dumps(cls(place="s3://b/k"))).place == "s3://b/k"
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda bucket: bucket.get_range("a/b", 0, 100),
+        lambda bucket: list(bucket.stream("a/b", chunk_bytes=100)),
+    ],
+    ids=["range", "stream"],
+)
+def test_a_store_that_sends_more_than_it_announced_is_cut_off(read):
+    """It says 100 bytes, and goes on for as long as somebody reads."""
+    sent_mib = 0
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_HEAD(self) -> None:  # noqa: N802
+            self.head(200)
+            self.send_header("Content-Length", "100")
+            self.end_headers()
+
+        def do_GET(self) -> None:  # noqa: N802
+            nonlocal sent_mib
+            self.head(206)
+            self.send_header("Content-Range", "bytes 0-99/100")
+            self.send_header("Content-Length", str(512 << 20))
+            self.end_headers()
+            try:
+                while sent_mib < 512:
+                    self.wfile.write(bytes(1 << 20))
+                    sent_mib += 1
+            except OSError:
+                return
+
+        def head(self, status: int) -> None:
+            self.send_response(status)
+            self.send_header("ETag", '"e"')
+            self.send_header("Last-Modified", "Mon, 30 Nov 2026 00:00:00 GMT")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    try:
+        with pytest.raises(errors.TransferIncomplete) as caught:
+            read(opened(f"http://127.0.0.1:{server.server_port}"))
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert caught.value.expected == "100 bytes"
+    assert sent_mib < 64  # what a socket holds, and no more

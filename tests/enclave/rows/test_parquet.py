@@ -159,3 +159,43 @@ def test_a_file_that_is_cut_or_damaged_is_told(tmp_path):
         list(parquet.rows(source, Position()))
     path.write_bytes(whole)
     assert len(read(path)) == 5000
+
+
+BOMBS = {
+    "one long text, 64 times": lambda: pa.table(
+        {"a": pa.DictionaryArray.from_arrays(pa.array([0] * 64), pa.array(["x" * (16 << 20)]))}
+    ),
+    "a list of nothing": lambda: pa.table(
+        {"a": pa.ListArray.from_arrays(pa.array([0, 20_000_000]), pa.nulls(20_000_000))}
+    ),
+    "a list of zeros": lambda: pa.table(
+        {
+            "a": pa.ListArray.from_arrays(
+                pa.array([0, 20_000_000]), pa.array(range(1)).take([0] * 20_000_000)
+            )
+        }
+    ),
+}
+
+
+@pytest.mark.parametrize("store_schema", [True, False])
+@pytest.mark.parametrize("bomb", BOMBS)
+def test_a_small_file_that_stands_for_gigabytes_is_refused_in_little_memory(
+    bomb, store_schema, tmp_path, inside
+):
+    table = BOMBS[bomb]()
+    file = written(tmp_path, table, compression="zstd", store_schema=store_schema)
+    assert file.stat().st_size < 200_000
+    code = f"""
+    from strongroom.enclave.rows import parquet
+    from strongroom.enclave.rows.lines import Position
+    parquet.warm_up()
+    source, position = os.open({str(file)!r}, os.O_RDONLY), Position()
+    lockdown.limit_memory(lockdown.memory_in_use() + (512 << 20))
+    found = [[position.line, str(row)] for row in parquet.rows(source, position)]
+    status = Path("/proc/self/status").read_text()
+    report([found, int(status.partition("VmHWM:")[2].split()[0]) >> 10])
+    """
+    found, peak_mib = inside(code, "none")
+    assert found == [[line, "too_long"] for line in range(1, table.num_rows + 1)]
+    assert peak_mib < 1000
