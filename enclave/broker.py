@@ -32,7 +32,6 @@ from strongroom.enclave.sandbox import launch
 from strongroom.errors import StrongroomError
 from strongroom.errors.registry import all_codes
 
-
 START_SILENCE_S = 900.0
 """How long an enclave may say nothing while it starts: it loads the model, and trains one step."""
 WORK_SILENCE_S = 6 * 3600.0

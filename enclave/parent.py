@@ -16,7 +16,6 @@ from strongroom.enclave.channel.framing import Channel
 from strongroom.enclave.sandbox import launch
 from strongroom.errors.registry import all_codes
 
-
 SILENCE_S = 3600.0
 """How long such an enclave may say nothing: it reads, or merges, one file in between."""
 

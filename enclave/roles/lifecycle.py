@@ -42,7 +42,6 @@ from strongroom.enclave.sandbox.probes import Probed, ProbedProcesses, facts, pr
 from strongroom.enclave.sandbox.scratch import Scratch
 from strongroom.enclave.sandbox.secret_memory import SecretMemory
 
-
 MORE_BYTES = 1 << 30
 """What an enclave may take once it has keys, in addition to what it has then."""
 

@@ -289,12 +289,12 @@ def test_a_store_that_sends_more_than_it_announced_is_cut_off(read):
     class Handler(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
-        def do_HEAD(self) -> None:  # noqa: N802
+        def do_HEAD(self) -> None:
             self.head(200)
             self.send_header("Content-Length", "100")
             self.end_headers()
 
-        def do_GET(self) -> None:  # noqa: N802
+        def do_GET(self) -> None:
             nonlocal sent_mib
             self.head(206)
             self.send_header("Content-Range", "bytes 0-99/100")
