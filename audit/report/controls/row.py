@@ -6,6 +6,7 @@ could not be told, leaves it untested: nothing passes for want of evidence.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -105,14 +106,13 @@ class Rule:
         elif not findings or any(finding.holds is None for finding in findings):
             verdict = "not tested"
         seen = {index for finding in findings for index in finding.entries}
-        kinds: dict[str, tuple[int, ...]] = {}
+        kinds: defaultdict[str, list[int]] = defaultdict(list)
         for entry in (*case.entries, *case.replays):
             if entry.index in seen:
-                kinds[entry.type] = (*kinds.get(entry.type, ()), entry.index)
-        order = sorted(findings, key=_gravest)
-        return Control(
-            self.id, self.question, self.supports, verdict, tuple(order), tuple(kinds.items())
-        )
+                kinds[entry.type].append(entry.index)
+        looked_at = tuple((kind, tuple(indices)) for kind, indices in kinds.items())
+        order = tuple(sorted(findings, key=_gravest))
+        return Control(self.id, self.question, self.supports, verdict, order, looked_at)
 
 
 def each(
