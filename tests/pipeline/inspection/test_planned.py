@@ -55,20 +55,21 @@ def test_everything_that_controls_ask_for_is_taken_from_the_plan(plan: Plan) -> 
     assert found.buckets[0].lock_days == 1
 
 
+TABLES = (*probe_names._STATES.values(), *probe_names._MAIN_STATES.values())
+WORDS = sorted({"blocked", "open", "absent", "engine"}.union(*(v for t in TABLES for v in t)))
+
+
+def values(name: str) -> list[str]:
+    """What evidence may say of a probe."""
+    return [word for word in WORDS if probe_names.known(name, word)]
+
+
 def best(name: str) -> str:
-    if name.removeprefix("evaluator.") in probe_names.ATTEMPTS:
-        return "blocked"
-    state = probe_names._of(name)
-    return min(state.good or state.tolerated)
+    closed = [word for word in values(name) if probe_names.closed(name, word)]
+    return [*closed, *(word for word in values(name) if probe_names.tolerated(name, word))][0]
 
 
 GOOD = {name: best(name) for name in probe_names.MAIN | probe_names.EVALUATOR}
-
-
-def values(name: str) -> set[str]:
-    if name.removeprefix("evaluator.") in probe_names.ATTEMPTS:
-        return {"blocked", "open", "absent"}
-    return set().union(*probe_names._of(name))
 
 
 def released(probes: dict[str, str]) -> bool:
