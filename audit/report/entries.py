@@ -18,30 +18,39 @@ U = TypeVar("U", bound=types.EventData)
 
 @dataclass(frozen=True)
 class Entry(Generic[D]):
-    """One event: its index in the log from 0, its own id, time and role, and what it says."""
+    """One event, its index in the log from 0, and what it says."""
 
     index: int
-    id: str
-    time: str
-    actor: str
+    event: Event
     data: D
 
     @property
+    def id(self) -> str:
+        """The event's own id."""
+        return self.event.id
+
+    @property
+    def time(self) -> str:
+        """When it happened, ISO 8601 UTC."""
+        return self.event.time
+
+    @property
+    def actor(self) -> str:
+        """The role that saw it happen."""
+        return self.event.actor
+
+    @property
     def type(self) -> str:
-        """The event's type, such as ``run.admitted``."""
-        return str(type(self.data).__struct_config__.tag)
+        """Its type, such as ``run.admitted``."""
+        return self.event.type
 
 
 Entries = Sequence[Entry[types.EventData]]
 
 
-def entries_of(log: Sequence[Event], run: str) -> tuple[Entry[types.EventData], ...]:
-    """The events of one run in a log of any runs, whose order is that of ``log``."""
-    return tuple(
-        Entry(index, event.id, event.time, event.actor, event.data)
-        for index, event in enumerate(log)
-        if event.run == run
-    )
+def entries_of(log: Sequence[Event]) -> tuple[Entry[types.EventData], ...]:
+    """The entries of a log, whose order is that of ``log``."""
+    return tuple(Entry(index, event, event.data) for index, event in enumerate(log))
 
 
 @overload

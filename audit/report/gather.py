@@ -54,14 +54,10 @@ def from_log(
     log. ``walls`` judges an enclave's probes, and ``deletions`` names the delete markers and
     replaced versions in the buckets: a control that needs what was not given is not tested.
     """
-    entries = entries_of(events, run)
+    log_entries = entries_of(events)
+    entries = tuple(entry for entry in log_entries if entry.event.run == run)
     until, afterwards = _at_its_end(entries)
-    replays = tuple(
-        entry
-        for at, event in enumerate(events)
-        if isinstance(event.data, types.RunReplayed) and event.data.original == run
-        for entry in [Entry(at, event.id, event.time, event.actor, event.data)]
-    )
+    replays = tuple(e for e in of(log_entries, types.RunReplayed) if e.data.original == run)
     completed = last(of(entries, types.RunCompleted))
     admitted = last(of(entries, types.RunAdmitted))
     published = last(of(entries, types.RunPublished))

@@ -23,7 +23,7 @@ from support import invented
 from support.altered import CHANGES, exposed, replayed, without
 
 LOG = Check("Audit log: checkpoint", True, "checkpoint")
-SEEN = Check(EXTENDS, True, "witness")
+SEEN = Check(EXTENDS[0], True, "checkpoint", "extends size 3, seen before")
 
 
 def whole(
