@@ -431,6 +431,10 @@ CHANGES: dict[str, tuple[str, Change]] = {
     # Repetitions.
     "it came out different": ("replay", replayed("different")),
     "another plan was repeated": ("replay", replayed("same", "other plan")),
+    "repeated by nobody that could": (
+        "replay",
+        everywhere(replayed("same"), said_by(types.RunReplayed, "owner")),
+    ),
     "repeated to another step": ("replay", replayed("same", step=40)),
 }
 """What is changed: the control that has to fail, and how."""

@@ -171,6 +171,7 @@ def replay(case: Case) -> Iterator[Finding]:
         f"the whole run done again {plural(len(case.replays), 'time')}: the same, byte for byte",
         case.replays,
         lambda entry: faults(
+            (entry.actor == "controller", f"said by the {entry.actor}"),
             (entry.data.outcome == "same", "it came out different"),
             (entry.data.plan in plans, "another plan was done again"),
             (finished is not None and entry.data.step == finished.step, "to another step"),
