@@ -224,7 +224,8 @@ class EnclaveHandle:
         except subprocess.TimeoutExpired:
             return error
         actual = signal.Signals(-status).name if status < 0 else f"exit status {status}"
-        return EnclaveKilled(place=f"enclave of run {self._run}", actual=actual)
+        killed = EnclaveKilled(place=f"enclave of run {self._run}", actual=actual)
+        return self._process.refusal() or killed
 
 
 def _unexpected(record: frames.Outgoing, expected: str) -> ChannelViolation:

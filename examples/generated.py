@@ -8,20 +8,13 @@ Python's hash seed is fixed.
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from importlib.util import find_spec
 from typing import Any
 
 from strongroom.examples.errors import GeneratorMissing, RowsNotGenerated
+from strongroom.isolated.start import run
 
 PACKAGE = "reasoning-gym==0.1.25"
-_GENERATE = """
-import json, sys, reasoning_gym
-task, settings = sys.argv[1], json.loads(sys.argv[2])
-json.dump(list(reasoning_gym.create_dataset(task, seed=7, **settings)), sys.stdout)
-"""
 
 
 def entries(task: str, count: int, **settings: Any) -> list[dict[str, Any]]:
@@ -32,9 +25,8 @@ def entries(task: str, count: int, **settings: Any) -> list[dict[str, Any]]:
     """
     if find_spec("reasoning_gym") is None:
         raise GeneratorMissing(place=PACKAGE)
-    command = [sys.executable, "-c", _GENERATE, task, json.dumps({"size": count, **settings})]
-    environment = {**os.environ, "PYTHONHASHSEED": "0"}
-    result = subprocess.run(command, check=False, capture_output=True, env=environment)
+    arguments = (task, json.dumps({"size": count, **settings}))
+    result = run("strongroom.examples.generate_rows", arguments, environment={}, hash_seed=0)
     if result.returncode != 0:
         raise RowsNotGenerated(place=task, actual=f"exit status {result.returncode}")
     found: list[dict[str, Any]] = json.loads(result.stdout)

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import io
 import os
-import subprocess
-import sys
 import tarfile
 import tempfile
 from collections.abc import Callable
@@ -18,6 +16,7 @@ from pathlib import Path
 
 from strongroom.crypto.digests import sha256
 from strongroom.examples.errors import CacheUnwritable, PackageChanged, PackageUnavailable
+from strongroom.isolated.start import run, user_environment
 
 CACHE = Path("~/.cache/strongroom")
 
@@ -48,21 +47,26 @@ def download(package: Package) -> bytes:
 
     Raises :class:`PackageUnavailable` and :class:`PackageChanged`.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
-        command += ["--disable-pip-version-check", "--dest", folder, package.requirement]
-        if package.source:
-            command += ["--no-binary", package.name]
-        result = subprocess.run(command, check=False, capture_output=True)
-        found = list(Path(folder).iterdir())
-        if result.returncode != 0 or len(found) != 1:
-            raise PackageUnavailable(
-                place=package.requirement, actual=f"pip exit status {result.returncode}"
-            )
-        data = found[0].read_bytes()
-    if (actual := sha256(data)) != package.sha256:
+    digest = package.sha256.removeprefix("sha256:")
+    result = run(
+        "strongroom.examples.fetch_package",
+        (package.name, package.version, digest, str(int(package.source))),
+        environment={**user_environment(), **_pip_settings()},
+    )
+    if result.returncode != 0:
+        last = result.stderr.decode(errors="replace").strip().splitlines()[-1:]
+        raise PackageUnavailable(
+            place=package.requirement,
+            actual=f"pip exit status {result.returncode} {''.join(last)}".strip(),
+        )
+    if (actual := sha256(result.stdout)) != package.sha256:
         raise PackageChanged(place=package.requirement, expected=package.sha256, actual=actual)
-    return data
+    return result.stdout
+
+
+def _pip_settings() -> dict[str, str]:
+    """pip's own variables, its index and proxy among them; no other client knows them."""
+    return {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
 
 
 def source_files(package: Package, folder: str, names: tuple[str, ...], cache: Path) -> list[bytes]:

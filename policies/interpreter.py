@@ -1,8 +1,7 @@
 """Runs a bundle's rules on one plan, in a process of its own.
 
 The rules run in native code (rego-cpp). A process that crashes, hangs or answers nonsense must
-deny and never take the gate with it: so the gate starts ``python -m
-strongroom.policies.interpreter``, and reads one JSON answer from it.
+deny and never take the gate with it: so the gate starts it, and reads one JSON answer from it.
 
 What decides (``verdict``) is asked for apart from what explains
 (``denied``): explanations hold text from the plan, and rego-cpp 1.5.2 does not escape every string
@@ -13,14 +12,16 @@ that cannot be read is dropped, and the gate says so with a text of its own.
 from __future__ import annotations
 
 import resource
-import subprocess
 import sys
 from contextlib import suppress
 from functools import lru_cache
+from subprocess import TimeoutExpired
 from typing import Any
 
 import msgspec
 from regopy import Interpreter, LogLevel, RegoError
+
+from strongroom.isolated.start import run
 
 TIMEOUT_S = 30
 _ADMISSION = "strongroom/admission"
@@ -66,18 +67,18 @@ class Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 
 def ask_apart(request: Request) -> Answer:
-    """Run the rules in a process of its own. Crash, timeout and nonsense become ``error``."""
+    """Run the rules in a process of its own. Crash, timeout and nonsense become ``error``.
+
+    Raises ``CodeRefused``.
+    """
     try:
-        done = subprocess.run(
-            [sys.executable, "-I", "-m", "strongroom.policies.interpreter"],
-            input=msgspec.json.encode(request),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env={},
-            timeout=TIMEOUT_S,
-            check=False,
+        done = run(
+            "strongroom.policies.interpreter",
+            environment={},
+            given=msgspec.json.encode(request),
+            timeout_s=TIMEOUT_S,
         )
-    except subprocess.TimeoutExpired:
+    except TimeoutExpired:
         return Answer(error=f"the rules took more than {TIMEOUT_S} s")
     if done.returncode != 0:
         return Answer(error=f"the rules' interpreter ended with status {done.returncode}")
@@ -165,7 +166,3 @@ def main() -> None:
     request = msgspec.json.decode(sys.stdin.buffer.read(), type=Request)
     answer = ask_here(request)
     sys.stdout.buffer.write(msgspec.json.encode(answer))
-
-
-if __name__ == "__main__":
-    main()

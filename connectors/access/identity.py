@@ -150,12 +150,14 @@ def _patiently(request: Callable[[], T]) -> T:
 
 
 def new_client(addr: str, token: str | None = None) -> hvac.Client:
-    """A client that reads nothing from the environment: no token, no proxy, no namespace."""
+    """A client that reads nothing from the environment: no token, no proxy, no certificate."""
     session = requests.Session()
     session.trust_env = False
     client = hvac.Client(
         url=addr,
         token=token or "",
+        cert=(),
+        verify=True,
         timeout=REQUEST_TIMEOUT_S,
         session=session,
         allow_redirects=False,

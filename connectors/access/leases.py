@@ -109,8 +109,6 @@ def _token_service(endpoint: str | None, region: str) -> Client:
             connect_timeout=5,
             read_timeout=15,
             retries={"mode": "standard", "max_attempts": 3},
-            ignore_configured_endpoint_urls=True,
-            proxies={},
             # The service judges tokens, also malformed ones.
             parameter_validation=False,
         ),

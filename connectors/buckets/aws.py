@@ -50,7 +50,6 @@ def s3_client(credentials: S3Credentials, endpoint: str | None, region: str) -> 
             connect_timeout=5,
             read_timeout=60,
             retries={"max_attempts": 3, "mode": "standard"},
-            ignore_configured_endpoint_urls=True,
             s3={"addressing_style": "path" if endpoint else "auto"},
         ),
     )

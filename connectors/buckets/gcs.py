@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from google.api_core.exceptions import GoogleAPICallError
 from google.auth.credentials import AnonymousCredentials
+from google.auth.transport.requests import AuthorizedSession
 from google.cloud import storage
 from google.cloud.storage.exceptions import InvalidResponse
 from google.cloud.storage.retry import DEFAULT_RETRY
@@ -32,7 +33,7 @@ from strongroom.connectors.buckets.errors import (
     ObjectMissing,
     StoreFault,
 )
-from strongroom.connectors.buckets.object_store import CLIENT, RETRY, ObjectStoreReader
+from strongroom.connectors.buckets.object_store import RETRY, ObjectStoreReader, alone
 from strongroom.connectors.buckets.parts import parts
 from strongroom.connectors.buckets.uri import Location
 from strongroom.errors import StrongroomError
@@ -72,16 +73,19 @@ class GcsBucket(ObjectStoreReader):
         store = GCSStore(
             location.bucket,
             config={"base_url": endpoint},
-            client_options={**CLIENT, "allow_http": True},
+            client_options=alone(endpoint),
             retry_config=RETRY,
             # Without one, obstore would ask the metadata server of the machine for a token.
             credential_provider=_nobody,
         )
         super().__init__(location, store, endpoint)
+        session = AuthorizedSession(AnonymousCredentials())
+        session.trust_env = False
         client = storage.Client(
             project="none",
             credentials=AnonymousCredentials(),
             client_options={"api_endpoint": endpoint},
+            _http=session,
         )
         self._bucket = client.bucket(location.bucket)
 

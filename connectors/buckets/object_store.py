@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import urlsplit
 
 import obstore
 
@@ -42,6 +43,20 @@ CLIENT: ClientConfig = {
     "timeout": timedelta(seconds=300),
     "user_agent": "strongroom",
 }
+_NOBODY = "http://127.0.0.1:9"
+
+
+def alone(endpoint: str) -> ClientConfig:
+    """Settings of a client that talks to ``endpoint``, and to no proxy.
+
+    ``obstore`` takes a proxy from the environment unless it is given one: so it is given one that
+    is for all other hosts, and not there.
+    """
+    host = urlsplit(endpoint).hostname or ""
+    plain = endpoint.startswith("http://")
+    return {**CLIENT, "allow_http": plain, "proxy_url": _NOBODY, "proxy_excludes": host}
+
+
 RETRY: RetryConfig = {"max_retries": 3, "retry_timeout": timedelta(seconds=60)}
 
 

@@ -47,7 +47,7 @@ from strongroom.connectors.buckets.errors import (
     ObjectTooLarge,
     StoreBusy,
 )
-from strongroom.connectors.buckets.object_store import CLIENT, RETRY, ObjectStoreReader
+from strongroom.connectors.buckets.object_store import RETRY, ObjectStoreReader, alone
 from strongroom.connectors.buckets.parts import parts
 from strongroom.connectors.buckets.uri import Location
 from strongroom.errors import StrongroomError
@@ -102,7 +102,7 @@ class S3Bucket(ObjectStoreReader):
                 # Object Lock buckets take no put without a checksum.
                 "checksum_algorithm": "sha256",
             },
-            client_options={**CLIENT, "allow_http": shown.startswith("http://")},
+            client_options=alone(shown),
             retry_config=RETRY,
             credential_provider=self._credentials,
         )

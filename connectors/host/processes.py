@@ -12,7 +12,8 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -24,6 +25,7 @@ from strongroom.connectors.host.errors import (
     StackStartFailed,
     StackStopFailed,
 )
+from strongroom.isolated.start import Child
 
 START_LIMIT_S = 60.0
 STOP_LIMIT_S = 3.0
@@ -61,24 +63,55 @@ def start(
     ``StackStartFailed``.
     """
     try:
-        output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        with _appended(log) as output:
+            child = subprocess.Popen(
+                list(command),
+                cwd=folder,
+                env=dict(environment),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                umask=0o077,
+            )
     except OSError as error:
-        raise StackFolderUnusable(place=str(log), actual=os.strerror(error.errno or 0)) from None
-    try:
-        child = subprocess.Popen(
-            list(command),
-            cwd=folder,
-            env=dict(environment),
-            stdin=subprocess.DEVNULL,
+        raise StackBinaryMissing(place=command[0], actual=os.strerror(error.errno or 0)) from None
+    return _known(child, log)
+
+
+def start_module(
+    module: str, arguments: Sequence[str], *, environment: Mapping[str, str], log: Path
+) -> Process:
+    """Start a Python process of ours in its own session, with its output appended to ``log``.
+
+    Raises ``StackStartFailed``.
+    """
+    with _appended(log) as output:
+        child = Child(
+            module,
+            arguments,
+            environment=environment,
             stdout=output,
             stderr=output,
             start_new_session=True,
             umask=0o077,
         )
+    return _known(child, log)
+
+
+@contextmanager
+def _appended(log: Path) -> Iterator[int]:
+    try:
+        output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise StackBinaryMissing(place=command[0], actual=os.strerror(error.errno or 0)) from None
+        raise StackFolderUnusable(place=str(log), actual=os.strerror(error.errno or 0)) from None
+    try:
+        yield output
     finally:
         os.close(output)
+
+
+def _known(child: subprocess.Popen[bytes], log: Path) -> Process:
     _children[child.pid] = child
     process = identify(child.pid)
     if process is None:

@@ -51,6 +51,7 @@ from strongroom.enclave.evaluator.messages import (
     frame,
 )
 from strongroom.enclave.sandbox import filters, landlock, lockdown, probes, seccomp, syscalls
+from strongroom.isolated import boot
 from strongroom.trainer.rollouts.evaluators import Job
 
 SOCKET = 3
@@ -87,6 +88,8 @@ def run(end: socket.socket, parent: int, confinement: Confinement | None) -> NoR
     with contextlib.suppress(BaseException):  # a traceback has no place to go
         syscalls.die_with_parent(parent)
         os.chdir("/")  # the enclave's own is /proc/self, and so the enclave
+        if boot.guard:
+            boot.guard.forget_parent()
         _drop_descriptors(end)
         _warm_up()
         results = _confine(confinement, parent) if confinement else {}

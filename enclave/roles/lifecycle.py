@@ -7,8 +7,9 @@ The order is the same for all, and is what the evidence is worth:
    starts threads is imported before;
 3. the role's own preparation: the imports and warm-ups that it needs (torch, Arrow, the
    evaluator's process), since nothing can be loaded after the next line;
-4. **stage B**: look up and open for the last time, keep what is mapped of files, then the
-   system-call filter, on all threads: from here on the process is in its last stage;
+4. compare every file that is mapped into the process with the measured set; **stage B**: look up
+   and open for the last time, keep what is mapped of files, then the system-call filter, on all
+   threads: from here on the process is in its last stage;
 5. try each wall from inside, so that the evidence holds what was seen and not what was intended;
 6. make the key pairs, which therefore never exist in a process that could leak them, send the
    evidence, and open the keys that the releaser seals to it.
@@ -39,8 +40,9 @@ from strongroom.enclave.sandbox.lockdown import (
     mute,
 )
 from strongroom.enclave.sandbox.probes import Probed, ProbedProcesses, facts, probe
-from strongroom.enclave.sandbox.scratch import Scratch
-from strongroom.enclave.sandbox.secret_memory import SecretMemory
+from strongroom.enclave.sandbox.scratch import MOUNT_POINT, Scratch
+from strongroom.enclave.sandbox.secret_memory import SECRET_MAPPING, SecretMemory
+from strongroom.isolated import boot
 
 MORE_BYTES = 1 << 30
 """What an enclave may take once it has keys, in addition to what it has then."""
@@ -102,11 +104,13 @@ class Lifecycle:
         evaluators: ProbedProcesses | None = None,
         needs: Needs = _LITTLE,
     ) -> Probed:
-        """Filter system calls, then try every wall.
+        """Compare what is mapped with the measured set, filter system calls, try every wall.
 
         ``fds`` are the descriptors that this process should have beside 0 to 2, the channel's and
         the evaluators'. Raises ``PlatformUnsupported``.
         """
+        if boot.guard:
+            boot.guard.settle(own=(SECRET_MAPPING, f"{MOUNT_POINT}/"))
         known = facts()
         if self.locked:
             limit_memory(needs.memory_bytes or memory_in_use() + MORE_BYTES)

@@ -11,7 +11,6 @@ import importlib
 import os
 import resource
 import subprocess
-import sys
 import threading
 import traceback
 from collections.abc import Callable, Sequence
@@ -19,8 +18,9 @@ from typing import IO
 
 from strongroom.enclave.assurance import Assurance
 from strongroom.enclave.sandbox import syscalls
+from strongroom.isolated.compiled import compiled_set
+from strongroom.isolated.start import Child
 
-_BOOT = "import sys; from strongroom.enclave.sandbox.launch import _enter; _enter(*sys.argv[1:])"
 _NOWHERE = "/proc"  # torch wants a cache folder that exists; in this one not even root can write
 
 
@@ -32,7 +32,7 @@ def start(
     threads: int = 2,
     arguments: Sequence[str] = (),
     log: IO[bytes] | None = None,
-) -> subprocess.Popen[bytes]:
+) -> Child:
     """Run ``module.main(fd, assurance, arguments)`` in a new process that holds only ``fd``.
 
     ``threads`` is how many cores the numeric libraries may use. ``log`` takes the child's output,
@@ -43,25 +43,14 @@ def start(
     if log is not None and assurance != "A0":
         raise ValueError("only an enclave without a sandbox may have a log")
     output: IO[bytes] | int = subprocess.DEVNULL if log is None else log
-    command = [
-        sys.executable,
-        "-I",
-        "-B",
-        "-c",
-        _BOOT,
-        module,
-        str(fd),
-        assurance,
-        str(os.getpid()),
-    ]
 
-    def spawn() -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            [*command, *arguments],
-            pass_fds=[fd],
-            env=environment(threads),
-            cwd="/",
-            stdin=subprocess.DEVNULL,
+    def spawn() -> Child:
+        return Child(
+            __name__,
+            (module, str(fd), assurance, str(os.getpid()), *arguments),
+            environment=environment(threads),
+            keep=[fd],
+            measured=compiled_set().inside(),
             stdout=output,
             stderr=output,
             start_new_session=True,  # Ctrl-C is for the broker, which ends its enclave in order
@@ -76,7 +65,6 @@ def environment(threads: int) -> dict[str, str]:
     The malloc thresholds save system calls through the filter (8 % of a training step).
     """
     return {
-        "LANG": "C.UTF-8",
         "HOME": _NOWHERE,
         "USER": "enclave",
         "TMPDIR": _NOWHERE,
@@ -101,7 +89,7 @@ def environment(threads: int) -> dict[str, str]:
     }
 
 
-def _enter(module: str, fd: str, assurance: Assurance, parent: str, *arguments: str) -> None:
+def main(module: str, fd: str, assurance: Assurance, parent: str, *arguments: str) -> None:
     """The child's first instructions. Leaves by ``_exit``: Python's full exit trips the filter."""
     syscalls.die_with_parent(int(parent))
     if assurance != "A0":
@@ -116,15 +104,13 @@ def _enter(module: str, fd: str, assurance: Assurance, parent: str, *arguments: 
     os._exit(0)
 
 
-def _from_lasting_thread(
-    spawn: Callable[[], subprocess.Popen[bytes]],
-) -> subprocess.Popen[bytes]:
+def _from_lasting_thread(spawn: Callable[[], Child]) -> Child:
     """Spawn from a thread that lives as long as the child.
 
     The death signal follows the thread that forked, so a child started from a worker thread would
     die with that thread.
     """
-    result: list[subprocess.Popen[bytes] | BaseException] = []
+    result: list[Child | BaseException] = []
     ready = threading.Event()
 
     def body() -> None:

@@ -31,8 +31,9 @@ import strongroom
 from strongroom.enclave.errors import LockdownOrder, PlatformUnsupported, ScratchUnavailable
 from strongroom.enclave.sandbox import filters, landlock, seccomp, syscalls
 from strongroom.enclave.sandbox.scratch import Scratch
+from strongroom.isolated.measured import INSIDE
 
-FIRST_PARTY = tuple(f"strongroom.{name}" for name in ("errors", "crypto", "trainer", "enclave"))
+FIRST_PARTY = tuple(f"strongroom.{name}" for name in INSIDE)
 """The packages of ours that run inside; no other of ours can even be read there."""
 
 _CLONE_NEWNS, _CLONE_NEWUSER = 1 << 17, 1 << 28

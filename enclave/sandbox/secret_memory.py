@@ -17,6 +17,8 @@ from typing import Literal
 
 from strongroom.enclave.sandbox import syscalls
 
+SECRET_MAPPING = "/secretmem"  # noqa: S105  a name
+"""How ``/proc/self/maps`` begins to name pages of ``memfd_secret``."""
 Kind = Literal["memfd_secret", "locked", "plain"]
 
 _MADV_DONTFORK, _MADV_DONTDUMP = 10, 16

@@ -7,8 +7,6 @@ nothing else. Whatever is asked twice is done once.
 from __future__ import annotations
 
 import contextlib
-import os
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,10 +18,11 @@ from strongroom.audit.events import types as events
 from strongroom.audit.events.entries import Event
 from strongroom.audit.log.errors import LogNotFound
 from strongroom.connectors.host.errors import StackStartFailed
-from strongroom.connectors.host.processes import start
+from strongroom.connectors.host.processes import start_module
 from strongroom.enclave.plan.document import Plan
 from strongroom.errors import ErrorDocument, StrongroomError
 from strongroom.errors.registry import from_documents
+from strongroom.isolated.start import user_environment
 from strongroom.pipeline.background import registry, run_locks
 from strongroom.pipeline.background.errors import (
     RunEnded,
@@ -43,8 +42,6 @@ from strongroom.pipeline.run.watcher import Silent
 from strongroom.pipeline.runfile.load import LoadedRun
 from strongroom.pipeline.runfile.spec import RunSpec
 
-ENVIRONMENT = ("PATH", "HOME", "TMPDIR", "AWS_REGION", "AWS_DEFAULT_REGION", "SSL_CERT_FILE")
-"""All that a supervisor and what it starts get to see of the environment: no secret, no proxy."""
 UNDER_WAY = ("submitted", "running")
 _START_LIMIT_S = 30.0
 _POLL_S = 0.5
@@ -76,19 +73,13 @@ def submit(state: Path, loaded: LoadedRun, run: str) -> str:
 
 def _start_supervisor(state: Path, run: str) -> None:
     log = run_locks.file_of(state, run, "log")
-    kept = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
-    command = [
-        sys.executable,
-        "-I",
-        "-m",
-        "strongroom.pipeline.background.supervisor",
-        str(state),
-        run,
-    ]
     run_locks.file_of(state, run, "ended").unlink(missing_ok=True)
     try:
-        process = start(
-            command, folder=log.parent, environment={"LANG": "C.UTF-8", **kept}, log=log
+        process = start_module(
+            "strongroom.pipeline.background.supervisor",
+            (str(state), run),
+            environment=user_environment(),
+            log=log,
         )
     except StackStartFailed as error:
         raise SupervisorLost(place=str(log), actual=error.actual) from None

@@ -1,4 +1,4 @@
-"""The supervisor of a detached run: ``python -I -m strongroom.…supervisor STATE RUN``.
+"""The supervisor of a detached run, started with the state folder and the run's id.
 
 It starts the run's controller, and starts it again where that was killed, or failed for a reason
 that lies with the platform. It knows a run's id: it reads no run file, opens no connection, and
@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -18,6 +17,7 @@ from pathlib import Path
 from strongroom.errors import Exit, Fault, StrongroomError
 from strongroom.errors.defect import defect
 from strongroom.errors.visible import visible
+from strongroom.isolated.start import Child, user_environment
 from strongroom.pipeline.background import run_locks
 from strongroom.pipeline.background.errors import RunBusy
 
@@ -46,8 +46,14 @@ def worth_another_try(ending: run_locks.Ending | None) -> bool:
 
 def _run_controller(state: Path, run: str) -> None:
     module = "strongroom.pipeline.cli.runs.detached_controller"
-    command = [sys.executable, "-I", "-m", module, str(state), run, str(os.getpid())]
-    child = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+    # What it prints goes where this process's output goes, the run's log.
+    child = Child(
+        module,
+        (str(state), run, str(os.getpid())),
+        environment=user_environment(),
+        stdout=None,
+        stderr=None,
+    )
     try:
         child.wait()
     except KeyboardInterrupt:
@@ -56,9 +62,10 @@ def _run_controller(state: Path, run: str) -> None:
         raise
 
 
-if __name__ == "__main__":
+def main(state: str, run: str) -> None:
+    """Entry of the process."""
     try:
-        supervise(Path(sys.argv[1]), sys.argv[2])
+        supervise(Path(state), run)
     except RunBusy:
         pass  # somebody else was quicker, and drives the run
     except Exception as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from typing import TypeVar
@@ -19,6 +18,7 @@ from strongroom.enclave.channel.framing import Channel
 from strongroom.enclave.evidence import Evidence
 from strongroom.enclave.plan.parts import BucketFacts, Purpose
 from strongroom.errors.registry import from_documents
+from strongroom.isolated.start import Child, user_environment
 from strongroom.pipeline.broker import messages
 from strongroom.pipeline.broker.errors import BrokerLost
 
@@ -39,19 +39,11 @@ class BrokerClient:
         on_lease: Callable[[events.LeaseIssued], None],
     ) -> None:
         ours, theirs = Channel.pair()
-        self._process = subprocess.Popen(
-            [
-                sys.executable,
-                "-I",
-                "-m",
-                "strongroom.pipeline.broker.process",
-                str(theirs.fileno()),
-                str(os.getpid()),
-            ],
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+        self._process = Child(
+            "strongroom.pipeline.broker.process",
+            (str(theirs.fileno()), str(os.getpid())),
+            environment=user_environment(),
+            keep=[theirs.fileno()],
             start_new_session=True,  # Ctrl-C is for the controller, which ends its brokers in order
         )
         theirs.close()
@@ -139,4 +131,6 @@ class BrokerClient:
                                 actual=type(answer).__name__,
                             )
             except ChannelBroken:
-                raise BrokerLost(place="broker", actual=ending(self._process)) from None
+                how = ending(self._process)
+                lost = self._process.refusal() or BrokerLost(place="broker", actual=how)
+                raise lost from None

@@ -9,7 +9,6 @@ everything outside them on its own account too. It ends when the controller ends
 from __future__ import annotations
 
 import socket
-import sys
 from queue import SimpleQueue
 
 import msgspec
@@ -183,11 +182,7 @@ class BrokerProcess:
         return self._enclave
 
 
-def main(fd: int, parent: int) -> None:
+def main(fd: str, parent: str) -> None:
     """Entry of the process: serve on the inherited descriptor ``fd``; end when ``parent`` does."""
-    syscalls.die_with_parent(parent)
-    BrokerProcess(Channel(socket.socket(fileno=fd), "controller")).serve()
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    syscalls.die_with_parent(int(parent))
+    BrokerProcess(Channel(socket.socket(fileno=int(fd)), "controller")).serve()

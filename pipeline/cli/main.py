@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, NoReturn
@@ -109,7 +111,21 @@ def _options(
     pass
 
 
+_STEER_CLIENTS = re.compile(
+    r".*_proxy|(ssl_cert|requests_ca|curl_ca|openssl|gconv|google|cloudsdk|storage_emulator)_?.*",
+    re.IGNORECASE,
+)
+
+
+def _forget_clients_settings() -> None:
+    """No proxy, no authority, no credential of another tool: what steers a client is in the run
+    file. Some clients read the environment whatever they are told."""
+    for name in filter(_STEER_CLIENTS.fullmatch, list(os.environ)):
+        del os.environ[name]
+
+
 def main() -> None:
     """Entry of the console script."""
+    _forget_clients_settings()
     begin()
     app()

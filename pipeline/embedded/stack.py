@@ -7,9 +7,9 @@ three parties share a user here, so the separation between them is by process an
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 
 from strongroom.connectors.host.folders import private_folder, write_private
-from strongroom.connectors.host.processes import Process, start
+from strongroom.connectors.host.processes import Process, start_module
 from strongroom.connectors.stack import stack
 from strongroom.connectors.stack.stack import ServiceStatus
 from strongroom.crypto.digests import Sha256
@@ -85,17 +85,17 @@ def upload_model(embedded: Embedded, folder: Path, uri: str = MODEL_URI) -> Sha2
 
 def _start_releaser(embedded: Embedded) -> None:
     folder = private_folder(embedded.state / "releaser")
+    path = folder / "releaser.json"
     config = ReleaserConfig(
         socket=str(embedded.releaser_socket),
         credentials_file=embedded.info.identities["releaser"],
         vault_addr=embedded.info.vault_addr,
         policy=str(embedded.policy),
         min_assurance="A1",
-        measurements=(measure(),),
+        measurements=(_measured(path),),
         signers=(embedded.info.public_keys["feedback-signer"],),
         manifest_signer="vault://transit/feedback-signer",
     )
-    path = folder / "releaser.json"
     encoded = msgspec.json.format(msgspec.json.encode(config), indent=2)
     process = _releaser_process(embedded.state)
     running = process is not None and process.alive()
@@ -104,11 +104,8 @@ def _start_releaser(embedded: Embedded) -> None:
     _stop_releaser(embedded.state)
     write_private(path, encoded)
     log = embedded.state / "logs" / "releaser.log"
-    process = start(
-        [sys.executable, "-I", "-m", "strongroom.pipeline.releaser.process", str(path)],
-        folder=folder,
-        environment={"LANG": "C.UTF-8"},
-        log=log,
+    process = start_module(
+        "strongroom.pipeline.releaser.process", (str(path),), environment={}, log=log
     )
     write_private(folder / "process.json", msgspec.json.encode(process))
     client = ReleaserClient(embedded.releaser_socket)
@@ -122,6 +119,15 @@ def _start_releaser(embedded: Embedded) -> None:
 
     if not _wait(answers):
         raise ReleaserUnreachable(place=str(log), expected="a releaser that answers")
+
+
+def _measured(settings: Path) -> Sha256:
+    """The measurement to approve: one that is approved already is not taken anew."""
+    with contextlib.suppress(FileNotFoundError, msgspec.DecodeError):
+        known = msgspec.json.decode(settings.read_bytes(), type=ReleaserConfig).measurements
+        if measure() in known:
+            return measure()
+    return measure(anew=True)
 
 
 def _stop_releaser(state: Path) -> None:

@@ -1,8 +1,7 @@
-"""The releaser process: ``python -I -m strongroom.pipeline.releaser.process releaser.json``."""
+"""The releaser's process, started with the name of its settings' file."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import msgspec
@@ -14,9 +13,10 @@ from strongroom.pipeline.releaser.releaser import Releaser
 from strongroom.pipeline.releaser.server import listen, serve
 
 
-def main(config_file: Path) -> None:
+def main(settings: str) -> None:
     """Serve until the process ends. Keys pass through here: no core files, no debugger."""
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
+    config_file = Path(settings)
     try:
         config = msgspec.json.decode(config_file.read_bytes(), type=ReleaserConfig)
     except OSError as error:
@@ -28,7 +28,3 @@ def main(config_file: Path) -> None:
         raise ReleaserSettingsInvalid(place=str(config_file), actual=str(error)) from None
     with listen(Path(config.socket), config.allowed_uids) as server:
         serve(Releaser(config), server, config.allowed_uids)
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))

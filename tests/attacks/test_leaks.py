@@ -24,6 +24,7 @@ from tokenizers import Tokenizer
 
 from strongroom.connectors.stack.stack import admin_client
 from strongroom.enclave.measurement import measure
+from strongroom.isolated.start import Child
 from strongroom.pipeline.releaser.config import ReleaserConfig
 from strongroom.policies.gate import Settings, write_bundle
 from support import leak_search
@@ -154,14 +155,8 @@ def unguarded_run(watching, watched_run, crashed_run, core_files, tmp_path_facto
         manifest_signer="vault://transit/feedback-signer",
     )
     (owner / "releaser.json").write_bytes(msgspec.json.encode(config))
-    command = [
-        sys.executable,
-        "-I",
-        "-m",
-        "strongroom.pipeline.releaser.process",
-        str(owner / "releaser.json"),
-    ]
-    releaser = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+    module, settings = "strongroom.pipeline.releaser.process", str(owner / "releaser.json")
+    releaser = Child(module, (settings,), environment={}, stdout=None, stderr=None)
     folder = tmp_path_factory.mktemp("runs") / "leak-a0"
     try:
         yield watching.watch(

@@ -26,8 +26,9 @@ import pytest
 from strongroom.enclave.evaluator.process import EvaluatorProcess
 from strongroom.enclave.sandbox import launch
 from strongroom.trainer.rollouts.evaluators import Job
-from support import PROGRAMS
+from support import PROGRAMS, PYTHONPATH
 from support.eavesdropper import eavesdropping, missing
+from support.measured_too import with_folders
 from support.users import nobody
 
 LEAKER = PROGRAMS / "leaker.py"
@@ -167,10 +168,10 @@ def test_a_row_in_a_core_file(stage, canary, tmp_path):
 
 def test_a_row_in_a_traceback(canary, tmp_path, monkeypatch):
     """The log that a crash leaves: at A0 it holds the row, from A1 on there is none."""
-    boot = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); {launch._BOOT}"
-    monkeypatch.setattr(launch, "_BOOT", boot)
+    folders = (tmp_path, LEAKER.parent)
+    monkeypatch.setattr(launch, "compiled_set", with_folders(*folders))
     (tmp_path / "leak.py").write_text(
-        f"import sys\nsys.path.insert(0, {str(LEAKER.parent)!r})\nimport leaker\n"
+        "import leaker\n"
         "def main(fd, assurance, arguments):\n"
         "    leaker.main(fd, {'A0': 'none', 'A1': 'AB'}[assurance], 'complain', arguments[0])\n"
     )
@@ -183,12 +184,15 @@ def test_a_row_in_a_traceback(canary, tmp_path, monkeypatch):
 
     # From A1 on the caller's own output is the only place where something could appear.
     broker = (
-        "import socket, sys\nfrom strongroom.enclave.sandbox import launch\n"
-        f"launch._BOOT = {boot!r}\nours, theirs = socket.socketpair()\n"
+        "import pathlib, socket\nfrom strongroom.enclave.sandbox import launch\n"
+        "from support.measured_too import with_folders\n"
+        f"launch.compiled_set = with_folders(*map(pathlib.Path, {[*map(str, folders)]!r}))\n"
+        "ours, theirs = socket.socketpair()\n"
         f"child = launch.start('leak', theirs.fileno(), 'A1', arguments=[{canary!r}])\n"
         "raise SystemExit(child.wait())"
     )
-    done = subprocess.run([sys.executable, "-c", broker], capture_output=True, check=False)
+    command = [sys.executable, "-c", broker]
+    done = subprocess.run(command, capture_output=True, check=False, env=PYTHONPATH)
     assert done.returncode == 1
     assert done.stdout + done.stderr == b""
 

@@ -44,6 +44,11 @@ def test_decode():
     assert found["decode"][0]["batch"] == 4
 
 
+def test_enclave_start():
+    found = document("enclave_start", "--pairs", "1", ends=(0, 1))
+    assert found["guarded_s"] > 0 < found["believing_s"]
+
+
 def test_sandbox_cost():
     found = document("sandbox_cost", "--steps", "2", ends=(0, 1))
     assert found["same_work"] == found["steps"] == 2

@@ -120,6 +120,13 @@ class Memory:
         return sha256(envelope)
 
 
+class Played(subprocess.Popen[bytes]):
+    """A process that refuses nothing."""
+
+    def refusal(self) -> None:
+        """As ``isolated.start.Child`` has it."""
+
+
 class Stage:
     """Handles on enclaves that follow a script, all ended after the test."""
 
@@ -134,7 +141,7 @@ class Stage:
 
         def start(_module: str, fd: int, *_: Any, **__: Any) -> subprocess.Popen[bytes]:
             command = [sys.executable, "-I", "-B", "-c", program, str(fd)]
-            self.processes.append(subprocess.Popen(command, pass_fds=[fd]))
+            self.processes.append(Played(command, pass_fds=[fd]))
             return self.processes[-1]
 
         self._monkeypatch.setattr(launch, "start", start)

@@ -207,7 +207,7 @@ def test_nonsense_from_the_interpreter_is_a_denial(
         returncode = 0
         stdout = output
 
-    monkeypatch.setattr(interpreter.subprocess, "run", lambda *_, **__: Done())
+    monkeypatch.setattr(interpreter, "run", lambda *_, **__: Done())
     answer = interpreter.ask_apart(request(""))
     assert answer.error
     assert not answer.allow

@@ -20,7 +20,7 @@ def serve(
     from strongroom.pipeline.releaser.process import main
 
     with reporting(as_json):
-        main(config)
+        main(str(config))
 
 
 def measure(as_json: Json = False) -> None:
@@ -28,9 +28,9 @@ def measure(as_json: Json = False) -> None:
     from strongroom.enclave import measurement
 
     with reporting(as_json):
+        measured = measurement.measure(anew=True)
         if as_json:
-            print_json(
-                {"measurement": measurement.measure(), "components": list(measurement.components())}
-            )
+            parts = list(measurement.components(anew=True))
+            print_json({"measurement": measured, "components": parts})
         else:
-            out.say(measurement.measure())
+            out.say(measured)

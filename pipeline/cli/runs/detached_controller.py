@@ -1,4 +1,4 @@
-"""A supervisor's controller: ``python -I -m strongroom.…detached_controller STATE RUN PARENT``.
+"""A supervisor's controller, started with the state folder, the run's id and its parent's pid.
 
 The same controller as in ``strongroom run``, for a run that ``--detach`` left in the state folder.
 It dies with its supervisor; what it prints, one JSON document, goes to the run's log file.
@@ -6,7 +6,6 @@ It dies with its supervisor; what it prints, one JSON document, goes to the run'
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 from strongroom.enclave.sandbox import syscalls
@@ -17,15 +16,12 @@ from strongroom.pipeline.cli.runs.outcome import show_outcome
 from strongroom.pipeline.run.watcher import Silent
 
 
-def main(state: Path, run: str, parent: int) -> None:
+def main(folder: str, run: str, parent: str) -> None:
     """Drive the run to its end; exits as ``strongroom run`` does."""
-    syscalls.die_with_parent(parent)
+    syscalls.die_with_parent(int(parent))
+    state = Path(folder)
     begin()
     with reporting(True):
         with run_locks.controlling(state, run):
             outcome = controller.run_or_resume(registry.reload(state, run), run, Silent())
         show_outcome(outcome, True)
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))

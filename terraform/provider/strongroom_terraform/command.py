@@ -15,9 +15,7 @@ Path = list[Any]
 """Of an attribute; a map's key is a tuple of one string."""
 
 PASSED_ON = (
-    "HOME", "LANG", "PATH", "TMPDIR", "XDG_RUNTIME_DIR",
-    "AWS_REGION", "AWS_DEFAULT_REGION", "SSL_CERT_FILE", "STRONGROOM_STATE",
-    "STRONGROOM_OWNER",
+    "HOME", "LANG", "PATH", "TMPDIR", "XDG_RUNTIME_DIR", "STRONGROOM_STATE", "STRONGROOM_OWNER",
 )  # fmt: skip
 """Environment of the command; a run file's ``${env.…}`` has no place in Terraform."""
 

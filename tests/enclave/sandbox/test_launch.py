@@ -15,14 +15,14 @@ import pytest
 
 from strongroom.enclave.assurance import Assurance
 from strongroom.enclave.sandbox import launch
+from support import PYTHONPATH
+from support.measured_too import with_folders
 
 
 @pytest.fixture
 def module(tmp_path, monkeypatch):
-    """Write a module that a launched process can import; -I hides every path of ours."""
-    monkeypatch.setattr(
-        launch, "_BOOT", f"import sys; sys.path.insert(0, {str(tmp_path)!r}); {launch._BOOT}"
-    )
+    """Write a module that a launched process can import."""
+    monkeypatch.setattr(launch, "compiled_set", with_folders(tmp_path))
 
     def write(code: str) -> str:
         body = "import json, os, signal, sys, time\ndef main(fd, assurance, arguments):\n"
@@ -75,6 +75,8 @@ def test_it_inherits_neither_environment_nor_descriptors(module, started, monkey
     os.set_inheritable(leaked, True)
     code = """
     from strongroom.enclave.sandbox.probes import open_fds
+    from strongroom.isolated import boot
+    boot.guard.forget_parent()
     names = [os.readlink(f"/proc/self/fd/{i}") for i in (0, 1, 2)]
     os.write(fd, json.dumps([dict(os.environ), sorted(open_fds() - {fd}), names]).encode())
     """
@@ -82,7 +84,8 @@ def test_it_inherits_neither_environment_nor_descriptors(module, started, monkey
     environment, descriptors, standard = json.loads(channel.recv(1 << 16))
     os.close(leaked)
     assert "canary" not in environment.values()
-    assert environment.items() <= {**launch.environment(3), "LC_CTYPE": "C.UTF-8"}.items()
+    ours = {**launch.environment(3), "LANG": "C.UTF-8", "LC_CTYPE": "C.UTF-8"}
+    assert environment.items() <= ours.items()
     assert descriptors == [0, 1, 2]
     assert standard == ["/dev/null"] * 3
 
@@ -141,13 +144,17 @@ def test_it_dies_with_the_process_that_started_it(module, tmp_path, locked):
     module(f"{lock}\nos.write(fd, str(os.getpid()).encode())\nsignal.pause()")
     ours, theirs = socket.socketpair()
     broker = f"""
-import sys
+import pathlib, sys
 from strongroom.enclave.sandbox import launch
-launch._BOOT = {launch._BOOT!r}
+from support.measured_too import with_folders
+launch.compiled_set = with_folders(pathlib.Path({str(tmp_path)!r}))
 launch.start("launched", {theirs.fileno()}, "A1").wait()
 """
     process = subprocess.Popen(
-        [sys.executable, "-c", broker], pass_fds=[theirs.fileno()], start_new_session=True
+        [sys.executable, "-c", broker],
+        pass_fds=[theirs.fileno()],
+        start_new_session=True,
+        env=PYTHONPATH,
     )
     theirs.close()
     ours.settimeout(20)

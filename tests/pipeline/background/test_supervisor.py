@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from strongroom.errors import StrongroomError
+from strongroom.isolated.start import run
 from strongroom.pipeline.background import run_locks, supervisor
 from strongroom.pipeline.broker.errors import BrokerLost
 from strongroom.pipeline.planning.errors import FactMissing, IdentityMissing
@@ -77,16 +78,8 @@ def test_pauses_grow():
 
 def test_there_is_one_supervisor(tmp_path):
     """A second one ends at once, without an error and without a controller."""
-    command = [
-        sys.executable,
-        "-I",
-        "-m",
-        "strongroom.pipeline.background.supervisor",
-        str(tmp_path),
-        RUN,
-    ]
     with run_locks.hold(tmp_path, RUN, "supervisor"):
-        done = subprocess.run(command, capture_output=True)
+        done = run(supervisor.__name__, (str(tmp_path), RUN), environment={})
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
