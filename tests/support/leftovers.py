@@ -32,9 +32,10 @@ class Leftovers:
         for pid in set(_children()) - self._children:
             place = Path(f"/proc/{pid}")
             try:
-                if place.joinpath("cwd").resolve().is_relative_to(self._shared):
-                    continue  # a server that the session's guardian stops
                 words = place.joinpath("cmdline").read_bytes().split(b"\0")
+                places = [place.joinpath("cwd").resolve(), *(Path(os.fsdecode(w)) for w in words)]
+                if any(each.is_relative_to(self._shared) for each in places):
+                    continue  # a server that the session's guardian stops
             except OSError:
                 continue
             yield f"process {pid}: {os.fsdecode(b' '.join(words))[:200]}"

@@ -103,10 +103,8 @@ def test_it_imports_no_client_and_no_trainer():
 
 
 def test_what_ends_a_supervisor_is_one_line_of_the_runs_log() -> None:
-    module = "strongroom.pipeline.background.supervisor"
-    command = [sys.executable, "-I", "-m", module, "/dev/null", "r\x1b]0;owned\x07"]
-    done: Any = subprocess.run(command, capture_output=True, text=True)
+    done = run(supervisor.__name__, ("/dev/null", "r\x1b]0;owned\x07"), environment={})
     assert done.returncode == 1
-    assert done.stderr.count("\n") == 1
-    assert "SR-" in done.stderr
-    assert "\x1b" not in done.stderr
+    assert done.stderr.count(b"\n") == 1
+    assert b"SR-" in done.stderr
+    assert b"\x1b" not in done.stderr
