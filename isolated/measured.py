@@ -48,7 +48,8 @@ _SYSTEM_FOLDERS = tuple(
         for folder in (
             sysconfig.get_config_var("LIBDIR") or "/usr/lib",
             f"/usr/lib/{sysconfig.get_config_var('MULTIARCH') or ''}",
-            *("/usr/lib64", "/lib64", "/usr/lib", "/usr/local/lib"),
+            f"/lib/{sysconfig.get_config_var('MULTIARCH') or ''}",
+            *("/usr/lib64", "/lib64", "/usr/lib", "/lib", "/usr/local/lib"),
         )
     )
 )
@@ -67,7 +68,8 @@ class MeasuredSet:
 
     path: list[str]
     """Where modules are looked for, the standard library first."""
-    prefixes: tuple[str, str]
+    prefixes: tuple[str, str, str]
+    """``sys.prefix``, ``sys.exec_prefix`` and ``sys.executable``."""
     roots: list[tuple[str, str]]
     files: dict[str, bytes]
     shared: dict[str, tuple[str, ...]]
@@ -121,7 +123,7 @@ def measured_set() -> MeasuredSet:
     roots += [("python", extensions), ("python", library)]
     return MeasuredSet(
         [library, extensions, *packages, str(Path(own).parent)],
-        (sys.prefix, sys.exec_prefix),
+        (sys.prefix, sys.exec_prefix, sys.executable),
         roots,
         dict(sorted(found.files.items())),
         {name: tuple(sorted(paths)) for name, paths in sorted(found.shared.items())},

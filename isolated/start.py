@@ -66,7 +66,16 @@ class Child(subprocess.Popen[bytes]):
         try:
             told = (str(given), str(refusals), ",".join(map(str, keep)))
             super().__init__(
-                [sys.executable, *isolated, *_OPTIONS, boot.__file__, *told, module, *arguments],
+                # Not a link to it: beside that lies a file that names another standard library.
+                [
+                    os.path.realpath(sys.executable),
+                    *isolated,
+                    *_OPTIONS,
+                    boot.__file__,
+                    *told,
+                    module,
+                    *arguments,
+                ],
                 pass_fds=(given, refusals, *keep),
                 env={"LANG": "C.UTF-8", **environment, **seed},
                 cwd="/",

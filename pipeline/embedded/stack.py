@@ -12,6 +12,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -36,7 +37,10 @@ _READY_S = 20.0
 def up(state: Path, *, token_duration_s: int | None = None) -> Embedded:
     """Start what does not run: servers, then the releaser. Safe to call again."""
     state = state.expanduser().absolute()
-    info = stack.up(state, token_duration_s=token_duration_s)
+    # Compiling what is measured takes as long as the servers do.
+    with ThreadPoolExecutor(1) as beside:
+        measured = beside.submit(_measured, state / "releaser" / "releaser.json")
+        info = stack.up(state, token_duration_s=token_duration_s)
     embedded = Embedded(state, info)
     settings = Settings(
         signers=(info.public_keys["feedback-signer"],),
@@ -49,7 +53,7 @@ def up(state: Path, *, token_duration_s: int | None = None) -> Embedded:
         settings = read_bundle(embedded.policy).settings
     # The settings are the owner's to change; the rules follow the installed version.
     write_bundle(private_folder(embedded.policy), settings)
-    _start_releaser(embedded)
+    _start_releaser(embedded, measured.result())
     return embedded
 
 
@@ -83,7 +87,7 @@ def upload_model(embedded: Embedded, folder: Path, uri: str = MODEL_URI) -> Sha2
     return digest
 
 
-def _start_releaser(embedded: Embedded) -> None:
+def _start_releaser(embedded: Embedded, measured: Sha256) -> None:
     folder = private_folder(embedded.state / "releaser")
     path = folder / "releaser.json"
     config = ReleaserConfig(
@@ -92,7 +96,7 @@ def _start_releaser(embedded: Embedded) -> None:
         vault_addr=embedded.info.vault_addr,
         policy=str(embedded.policy),
         min_assurance="A1",
-        measurements=(_measured(path),),
+        measurements=(measured,),
         signers=(embedded.info.public_keys["feedback-signer"],),
         manifest_signer="vault://transit/feedback-signer",
     )

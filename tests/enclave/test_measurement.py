@@ -83,7 +83,7 @@ def test_whatever_may_run_changes_it(change, monkeypatch):
     "change",
     [
         lambda s: with_file(s, "own/pipeline/controller.py"),
-        lambda s: replace(s, prefixes=("/elsewhere", "/elsewhere")),
+        lambda s: replace(s, prefixes=("/elsewhere",) * 3),
         lambda s: replace(s, roots=[(label, "/elsewhere") for label, _ in s.roots]),
         lambda s: replace(s, archive="/elsewhere"),
     ],
