@@ -58,8 +58,9 @@ def _wrong_shard(shard: types.ShardOpened, dataset: PlannedDataset | None) -> st
     if shard.shard >= len(dataset.pinned):
         return f"{shard.dataset} has no shard {shard.shard}"
     found = PlannedShard(shard.sha256, shard.records, shard.plaintext_bytes)
-    other = found != dataset.pinned[shard.shard]
-    return f"shard {shard.shard} of {shard.dataset} is another than the manifest’s" * other
+    if found == dataset.pinned[shard.shard]:
+        return ""
+    return f"shard {shard.shard} of {shard.dataset} is another than the manifest’s"
 
 
 def _lacking(use: Entry[types.EventData], session: Entries, wanted: set[tuple[str, int]]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from strongroom.audit.events import types
 from strongroom.audit.report.controls.access import CLOCKS_APART_S
-from strongroom.audit.report.controls.row import Case, Finding, faults, places, plural
+from strongroom.audit.report.controls.row import LOG, Case, Finding, faults, places, plural
 from strongroom.audit.report.entries import Entry, seconds_between
 
 QUIET_S = 7 * 24 * 3600
@@ -168,7 +168,7 @@ class _Story:
 
 def log(case: Case) -> Iterator[Finding]:
     """Every entry, tile and earlier checkpoint was recomputed and held against the signed root."""
-    checks = [check for check in case.checks if check.name.startswith(LOG)]
+    checks = case.log_checks
     bad = [check for check in checks if not check.ok]
     for check in bad:
         yield Finding(f"{check.object}: {check.detail or check.name}", False)
@@ -180,8 +180,6 @@ def log(case: Case) -> Iterator[Finding]:
         yield Finding(says, True, places(case.entries))
 
 
-LOG = "Audit log"
-"""How the names of checks of the log begin."""
 EXTENDS = tuple(f"{LOG}: {name}" for name in ("remembered", "earlier checkpoint", "witnesses"))
 """Names of the checks that hold the log against what was read of it before, against checkpoints
 that were kept elsewhere, and against witnesses."""

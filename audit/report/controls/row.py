@@ -1,7 +1,8 @@
 """A control: a question, and the predicate that answers it from named entries of the log.
 
 A predicate yields findings. One that does not hold makes the control fail; none at all, or one that
-could not be told, leaves it untested: nothing passes for want of evidence.
+could not be told, leaves it untested: nothing passes for want of evidence, nor on the word of a log
+that did not verify.
 """
 
 from __future__ import annotations
@@ -22,6 +23,10 @@ Verdict: TypeAlias = Literal["pass", "fail", "not tested", "customer", "by desig
 """``customer``: the evidence cannot answer for it. ``by design``: shown by the product's tests, and
 not by this run."""
 T = TypeVar("T", bound=types.EventData)
+
+
+LOG = "Audit log"
+"""How the names of checks of the log begin."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,11 @@ class Case:
         for check in self.checks:
             self._objects[check.object] = self._objects.get(check.object, True) and check.ok
 
+    @property
+    def log_checks(self) -> tuple[Check, ...]:
+        """The checks of the log itself."""
+        return tuple(check for check in self.checks if check.name.startswith(LOG))
+
     def sessions(self) -> list[Entries]:
         """The run's entries, parted before each start of an enclave."""
         starts = [
@@ -68,9 +78,9 @@ class Case:
         bad = [uri for uri in wanted if self._objects.get(uri) is False]
         unread = [uri for uri in wanted if uri not in self._objects]
         if bad:
-            return Finding(f"{what}: {_some(bad)} failed verification", False, entries)
+            return Finding(f"{what}: {some(bad)} failed verification", False, entries)
         if unread or not wanted:
-            return Finding(f"{what}: {_some(unread) or 'nothing'} was not read", None, entries)
+            return Finding(f"{what}: {some(unread) or 'nothing'} was not read", None, entries)
         says = f"{what}: {plural(len(wanted), 'object')}, as log and plan have it"
         return Finding(says, True, entries)
 
@@ -100,6 +110,9 @@ class Rule:
     def judge(self, case: Case) -> Control:
         """The row for one run."""
         findings = tuple(self.predicate(case))
+        proven = bool(case.log_checks) and all(check.ok for check in case.log_checks)
+        if not proven and self.verdicts[0] == "pass":
+            findings += (UNPROVEN,)
         verdict = self.verdicts[0]
         if any(finding.holds is False for finding in findings):
             verdict = "fail"
@@ -149,13 +162,15 @@ def plural(count: int, one: str, many: str = "") -> str:
     return f"{count} {one if count == 1 else many or one + 's'}"
 
 
+def some(names: Sequence[str], most: int = 3) -> str:
+    """The first names, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+UNPROVEN = Finding("the log did not verify: what its entries say is unproven", None)
 NO_PLAN = Finding("no admitted plan could be read to hold it against", None)
 
 
 def _gravest(finding: Finding) -> int:
     return (False, None, True).index(finding.holds)
-
-
-def _some(names: Sequence[str]) -> str:
-    """The first names, and how many more there are."""
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

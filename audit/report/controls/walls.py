@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from strongroom import __version__
 from strongroom.audit.events import types
-from strongroom.audit.report.controls.row import Case, Finding, each, faults, places
+from strongroom.audit.report.controls.row import Case, Finding, each, places, some
 from strongroom.audit.report.entries import Entry, of
 from strongroom.audit.report.planned import Wall
 
@@ -20,49 +20,47 @@ def isolation(case: Case) -> Iterator[Finding]:
     trusted = {entry.data.evidence for entry in of(case.entries, types.KeyReleased)}
     starts = [e for e in of(case.entries, types.EnclaveStarted) if e.data.evidence in trusted]
     judge = case.walls
-    if starts and judge is None:
-        yield Finding("which probes an enclave has to make was not told", None, places(starts))
-    weak: set[str] = set()
-    made = 0
-
-    def wrong(entry: Entry[types.EnclaveStarted]) -> str:
-        nonlocal made
-        if entry.data.assurance == "A0":
-            return "an enclave of assurance A0 has no walls"
-        if judge is None:
-            return ""
-        walls = judge(entry.data.probes)
-        made = len(entry.data.probes)
-        weak.update(name for name, wall in walls.items() if wall == "tolerated")
-        shown = {name: f"{name} {entry.data.probes.get(name, '')}".strip() for name in walls}
-        return faults(*(_none(walls, wall, shown) for wall in ("missing", "open")))
-
-    found = list(each("walls", starts, wrong))
-    for finding in found:
-        if finding.holds is False:
-            yield finding
-        elif judge is not None:
-            says = f"{made} probes from inside each enclave that got keys, all that the releaser "
-            says += "asks for, and every wall held; "
-            says += f"weaknesses accepted: {', '.join(sorted(weak))}" if weak else "no weakness"
-            yield Finding(says, True, finding.entries)
+    judged = {start.index: judge(start.data.probes) if judge else {} for start in starts}
+    says = "no enclave of assurance A0 got keys"
+    if judge is not None:
+        tried = max((len(walls) for walls in judged.values()), default=0)
+        every = [pair for walls in judged.values() for pair in walls.items()]
+        weak = sorted({name for name, wall in every if wall == "tolerated"})
+        says = f"each enclave that got keys tried all {tried} walls that the releaser asks for, "
+        says += f"from inside, and they held; weaknesses accepted: {', '.join(weak) or 'none'}"
+    elif starts:
+        yield Finding("which walls an enclave has to try was not told", None, places(starts))
+    yield from each(says, starts, lambda start: _fallen(start.data, judged[start.index]))
 
 
-def _none(walls: Mapping[str, Wall], wall: Wall, shown: dict[str, str]) -> tuple[bool, str]:
-    found = [shown[name] for name in sorted(walls) if walls[name] == wall]
-    more = f" and {len(found) - 8} more" if len(found) > 8 else ""
-    return not found, f"{len(found)} {wall}: {', '.join(found[:8])}{more}"
+def _fallen(start: types.EnclaveStarted, walls: Mapping[str, Wall]) -> str:
+    """Which walls of an enclave did not hold, or were not tried."""
+    if start.assurance == "A0":
+        return "an enclave of assurance A0 has no walls"
+    kinds: tuple[Wall, ...] = ("missing", "open")
+    found = {kind: sorted(name for name in walls if walls[name] == kind) for kind in kinds}
+    return "; ".join(
+        f"{len(names)} {kind}: {some([_shown(start, name) for name in names], 8)}"
+        for kind, names in found.items()
+        if names
+    )
+
+
+def _shown(start: types.EnclaveStarted, name: str) -> str:
+    return f"{name} {start.probes[name]}" if name in start.probes else name
 
 
 def hardware(case: Case) -> Iterator[Finding]:
     """No hardware vouches for an enclave of this version. It fails where one says so."""
+
+    def claimed(entry: Entry[types.EnclaveStarted | types.KeyReleased]) -> str:
+        level = entry.data.assurance
+        return f"{level} is claimed, without hardware’s evidence" if level in HARDWARE else ""
+
     yield from each(
         "no enclave claims hardware",
         of(case.entries, types.EnclaveStarted, types.KeyReleased),
-        lambda entry: (
-            f"{entry.data.assurance} is claimed, and no hardware’s evidence is there"
-            * (entry.data.assurance in HARDWARE)
-        ),
+        claimed,
     )
     yield Finding("isolation is by software: no hardware’s evidence is part of a release", None)
 

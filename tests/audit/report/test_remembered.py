@@ -44,7 +44,7 @@ def measuring(run_events, before, after):
 
 
 def report(events, plan, planted=PLANTED):
-    checks = [Check("checkpoint", True, "checkpoint")]
+    checks = [Check("Audit log: checkpoint", True, "checkpoint")]
     return from_log(events, RUN, checks, replace(plan, planted=planted))
 
 

@@ -152,6 +152,17 @@ def test_no_story_however_odd_keeps_the_report_from_being_made(seed: int) -> Non
     assert report.controls_failed
 
 
+def test_a_log_that_did_not_verify_passes_no_row() -> None:
+    """Nor does one that nobody checked; what is wrong with its story is told all the same."""
+    bad = Check("Audit log: tile", False, "tile/0/000", "differs")
+    for checks in ((bad,), (LOG, bad), ()):
+        report = whole(checks=checks)
+        assert "pass" not in {control.verdict for control in report.controls}
+        assert verdict("leases", report) == "not tested"
+        story = CHANGES["may create in the datasets"][1](invented.run_events())
+        assert verdict("leases", whole(story, checks=checks)) == "fail"
+
+
 def test_objects_that_were_not_read_leave_their_rows_untested() -> None:
     report = from_log(invented.run_events(), invented.RUN, [LOG], invented.planned())
     verdicts = {control.id: control.verdict for control in report.controls}
