@@ -29,7 +29,7 @@ from typing_extensions import Buffer
 
 import strongroom
 from strongroom.enclave.errors import LockdownOrder, PlatformUnsupported, ScratchUnavailable
-from strongroom.enclave.sandbox import filters, landlock, seccomp, syscalls
+from strongroom.enclave.sandbox import filters, landlock, own_root, seccomp, syscalls
 from strongroom.enclave.sandbox.scratch import Scratch
 from strongroom.isolated.measured import INSIDE
 
@@ -70,7 +70,7 @@ def library_paths() -> tuple[Path, ...]:
     Our packages are found by import, since an editable install leaves them in a checkout whose
     other folders an enclave must not read.
     """
-    ours = [Path(strongroom.__file__)]
+    ours = [Path(strongroom.__file__).parent]
     for name in FIRST_PARTY:
         spec = importlib.util.find_spec(name)
         if spec is not None and spec.submodule_search_locations:
@@ -98,16 +98,17 @@ def lock_files_and_network(
     raised = _attempt(_raise_lock_limit)
     # Some libraries look for a folder to write to when imported, and would fail to find one.
     tempfile.tempdir = _NOWHERE
+    own_users = not _holds(_CAP_SYS_ADMIN)
+    done = {
+        "netns": _attempt(lambda: _leave_namespaces(own_users, _NAMESPACES | _CLONE_NEWNS)),
+        "mlock": "failed",
+    }
+    done["mounts"] = done["netns"]
+    if done["netns"] == "done":
+        done["mounts"] = _attempt(lambda: own_root.enter((*readable, Path(os.devnull))))
     # As working folder it is not dropped from the kernel's cache when memory is short. A new inode
     # would be another folder to Landlock, without the rights granted here.
     os.chdir("/proc/self")
-    own_users = not _holds(_CAP_SYS_ADMIN)
-    done = {
-        "netns": _attempt(
-            lambda: _leave_namespaces(own_users, _NAMESPACES | (_CLONE_NEWNS if scratch else 0))
-        ),
-        "mlock": "failed",
-    }
     if scratch:
         if done["netns"] != "done":  # a mount would then show up on the host
             raise ScratchUnavailable(actual="no namespace of its own")

@@ -4,6 +4,7 @@ Evidence may hold nothing else, so this table also bounds what evidence can carr
 values are weaknesses that another layer covers at A1; they must be named as warnings:
 
 * ``netns`` shared: seccomp still refuses every socket;
+* ``mounts`` shared: the last stage still refuses every look-up;
 * ``landlock_abi`` 3 to 5: no TCP rules before 4 and no scopes before 6, which seccomp covers too;
 * ``secret_memory`` other than ``memfd_secret``: plaintext pages are in the kernel's map;
 * ``swap`` present or ``mlock`` unlocked: but not both (:mod:`enclave.evidence` checks the pair);
@@ -21,7 +22,7 @@ from typing import NamedTuple
 ATTEMPTS = frozenset(
     {
         *("write.tmp", "write.var_tmp", "write.dev_shm", "write.here"),
-        *("read.passwd", "read.proc", "mkdir", "unlink", "truncate", "memfd_create"),
+        *("read.passwd", "read.proc", "read.root", "mkdir", "unlink", "truncate", "memfd_create"),
         *("chmod", "chown", "utime", "xattr", "flock"),
         *("socket.inet", "socket.inet6", "socket.unix", "socket.vsock", "socket.netlink"),
         *("socket.packet", "socketpair", "sendmsg", "pipe"),
@@ -37,7 +38,7 @@ ATTEMPTS = frozenset(
 FILE_ATTEMPTS = frozenset(
     {
         *("write.tmp", "write.var_tmp", "write.dev_shm", "write.here"),
-        *("read.passwd", "read.proc"),
+        *("read.passwd", "read.proc", "read.root"),
     }
 )
 """Those that Landlock refuses by itself, tried once more before the filter: ``files.read.proc``."""
@@ -54,7 +55,7 @@ LAST = frozenset(
 )
 """What a process in its last stage cannot do, as it could be observed from outside."""
 
-ENGINE = LAST - {"write.null", "signal_self", "descriptor", "lock_memory"}
+ENGINE = LAST - {"write.null", "signal_self", "lock_memory"}
 """Those of them that an engine which reads files does in the process that trains."""
 
 TRIED = ATTEMPTS | LAST | {f"files.{name}" for name in FILE_ATTEMPTS}
@@ -89,6 +90,7 @@ _STATES = {
 }
 _MAIN_STATES = {
     "netns": _state("own", "shared"),
+    "mounts": _state("own", "shared"),
     "swap": _state("none", "present unknown"),
     "secret_memory": _state("memfd_secret", "locked plain"),
     "title": _state("hidden", "open"),

@@ -26,7 +26,8 @@ from pathlib import Path
 from typing import Protocol
 
 from strongroom.enclave.sandbox import landlock, syscalls
-from strongroom.enclave.sandbox.lockdown import capabilities
+from strongroom.enclave.sandbox.lockdown import capabilities, library_paths
+from strongroom.enclave.sandbox.own_root import PRIVATE_FOLDER
 from strongroom.enclave.sandbox.probe_names import ENGINE, FILE_ATTEMPTS, tolerated
 from strongroom.enclave.sandbox.secret_memory import Kind
 
@@ -110,6 +111,7 @@ def facts() -> dict[str, str]:
         **files(),
         "mlock": "locked" if _memory_is_locked() else "unlocked",
         "netns": _network(),
+        "mounts": _mounts(),
         "swap": _swap(),
         "title": "open" if Path("/proc/self/cmdline").read_bytes() else "hidden",
         "mapped_files": "unsealed",
@@ -181,7 +183,13 @@ def _write_in(folder: str) -> Callable[[], object]:
 
 
 def _open(path: str, flags: int) -> Callable[[], object]:
-    return lambda: os.close(os.open(path, flags))
+    def action() -> None:
+        try:
+            os.close(os.open(path, flags))
+        except FileNotFoundError:  # not in a root of our own
+            raise _Absent from None
+
+    return action
 
 
 def _socket(family: str, kind: int = socket.SOCK_STREAM) -> Callable[[], object]:
@@ -217,6 +225,7 @@ _ATTEMPTS: dict[str, Callable[[], object]] = {
     "write.here": _open(__file__, os.O_WRONLY),
     "read.passwd": _open("/etc/passwd", os.O_RDONLY),
     "read.proc": _open("/proc/1/status", os.O_RDONLY),
+    "read.root": _open("/", os.O_RDONLY | os.O_DIRECTORY),
     "mkdir": lambda: _NOWHERE.mkdir(),
     "unlink": lambda: _NOWHERE.unlink(),
     "truncate": lambda: os.truncate(_NOWHERE, 0),
@@ -341,6 +350,13 @@ def _network() -> str:
             lines = Path("/proc/self/net", name).read_text().splitlines()
             entries += len(lines[header_lines:])
     return "shared" if entries else "own"
+
+
+def _mounts() -> str:
+    """``own`` when nothing is mounted but what may be read, and the folder for an engine."""
+    known = {Path("/"), PRIVATE_FOLDER, Path(os.devnull), *map(Path.resolve, library_paths())}
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    return "own" if {Path(line.split()[4]) for line in lines} <= known else "shared"
 
 
 def _swap() -> str:

@@ -20,10 +20,10 @@ from pathlib import Path
 
 from strongroom.crypto.digests import Buffer
 from strongroom.enclave.errors import ScratchUnavailable
-from strongroom.enclave.sandbox import syscalls
+from strongroom.enclave.sandbox import own_root, syscalls
 from strongroom.enclave.sandbox.secret_memory import map_memory
 
-MOUNT_POINT = Path("/dev/shm")  # noqa: S108
+MOUNT_POINT = own_root.PRIVATE_FOLDER
 """Every Linux has this folder; inside the namespace the host's shared memory is out of sight."""
 
 _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_REC, _MS_PRIVATE = 2, 4, 8, 1 << 14, 1 << 18
@@ -92,12 +92,9 @@ class Scratch:
 
 
 def _mount_private(folder: Path) -> None:
-    kind, options = _text("tmpfs"), _text("mode=0700,size=100%,nr_inodes=1024")
+    kind = syscalls.text("tmpfs")
+    options = syscalls.text("mode=0700,size=100%,nr_inodes=1024")
     # What is mounted here must not show up in the namespace that this one was copied from.
-    syscalls.call("mount", 0, _text("/"), 0, _MS_REC | _MS_PRIVATE, 0)
+    syscalls.call("mount", 0, syscalls.text("/"), 0, _MS_REC | _MS_PRIVATE, 0)
     flags = _MS_NOSUID | _MS_NODEV | _MS_NOEXEC
-    syscalls.call("mount", kind, _text(str(folder)), kind, flags, options)
-
-
-def _text(text: str) -> ctypes.Array[ctypes.c_char]:
-    return ctypes.create_string_buffer(text.encode())
+    syscalls.call("mount", kind, syscalls.text(str(folder)), kind, flags, options)

@@ -136,6 +136,11 @@ def call(name: str, *arguments: int | ctypes.Array[ctypes.c_char] | None) -> int
     return result
 
 
+def text(value: str) -> ctypes.Array[ctypes.c_char]:
+    """A path, or another text, as an argument of :func:`call`."""
+    return ctypes.create_string_buffer(value.encode())
+
+
 def libc(name: str, *arguments: int) -> int:
     """Call a function of the C library that takes words, returns an int and sets errno."""
     function = getattr(_libc, name)

@@ -23,7 +23,7 @@ from strongroom.pipeline.run.record.journal import log_origin
 from support import watched
 
 BROKERS = ("data broker", "log broker")
-INSIDE = ("enclave", "evaluator")
+INSIDE = ("enclave", "evaluator", "held-out evaluator")
 
 
 def named(watched_run, beginning: str) -> set[str]:

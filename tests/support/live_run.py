@@ -1,11 +1,12 @@
 """A run of the product that a test can stop in the middle of training and look into.
 
-The run's evaluator waits before the first row of the third step until a file is there. It can:
-``stat`` reads no content, and Landlock does not govern it.
+The run's evaluator waits before the first row of the third step until one of its limits is changed
+from outside. It can: a limit is among the few things that it may still read.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import subprocess
@@ -22,14 +23,15 @@ from strongroom.pipeline.embedded.owner import Embedded
 HELD_OUT_ROWS = 4
 #: An evaluator's secret stands on so many lines: of freed memory a part is soon written over.
 SECRET_LINES = 1500
-#: Rows scored before the third step: the held-out ones and two steps of 2 × 4 completions.
-BEFORE_THE_PAUSE = HELD_OUT_ROWS + 16
-BEFORE_THE_END = HELD_OUT_ROWS + 32
+#: Training rows scored before the third step: two steps of 2 × 4 completions.
+BEFORE_THE_PAUSE = 16
+GO_ON, LIMIT = resource.RLIMIT_SIGPENDING, 7
 
 LEAKING_EVALUATOR = """
-import base64, contextlib, ctypes, logging, os, socket, sys, time, traceback, warnings
+import base64, contextlib, ctypes, logging, os, resource, socket, sys, time, traceback, warnings
 
 CALLS = 0
+IDS = []
 
 def forms(row):
     yield row.encode()
@@ -72,6 +74,7 @@ def ways(row):
 def evaluate(messages, ground_truth, **row):
     global CALLS
     CALLS += 1
+    IDS.append(row["id"])
     canary = ground_truth
     if CALLS in (1, {pause} + 1):
         for way in ways(canary):
@@ -87,9 +90,10 @@ def evaluate(messages, ground_truth, **row):
             raise ValueError(canary)
         except ValueError:
             traceback.print_exc()
-    while CALLS == {pause} + 1 and not os.path.exists({gate!r}):
+    while CALLS == {pause} + 1 and resource.getrlimit({go_on})[0] != {limit}:
         time.sleep(0.05)
-    if CALLS == {end} + 1:
+    if CALLS == {held_out} + 1 and sorted(IDS) == sorted([*range({held_out}), row["id"]]):
+        # The first held-out row after the training, in the process that scores those.
         raise type("Leak_" + canary, (ValueError,), {{}})(f"row: {{messages}} {{canary}} {{row}}")
     text = messages[-1]["content"]
     return {{"score": len(set(text)) / (len(text) + 1.0), "accuracy": float("e" in text)}}
@@ -102,7 +106,6 @@ class LiveRun:
 
     name: str
     stack: Embedded
-    gate: Path
     process: subprocess.Popen[bytes]
     folder: Path
     printed: bytes = b""
@@ -122,7 +125,10 @@ class LiveRun:
 
     def finish(self) -> int:
         """Let it go on, and its exit status."""
-        self.gate.touch()
+        if pid := self.pids.get("evaluator"):
+            with contextlib.suppress(ProcessLookupError):
+                hard = resource.prlimit(pid, GO_ON)[1]
+                resource.prlimit(pid, GO_ON, (LIMIT, hard))
         try:
             self.process.wait()
         finally:
@@ -162,8 +168,8 @@ class LiveRun:
             found["data broker" if inner else "log broker"] = broker
             for enclave in inner:
                 found["enclave"] = enclave
-                for evaluator in children.get(enclave, []):
-                    found["evaluator"] = evaluator
+                evaluators = sorted(children.get(enclave, []))
+                found.update(zip(("evaluator", "held-out evaluator"), evaluators, strict=False))
         return found
 
 
@@ -204,14 +210,14 @@ def start_run(
     whether the process and its children may leave core files, as far as they themselves let it.
     """
     folder.mkdir()
-    gate = folder / "go-on"
     code = LEAKING_EVALUATOR.format(
         tag=name,
         port=port,
         pause=BEFORE_THE_PAUSE,
         tester=os.getpid(),
-        end=BEFORE_THE_END,
-        gate=str(gate),
+        held_out=HELD_OUT_ROWS,
+        go_on=GO_ON,
+        limit=LIMIT,
         home=str(Path.home()),
     )
     secret = options.get("evaluator_secret", "")
@@ -248,4 +254,4 @@ def start_run(
             env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
             preexec_fn=raise_core_limit,
         )
-    return LiveRun(name, job.stack, gate, process, folder)
+    return LiveRun(name, job.stack, process, folder)
