@@ -24,8 +24,9 @@ import sys
 import types
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from encodings.aliases import aliases
 from errno import ENOSYS
-from functools import partial
+from functools import cache, partial
 from itertools import groupby
 from numbers import Real
 from pathlib import Path
@@ -61,7 +62,6 @@ _DESCRIPTORS = 64
 """At most: with more, the kernel's table grows, whose size ``/proc/PID/status`` shows."""
 
 _LOADED_ON_USE = ("_strptime", "linecache", "tracemalloc", "traceback", "stringprep", "unicodedata")
-_ENCODINGS = ("ascii", "latin-1", "cp1252", "utf-8-sig", "utf-16", "utf-32", "idna", "punycode")
 
 _RESERVE_BYTES = 32 << 20
 """Room for small objects: in the last stage Python's allocator gets no more of its own."""
@@ -91,7 +91,6 @@ def run(end: socket.socket, parent: int, confinement: Confinement | None) -> NoR
         if boot.guard:
             boot.guard.forget_parent()
         _drop_descriptors(end)
-        _warm_up()
         results = _confine(confinement, parent) if confinement else {}
         stream = _Stream()
         stream.send(Ready(results))
@@ -112,16 +111,21 @@ def _drop_descriptors(end: socket.socket) -> None:
     os.closerange(SOCKET + 1, os.sysconf("SC_OPEN_MAX"))
 
 
-def _warm_up() -> None:
-    """Do once what loads something by itself the first time, for us and for most evaluators."""
+@cache
+def warm_up() -> None:
+    """Do once what loads something by itself the first time, for us and for most evaluators.
+
+    Called before the fork, so that all of them have it.
+    """
 
     async def nothing() -> None: ...
 
     list(event_loop.in_order([nothing()], 1))
     for name in _LOADED_ON_USE:
         importlib.import_module(name)
-    for name in _ENCODINGS:
-        codecs.lookup(name)
+    for name in sorted(set(aliases.values())):
+        with contextlib.suppress(LookupError):  # of other systems
+            codecs.lookup(name)
 
 
 def _confine(confinement: Confinement, parent: int) -> dict[str, str]:

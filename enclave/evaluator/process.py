@@ -156,6 +156,7 @@ class EvaluatorProcess:
         limit = _address_space() + memory_bytes
         confinement = child.Confinement(paths, limit) if locked else None
         parent = os.getpid()
+        child.warm_up()
         pid = os.fork()
         if pid == 0:
             child.run(theirs, parent, confinement)

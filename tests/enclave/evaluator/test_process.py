@@ -109,7 +109,7 @@ def test_what_must_be_done_at_the_top_of_the_file_is_told(process, body):
     "body",
     [
         "import datetime\ndatetime.datetime.strptime('2026', '%Y')",
-        "'é'.encode('cp1252') + 'é'.encode('utf-16')",
+        "'é'.encode('cp1252') + 'é'.encode('utf-16-le') + 'é'.encode('cp037')",
         "import warnings\nwarnings.warn('careful')",
         "import sys\nprint(1)\nsys.stdout.buffer.write(b'1')\nsys.stderr.flush()",
         "import traceback\ntraceback.format_stack()",
