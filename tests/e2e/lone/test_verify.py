@@ -128,7 +128,7 @@ def test_the_name_of_an_object_does_nothing_to_the_one_who_verifies(
     strongroom: Any, auditor: Any, main_job: Any
 ) -> None:
     """Markup in a name ended the command with 1, and hid every failure."""
-    stray = f"{FOLDER}[/x][link=https://evil.example]\u202ey"
+    stray = f"{FOLDER}[/x][link=evil.example]\u202ey"
     auditor.put(stray, b"planted")
     command = [sys.executable, "-m", "strongroom", "verify", RUN, "--state", str(strongroom.state)]
     try:
@@ -136,7 +136,7 @@ def test_the_name_of_an_object_does_nothing_to_the_one_who_verifies(
     finally:
         remove(auditor, stray)
     assert code == Exit.INTEGRITY
-    assert f"{FOLDER}[/x][link=https://evil.example]\\u202ey" in plain(shown.decode())
+    assert f"{FOLDER}[/x][link=evil.example]\\u202ey" in plain(shown.decode())
     assert "NOT VERIFIED" in shown.decode()
 
 
