@@ -6,6 +6,7 @@ defence off the same bytes get through.
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import sys
@@ -13,10 +14,22 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from ruamel.yaml import YAML
 
+from strongroom.crypto.digests import sha256
+from strongroom.enclave.plan.document import Plan
+from strongroom.pipeline import trial
+from strongroom.pipeline.cli import console
+from strongroom.pipeline.cli.console import Output
+from strongroom.pipeline.cli.runs.plan_view import print_plan
+from strongroom.pipeline.cli.runs.trial_view import show
+from strongroom.pipeline.planning.plan import build_plan
+from strongroom.pipeline.runfile.load import load
+from strongroom.policies.gate import Decision, Denial
+from support import sample
 from support.forks import Forks
-from support.screens import Commands, on_terminal, plain
+from support.screens import Commands, Screen, on_terminal, plain
 
 HOSTILE = "\x1b]0;owned\x07\x9b2J\r\x7f\u202e\u2066\u200b\u2028[/x][link=https://evil.example]y"
 PASSWORD = "hunter2-swordfish"
@@ -204,6 +217,54 @@ def test_names_in_stores_and_logs(
     for sign in (*MARKS.values(), "[/x][link=https://evil.example]y"):
         assert sign in text
     assert raw(strongroom(*arguments, before=RUN + UNESCAPED, **state)[1]) == set(MARKS)
+
+
+@pytest.fixture
+def hostile_plan(tmp_path: Path) -> Plan:
+    """A plan whose every name is hostile."""
+    example = Path(__file__).parents[2] / "examples/feedback/run.yaml"
+    spec = load(example, stack=sample.stack(tmp_path)).spec
+    plan = build_plan(spec, sample.facts(), "feedback-1")
+    named = replace(plan.data.train, name=HOSTILE, signer=HOSTILE)
+    return replace(
+        plan,
+        run=HOSTILE,
+        audit=HOSTILE,
+        data=replace(plan.data, train=named, held_out=named),
+        model=replace(plan.model, uri=HOSTILE),
+        evaluator=replace(plan.evaluator, name=HOSTILE, metrics=(HOSTILE,)),
+        keys=replace(plan.keys, data=HOSTILE, outputs=HOSTILE, audit=HOSTILE),
+    )
+
+
+@pytest.mark.parametrize("stream", [Screen, io.StringIO])
+def test_plans_and_trials(
+    stream: type[io.StringIO], hostile_plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Names of datasets, models, evaluators and metrics, and places and details of failed calls."""
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "400")
+    fault = trial.Fault(place=HOSTILE, row=1, sample=1, code="SR-EVAL-003", detail=HOSTILE, line=1)
+    values = {f"evaluator_{HOSTILE}": 1.0}
+    tested = trial.Tested(HOSTILE, hostile_plan, 1, 1, 0, 1, values, (), (fault,))
+    refused = dict.fromkeys(("rule", "control", "path", "expected", "actual", "fix"), HOSTILE)
+    denials = (Denial(**refused),)
+    decision = Decision(
+        allowed=False, denials=denials, passed=(), waived=(), bundle_digest=sha256(b"")
+    )
+
+    def shown() -> bytes:
+        screen = stream()
+        output = Output(lambda: screen)
+        print_plan(output, hostile_plan, decision)
+        show(tested, output)
+        return screen.getvalue().encode()
+
+    text = assert_inert(shown())
+    assert text.count(r"\x1b]0;owned\x07") >= 15
+    assert text.count("[/x][link=https://evil.example]y") >= 15
+    monkeypatch.setattr(console, "visible", str)
+    assert raw(shown()) == set(MARKS)
 
 
 def test_markup_in_the_name_of_an_object_hid_every_failure(
