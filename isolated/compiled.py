@@ -41,7 +41,10 @@ ENTRIES = (
     *("strongroom.enclave.roles.probe", "strongroom.enclave.sandbox.launch"),
     *("strongroom.enclave.rows.parquet", "strongroom.trainer.warmup"),
     # Imported where they are first used.
-    *("torch._dynamo", "torch.profiler._cupti_monitor", "transformers"),
+    *("dill", "huggingface_hub.hf_api", "huggingface_hub.utils", "numpy.fft", "pydantic.main"),
+    *("pydantic._internal._generate_schema", "torch._dynamo", "torch.onnx"),
+    *("torch.profiler._cupti_monitor", "transformers", "transformers.generation.utils"),
+    *("transformers.convert_slow_tokenizer", "transformers.tokenization_utils_tokenizers"),
     "transformers.models.llama.modeling_llama",
     "transformers.models.qwen2.modeling_qwen2",
 )
