@@ -167,7 +167,7 @@ class World:
 
 
 def _best(name: str) -> str:
-    if name.removeprefix("evaluator.") in probe_names.ATTEMPTS:
+    if name.removeprefix("evaluator.") in probe_names.TRIED:
         return "blocked"
     state = probe_names._of(name)
     return min(state.good or state.tolerated)

@@ -161,7 +161,7 @@ def probes(role: str = "train") -> dict[str, str]:
     names = probe_names.MAIN | (probe_names.EVALUATOR if role == "train" else frozenset())
 
     def best(name: str) -> str:
-        if name.removeprefix("evaluator.") in probe_names.ATTEMPTS:
+        if name.removeprefix("evaluator.") in probe_names.TRIED:
             return "blocked"
         state = probe_names._of(name)
         return min(state.good or state.tolerated)
@@ -290,7 +290,7 @@ def test_each_probe_counts(applicant):
     applicant.releaser._admit = lambda _plan: None
     for name in sorted(probes()):
         assert refused(applicant.ask(probes={name: None}), errors.ProbeMissing)
-        if name.removeprefix("evaluator.") in probe_names.ATTEMPTS:
+        if name.removeprefix("evaluator.") in probe_names.TRIED:
             assert refused(applicant.ask(probes={name: "open"}), errors.LayerOpen)
 
 
