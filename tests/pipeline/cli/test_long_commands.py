@@ -26,7 +26,7 @@ COMMANDS = {
     "verify": (["verify", "r"], (verify, "verify_run"), "verify_run"),
     "report": (["report", "r"], (report, "write_report"), "report"),
     "export": (["export", "r", "--to", "out"], (export, "export"), "export"),
-    "plan": (["plan", "run.yaml", "--id", "r"], (controller, "connected"), "plan"),
+    "plan": (["plan", "run.yaml", "--id", "r"], (controller, "admit_early"), "plan"),
     "seal": (
         [
             "seal",
