@@ -24,7 +24,8 @@ from strongroom.enclave.channel import frames
 from strongroom.enclave.channel.errors import ChannelViolation
 from strongroom.enclave.channel.framing import Channel
 from strongroom.enclave.checkpoints import ADAPTER
-from strongroom.enclave.roles.lifecycle import Lifecycle
+from strongroom.enclave.errors import MemoryExceeded
+from strongroom.enclave.roles.lifecycle import Lifecycle, Needs
 from strongroom.errors import StrongroomError
 
 OUTPUTS = "outputs"
@@ -44,9 +45,12 @@ def main(fd: int, assurance: Assurance, arguments: Sequence[str]) -> None:
         from strongroom.trainer.checkpoints import merging  # starts threads, so after stage A
 
         merging.warm_up()
-    attested = life.attest("export", export_subject(run), nonce, fds=outputs)
+    needs = Needs(memory_bytes=_memory_of_this_machine())  # it holds a weight file as a whole
+    attested = life.attest("export", export_subject(run), nonce, fds=outputs, needs=needs)
     try:
         _export(channel, attested, run, form, outputs)
+    except MemoryError:
+        channel.send_record(frames.Failure(code=MemoryExceeded.code))
     except StrongroomError as error:
         channel.send_record(frames.Failure(code=error.code))
 
@@ -101,3 +105,7 @@ def _write(channel: Channel, output: int, data: bytes | bytearray) -> None:
         left = left[os.write(output, left) :]
     os.close(output)
     channel.send_record(frames.Done())
+
+
+def _memory_of_this_machine() -> int:
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -21,6 +21,7 @@ from strongroom.enclave.attest import COMMANDS, seal_subject
 from strongroom.enclave.channel import capacity, frames
 from strongroom.enclave.channel.errors import ChannelViolation, RecordsRejected
 from strongroom.enclave.channel.framing import Channel
+from strongroom.enclave.errors import MemoryExceeded
 from strongroom.enclave.roles.lifecycle import Lifecycle
 from strongroom.enclave.roles.seal_evaluator import seal_evaluator
 from strongroom.enclave.roles.shard_writer import sent_shard
@@ -53,6 +54,8 @@ def main(fd: int, assurance: Assurance, arguments: Sequence[str]) -> None:
         else:
             sealing.check()
             sealing.seal(command)
+    except MemoryError:
+        channel.send_record(frames.Failure(code=MemoryExceeded.code, shard=sealing.reading))
     except StrongroomError as error:
         line, column = getattr(error, "line", None), getattr(error, "column", None)
         channel.send_record(

@@ -23,6 +23,7 @@ from strongroom.enclave.channel import frames
 from strongroom.enclave.channel.errors import ChannelViolation, EnclaveFailed
 from strongroom.enclave.channel.framing import Channel
 from strongroom.enclave.checkpoints import ROLLOUTS
+from strongroom.enclave.errors import MemoryExceeded
 from strongroom.enclave.roles.lifecycle import Lifecycle
 from strongroom.errors import StrongroomError
 from strongroom.errors.defect import OutputLost
@@ -72,6 +73,8 @@ def main(fd: int, assurance: Assurance, arguments: Sequence[str]) -> None:
         _write(output, shown, "ascii" if command.in_ascii else "utf-8")
     except StrongroomError as error:
         channel.send_record(frames.Failure(code=error.code))
+    except MemoryError:
+        channel.send_record(frames.Failure(code=MemoryExceeded.code))
     except msgspec.DecodeError:
         channel.send_record(frames.Failure(code=EnclaveFailed.code))
     else:
