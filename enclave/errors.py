@@ -219,8 +219,8 @@ class ScoreInvalid(EvaluatorError):
 
 class ScoreNotFinite(EvaluatorError):
     code = "SR-EVAL-008"
-    title = "the evaluator returned NaN or infinity"
-    remedy = "Return a finite number; choose a score for such rows."
+    title = "the evaluator returned NaN, infinity, or a number beyond a thousand million"
+    remedy = "Return numbers from -1e9 to 1e9; choose a score for such rows."
 
 
 class MetricUndeclared(EvaluatorError):

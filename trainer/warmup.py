@@ -14,12 +14,13 @@ import torch
 
 from strongroom.trainer.checkpoints.checkpoint import Checkpoint, resumed_state
 from strongroom.trainer.config import TrainingConfig
-from strongroom.trainer.data.chat import Message
+from strongroom.trainer.data.chat import Message, RecordFault
 from strongroom.trainer.data.rows import Row
 from strongroom.trainer.evaluation.held_out import evaluate
 from strongroom.trainer.loop import train
 from strongroom.trainer.model.lora import Policy
 from strongroom.trainer.rollouts.evaluators import Job, Reply, Score, Turn
+from strongroom.trainer.rollouts.prompts import render
 from strongroom.trainer.steps.state import new_state
 
 _ROWS = [
@@ -45,6 +46,15 @@ class _Alternating:
         ]
 
 
+def _rows(policy: Policy) -> list[Row]:
+    """Rows to warm up on; some templates have no place for a system's message."""
+    try:
+        render(policy, _ROWS[0].messages, None)
+    except RecordFault:
+        return [Row(messages=row.messages[1:]) for row in _ROWS]
+    return _ROWS
+
+
 def warm_up(policy: Policy, config: TrainingConfig) -> None:
     """Do once what a run does: train, evaluate, restore.
 
@@ -66,10 +76,11 @@ def warm_up(policy: Policy, config: TrainingConfig) -> None:
         }
     )
     checkpoints: list[Checkpoint] = []
+    rows = _rows(policy)
     try:
         state = new_state(policy, one_step)
-        train(policy, _ROWS, _Alternating(), one_step, state, on_checkpoint=checkpoints.append)
-        evaluate(policy, _ROWS, _Alternating(), one_step)
+        train(policy, rows, _Alternating(), one_step, state, on_checkpoint=checkpoints.append)
+        evaluate(policy, rows, _Alternating(), one_step)
         resumed_state(policy, one_step, checkpoints[0])
     finally:
         policy.flat.copy_(weights)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import builtins
+
+from strongroom.enclave.errors import MemoryExceeded
 from strongroom.errors import Exit, Fault, StrongroomError
 
 
@@ -72,6 +75,18 @@ class PlanMismatch(ChannelError):
     remedy = "Somebody changed the object after the plan was made. Restore it, or plan again."
 
 
+class FrameTooLarge(ChannelError):
+    """A message would be larger than a frame."""
+
+    code = "SR-CHANNEL-007"
+    title = "a plan, manifest or list is too large to be handed from one process to another"
+    fault = Fault.INPUT
+    exit_code = Exit.BAD_INPUT
+    remedy = (
+        "Seal the dataset again in larger shards (--records-per-shard), or in several datasets."
+    )
+
+
 class RecordsRejected(ChannelError):
     """The dataset holds records that cannot be trained on; each is listed by shard and line."""
 
@@ -136,3 +151,13 @@ class SourceChanged(ChannelError):
         "Nothing was published. Seal a copy that no program writes to, into another folder of the "
         "bucket."
     )
+
+
+def known(error: BaseException) -> StrongroomError:
+    """What an enclave may say of an error: ours as it is, of any other the name of its class."""
+    if isinstance(error, StrongroomError):
+        return error
+    if isinstance(error, MemoryError):
+        return MemoryExceeded()
+    name = type(error).__name__
+    return EnclaveFailed(actual=name if hasattr(builtins, name) else "Exception")

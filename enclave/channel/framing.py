@@ -16,11 +16,18 @@ from typing import Final, TypeVar
 import msgspec
 from typing_extensions import Buffer
 
-from strongroom.enclave.channel.errors import ChannelBroken, ChannelViolation, EnclaveTimedOut
+from strongroom.enclave.channel.errors import (
+    ChannelBroken,
+    ChannelViolation,
+    EnclaveTimedOut,
+    FrameTooLarge,
+)
 
 MAX_FRAME_BYTES: Final = 4 << 20
 #: A record is small; only ``Start`` (a plan) and ``Keys`` come near this.
 MAX_RECORD_BYTES: Final = 4 << 20
+#: Largest object that fits into a record, which is JSON with the object in base64.
+MAX_CONTROL_BYTES: Final = (MAX_RECORD_BYTES - 4096) // 4 * 3
 SOCKET_BUFFER_BYTES: Final = 1 << 20
 _HEADER: Final = struct.Struct("<BI")
 
@@ -64,10 +71,12 @@ class Channel:
         self._sock.close()
 
     def send(self, kind: Kind, payload: Buffer = b"") -> None:
-        """Send one frame. Raises ``ChannelBroken`` when the peer is gone."""
+        """Send one frame. Raises ``ChannelBroken`` when the peer is gone, and ``FrameTooLarge``,
+        with nothing sent."""
         view = memoryview(payload).cast("B")
         if len(view) > MAX_FRAME_BYTES:
-            raise ValueError("frame too large")
+            limit = f"at most {MAX_FRAME_BYTES} bytes"
+            raise FrameTooLarge(place=self.peer, expected=limit, actual=f"{len(view)} bytes")
         try:
             self._sock.sendall(_HEADER.pack(kind, len(view)))
             if len(view):

@@ -16,7 +16,6 @@ import codecs
 import contextlib
 import importlib
 import inspect
-import math
 import os
 import resource
 import socket
@@ -53,7 +52,7 @@ from strongroom.enclave.evaluator.messages import (
 )
 from strongroom.enclave.sandbox import filters, landlock, lockdown, probes, seccomp, syscalls
 from strongroom.isolated import boot
-from strongroom.trainer.rollouts.evaluators import Job
+from strongroom.trainer.rollouts.evaluators import MAX_SCORE, Job
 
 SOCKET = 3
 """The descriptor of the socket to the enclave; the only one above 2."""
@@ -364,7 +363,7 @@ def _number(value: object) -> float:
         number = float(value)
     except OverflowError:
         raise _Problem(Failed("invalid")) from None
-    if not math.isfinite(number):
+    if not abs(number) <= MAX_SCORE:  # nor for NaN
         raise _Problem(Failed("not_finite"))
     return number
 

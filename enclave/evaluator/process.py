@@ -74,7 +74,7 @@ from strongroom.enclave.sandbox.listener import MAX_THREADS, Listener
 from strongroom.enclave.sandbox.lockdown import library_paths
 from strongroom.enclave.sandbox.probe_names import EVALUATOR, known
 from strongroom.trainer.data.chat import Message, RecordFault, check_messages, check_turn
-from strongroom.trainer.rollouts.evaluators import Job, Reply, Score, Turn
+from strongroom.trainer.rollouts.evaluators import MAX_SCORE, Job, Reply, Score, Turn
 
 _A = TypeVar("_A", Ready, Loaded, Row, Opened, Turned)
 
@@ -235,7 +235,10 @@ class EvaluatorProcess:
         scores = []
         for job in jobs:
             answer = self._receive(Row, time.monotonic() + limit_s, job.row)
-            if len(answer.values) != len(self._metrics) or not self._in_range(answer.score):
+            values = [value for value in answer.values if value is not None]
+            bounded = all(abs(value) <= MAX_SCORE for value in values)
+            shaped = len(answer.values) == len(self._metrics) and bounded
+            if not (shaped and self._in_range(answer.score)):
                 raise self._broken(job.row)
             pairs = zip(self._metrics, answer.values, strict=True)
             metrics = {name: value for name, value in pairs if value is not None}
@@ -365,7 +368,8 @@ class EvaluatorProcess:
 
     def _in_range(self, score: float) -> bool:
         """The process has checked this before: it sends another score only by forging frames."""
-        return self._range is None or self._range[0] <= score <= self._range[1]
+        low, high = self._range or (-MAX_SCORE, MAX_SCORE)
+        return low <= score <= high
 
     def _failed(self, failed: Failed, row: int | None, begins: int) -> EvaluatorError:
         """The error for a reported failure; it may be forged, so its form is checked."""

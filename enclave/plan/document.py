@@ -16,6 +16,7 @@ import msgspec
 from strongroom.crypto.digests import Sha256, canonical, sha256
 from strongroom.crypto.errors import NotCanonical
 from strongroom.enclave.channel.capacity import Limits
+from strongroom.enclave.channel.framing import MAX_CONTROL_BYTES
 from strongroom.enclave.plan.errors import PlanMalformed
 from strongroom.enclave.plan.objects import PLAN
 from strongroom.enclave.plan.parts import (
@@ -33,7 +34,8 @@ from strongroom.enclave.plan.run_file import NormalisedRun
 from strongroom.errors import bounded_json
 from strongroom.trainer.config import TrainingConfig
 
-MAX_PLAN_BYTES = 16 << 20
+MAX_PLAN_BYTES = MAX_CONTROL_BYTES
+"""An enclave is started on a plan, which comes in one record."""
 
 
 class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

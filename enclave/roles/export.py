@@ -21,12 +21,10 @@ from strongroom.crypto.manifest import object_ad
 from strongroom.enclave.assurance import Assurance
 from strongroom.enclave.attest import COMMANDS, Attested, export_subject
 from strongroom.enclave.channel import frames
-from strongroom.enclave.channel.errors import ChannelViolation
+from strongroom.enclave.channel.errors import ChannelViolation, known
 from strongroom.enclave.channel.framing import Channel
 from strongroom.enclave.checkpoints import ADAPTER
-from strongroom.enclave.errors import MemoryExceeded
 from strongroom.enclave.roles.lifecycle import Lifecycle, Needs
-from strongroom.errors import StrongroomError
 
 OUTPUTS = "outputs"
 MERGED = "merged"
@@ -49,10 +47,8 @@ def main(fd: int, assurance: Assurance, arguments: Sequence[str]) -> None:
     attested = life.attest("export", export_subject(run), nonce, fds=outputs, needs=needs)
     try:
         _export(channel, attested, run, form, outputs)
-    except MemoryError:
-        channel.send_record(frames.Failure(code=MemoryExceeded.code))
-    except StrongroomError as error:
-        channel.send_record(frames.Failure(code=error.code))
+    except BaseException as error:  # a library's panic is no Exception
+        channel.send_record(frames.Failure(code=known(error).code))
 
 
 def _export(

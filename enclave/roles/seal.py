@@ -19,14 +19,12 @@ from strongroom.crypto.keyset import Keyset
 from strongroom.enclave.assurance import Assurance
 from strongroom.enclave.attest import COMMANDS, seal_subject
 from strongroom.enclave.channel import capacity, frames
-from strongroom.enclave.channel.errors import ChannelViolation, RecordsRejected
+from strongroom.enclave.channel.errors import ChannelViolation, RecordsRejected, known
 from strongroom.enclave.channel.framing import Channel
-from strongroom.enclave.errors import MemoryExceeded
 from strongroom.enclave.roles.lifecycle import Lifecycle
 from strongroom.enclave.roles.seal_evaluator import seal_evaluator
 from strongroom.enclave.roles.shard_writer import sent_shard
 from strongroom.enclave.rows.sources import Source
-from strongroom.errors import StrongroomError
 
 ZSTD_LEVEL = 3
 
@@ -54,9 +52,8 @@ def main(fd: int, assurance: Assurance, arguments: Sequence[str]) -> None:
         else:
             sealing.check()
             sealing.seal(command)
-    except MemoryError:
-        channel.send_record(frames.Failure(code=MemoryExceeded.code, shard=sealing.reading))
-    except StrongroomError as error:
+    except BaseException as failed:  # a library's panic is no Exception
+        error = known(failed)
         line, column = getattr(error, "line", None), getattr(error, "column", None)
         channel.send_record(
             frames.Failure(

@@ -10,7 +10,6 @@ Plaintext is neither kept out of Python's heap nor wiped; it dies with the proce
 
 from __future__ import annotations
 
-import builtins
 import socket
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -19,10 +18,9 @@ from strongroom.crypto.segments import SEGMENT_BYTES
 from strongroom.enclave.assurance import Assurance
 from strongroom.enclave.attest import COMMANDS
 from strongroom.enclave.channel import frames
-from strongroom.enclave.channel.errors import ChannelBroken, ChannelViolation, EnclaveFailed
+from strongroom.enclave.channel.errors import ChannelBroken, ChannelViolation, known
 from strongroom.enclave.channel.framing import Channel
 from strongroom.enclave.channel.outgoing_words import DETAILS
-from strongroom.enclave.errors import MemoryExceeded
 from strongroom.enclave.evaluator.pair import Evaluators
 from strongroom.enclave.plan.derived import check_derived
 from strongroom.enclave.plan.document import Plan
@@ -54,8 +52,10 @@ def main(fd: int, assurance: Assurance, _arguments: Sequence[str]) -> None:
         life = Lifecycle.begin(channel, assurance, window_bytes=SEGMENT_BYTES, scratch=scratch)
         evaluators = Evaluators.start(locked=life.locked)
         tasks = _prepare(life, plan, start.nonce, evaluators, scratch)
-    except StrongroomError as error:
-        _report(channel, error, None)
+    except ChannelBroken:
+        return
+    except BaseException as error:  # a library's panic is no Exception
+        _report(channel, known(error), None)
         return
     channel.send_record(frames.Done())
     while True:
@@ -67,14 +67,8 @@ def main(fd: int, assurance: Assurance, _arguments: Sequence[str]) -> None:
             channel.send_record(frames.Done())
         except ChannelBroken:
             return
-        except StrongroomError as error:
-            _report(channel, error, tasks.where)
-        except MemoryError:
-            _report(channel, MemoryExceeded(), tasks.where)
-        except Exception as error:
-            name = type(error).__name__
-            known = name if hasattr(builtins, name) else "Exception"
-            _report(channel, EnclaveFailed(actual=known), tasks.where)
+        except BaseException as error:
+            _report(channel, known(error), tasks.where)
 
 
 def _prepare(

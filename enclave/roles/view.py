@@ -20,12 +20,10 @@ from strongroom.crypto.manifest import object_ad
 from strongroom.enclave.assurance import Assurance
 from strongroom.enclave.attest import COMMANDS, view_subject
 from strongroom.enclave.channel import frames
-from strongroom.enclave.channel.errors import ChannelViolation, EnclaveFailed
+from strongroom.enclave.channel.errors import ChannelViolation, known
 from strongroom.enclave.channel.framing import Channel
 from strongroom.enclave.checkpoints import ROLLOUTS
-from strongroom.enclave.errors import MemoryExceeded
 from strongroom.enclave.roles.lifecycle import Lifecycle
-from strongroom.errors import StrongroomError
 from strongroom.errors.defect import OutputLost
 from strongroom.errors.visible import SPELLED, visible
 from strongroom.trainer.data.chat import Message
@@ -71,12 +69,8 @@ def main(fd: int, assurance: Assurance, arguments: Sequence[str]) -> None:
         show = document if command.as_json else text
         shown = show(run, command.step, bytes(plain).splitlines())
         _write(output, shown, "ascii" if command.in_ascii else "utf-8")
-    except StrongroomError as error:
-        channel.send_record(frames.Failure(code=error.code))
-    except MemoryError:
-        channel.send_record(frames.Failure(code=MemoryExceeded.code))
-    except msgspec.DecodeError:
-        channel.send_record(frames.Failure(code=EnclaveFailed.code))
+    except BaseException as error:  # a library's panic is no Exception
+        channel.send_record(frames.Failure(code=known(error).code))
     else:
         channel.send_record(frames.Done())
 

@@ -12,6 +12,7 @@ from strongroom.crypto.errors import CryptoError
 from strongroom.crypto.manifest import CHECKPOINT_TYPE, DATASET_TYPE, decode_sealed, shard_name
 from strongroom.enclave.channel import frames
 from strongroom.enclave.channel.errors import ChannelViolation, PlanMismatch
+from strongroom.enclave.channel.framing import MAX_CONTROL_BYTES
 from strongroom.enclave.checkpoints import OBJECT_NAMES
 from strongroom.enclave.plan.derived import check_manifest, sealed_inputs
 from strongroom.enclave.plan.document import Plan
@@ -45,7 +46,7 @@ class RunObjects:
         for name, (_place, ref) in sealed_inputs(self._plan).items():
             place = ref.uri + MANIFEST
             bucket, key = self._reach.bucket("data-read", place)
-            envelope, _etag = bucket.get(key)
+            envelope, _etag = bucket.get(key, max_bytes=MAX_CONTROL_BYTES)
             if sha256(envelope) != ref.manifest_sha256:
                 raise PlanMismatch(
                     place=place, expected=ref.manifest_sha256, actual=sha256(envelope)

@@ -19,8 +19,8 @@ from strongroom.connectors.buckets.bucket import Bucket
 from strongroom.connectors.buckets.errors import ObjectChanged, ObjectExists, ObjectMissing
 from strongroom.enclave.broker import EnclaveHandle
 from strongroom.enclave.channel import frames
-from strongroom.enclave.channel.errors import ChannelBroken
-from strongroom.enclave.channel.framing import Channel
+from strongroom.enclave.channel.errors import ChannelBroken, FrameTooLarge
+from strongroom.enclave.channel.framing import MAX_CONTROL_BYTES, Channel
 from strongroom.enclave.evidence import Evidence
 from strongroom.enclave.plan.document import Plan
 from strongroom.enclave.sandbox import syscalls
@@ -63,7 +63,10 @@ class BrokerProcess:
                 reply = messages.Refused(errors=documents_of(defect(error)))
             try:
                 self._report_leases()
-                self._channel.send_record(reply)
+                try:
+                    self._channel.send_record(reply)
+                except FrameTooLarge as error:
+                    self._channel.send_record(messages.Refused(errors=documents_of(error)))
             except ChannelBroken:
                 break
         if self._enclave is not None:
@@ -102,7 +105,7 @@ class BrokerProcess:
     def _stored(self, request: messages.Read) -> messages.Stored | None:
         bucket, key = self._control(request.purpose, request.uri)
         try:
-            data, etag = bucket.get(key)
+            data, etag = bucket.get(key, max_bytes=MAX_CONTROL_BYTES)
         except ObjectMissing:
             return None
         return messages.Stored(data=data, etag=etag)

@@ -20,22 +20,34 @@ from strongroom.pipeline.broker.errors import OutputConflict
 from strongroom.pipeline.owner.errors import ModelFolderInvalid
 from strongroom.pipeline.owner.owner import Owner
 from strongroom.pipeline.planning.model_list import encode_model_list
+from strongroom.trainer.model.files import (
+    CONFIG,
+    GENERATION,
+    TEMPLATE,
+    TOKENIZER,
+    TOKENIZER_CONFIG,
+    check_model_files,
+)
 
 PIECE_BYTES = 8 << 20
 SUFFIXES = (".jinja", ".json", ".safetensors")
 """Of what the enclave reads of a model; nothing else is uploaded."""
-NEEDED = ("config.json", "tokenizer.json", "tokenizer_config.json")
+CHECKED = (CONFIG, GENERATION, TOKENIZER, TOKENIZER_CONFIG, TEMPLATE)
+NEEDED = (CONFIG, TOKENIZER, TOKENIZER_CONFIG)
 
 
 def upload(owner: Owner, folder: Path, uri: str) -> Sha256:
     """Put the files of ``folder`` under ``uri``; returns the digest that run files pin.
 
-    A file that is there already is compared by digest, and left. Raises ``ModelFolderInvalid``,
-    ``ObjectExists`` where a file of another size is there, and ``OutputConflict`` where one of the
-    same size has other content, or the list is that of another model.
+    The files are checked as an enclave will check them, but for the weights, before anything is
+    sent. A file that is there already is compared by digest, and left. Raises
+    ``ModelFolderInvalid``, the trainer's errors about a model's files, ``ObjectExists`` where a
+    file of another size is there, and ``OutputConflict`` where one of the same size has other
+    content, or the list is that of another model.
     """
     target = owner.locate(uri)
     paths = model_paths(folder)
+    check_model_files({path.name: b"".join(pieces(path)) for path in paths if path.name in CHECKED})
     bucket = owner.bucket(target)
     files = []
     for path in paths:

@@ -12,6 +12,7 @@ import msgspec
 from pydantic import ValidationError
 
 from strongroom.crypto.digests import canonical
+from strongroom.enclave.channel.errors import FrameTooLarge
 from strongroom.enclave.plan.derived import (
     Found,
     check_derived,
@@ -20,7 +21,7 @@ from strongroom.enclave.plan.derived import (
     key_refs,
     planned_writes,
 )
-from strongroom.enclave.plan.document import Plan
+from strongroom.enclave.plan.document import MAX_PLAN_BYTES, Plan
 from strongroom.enclave.plan.errors import PlanInconsistent
 from strongroom.enclave.plan.leases import plan_leases
 from strongroom.enclave.plan.objects import RunLayout, check_run_id
@@ -36,7 +37,7 @@ def build_plan(spec: RunSpec, facts: Facts, run_id: str) -> Plan:
     """The plan of one run. Pure.
 
     Raises ``BadRunId``, and ``ErrorList`` of ``FactsDisagree`` whose places are paths in the run
-    file (``spec.model.digest``).
+    file (``spec.model.digest``), and ``FrameTooLarge``.
     """
     run, evaluator = spec.spec, facts.evaluator
     sizes = facts.train.sizes(run.data.train) | facts.held_out.sizes(run.data.held_out)
@@ -66,6 +67,9 @@ def build_plan(spec: RunSpec, facts: Facts, run_id: str) -> Plan:
     ]
     if errors:
         raise ErrorList(errors)
+    if (size := len(plan.to_json())) > MAX_PLAN_BYTES:
+        limit = f"at most {MAX_PLAN_BYTES} bytes of plan"
+        raise FrameTooLarge(place="spec.data", expected=limit, actual=f"{size} bytes")
     return plan
 
 

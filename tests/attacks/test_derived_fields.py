@@ -242,7 +242,7 @@ def broker(world: World, plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
 
     def bucket(_self: Reach, _purpose: str, uri: str) -> tuple[Any, str]:
         name = "held_out" if "held-out" in uri else "train"
-        return SimpleNamespace(get=lambda _key: (world.manifests[name], "tag")), uri
+        return SimpleNamespace(get=lambda _key, max_bytes: (world.manifests[name], "tag")), uri
 
     monkeypatch.setattr(process, "EnclaveHandle", handle)
     monkeypatch.setattr(Reach, "bucket", bucket)

@@ -129,6 +129,8 @@ def test_nothing_to_learn_leaves_the_policy_alone():
         lambda jobs: [],
         lambda jobs: [Score(score=1.0)] * (len(jobs) + 1),
         lambda jobs: [Score(score=float("nan"))] * len(jobs),
+        lambda jobs: [Score(score=1e308)] * len(jobs),
+        lambda jobs: [Score(score=1.0, metrics={"accuracy": -1e10})] * len(jobs),
         lambda jobs: [Score(score=1.0, metrics={"x": float("inf")})] * len(jobs),
     ],
 )

@@ -41,6 +41,8 @@ class FaultCode(StrEnum):
     """The row has tools or tool calls, and the base model's template would leave them out."""
     TEMPLATE_REWRITES = "template_rewrites"
     """A further turn changes what the base model's template wrote before it."""
+    TOKENIZER_REFUSED = "tokenizer_refused"
+    """The base model's tokenizer gives up on the text: its pattern backtracks too long."""
     PROMPT_TOO_LONG = "prompt_too_long"
 
 

@@ -7,14 +7,12 @@ tokenizer.json alone. Weights keep their values and are frozen.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import safetensors
 import safetensors.torch
-import tokenizers
 import torch
 import transformers
 from torch import Tensor
@@ -26,14 +24,16 @@ from strongroom.trainer.errors import (
     ModelUnsupported,
 )
 from strongroom.trainer.model.attention import GROUPED
+from strongroom.trainer.model.files import (
+    Buffer,
+    decoder_config,
+    end_tokens,
+    read_file,
+    tokenizer_files,
+)
 from strongroom.trainer.model.linear import multiply_in_float32
 
-Buffer = bytes | bytearray | memoryview
-
-SUPPORTED_TYPES = ("llama", "qwen2", "qwen3")
-"""Decoders whose logits are ``lm_head(hidden)``, without scaling, capping or sliding windows."""
-
-_SPECIAL_TOKENS = ("bos_token", "eos_token", "pad_token", "unk_token")
+_COMPUTED = ".rotary_emb.inv_freq"
 
 
 @dataclass(frozen=True)
@@ -65,48 +65,24 @@ def load_base(
     # Without this, threads add up the float32 gradient of one index in the order of their arrival.
     torch.use_deterministic_algorithms(device == "cpu")
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    settings = _json(files, "config.json")
+    settings = decoder_config(files)
     model = _empty_model(settings, dtype)
     _fill(model, _weights(files), dtype)
     if device == "cpu":
         multiply_in_float32(model, dtype)
-    tokenizer = _tokenizer(files)
+    read = tokenizer_files(files)
+    tokenizer = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=read.backend, chat_template=read.template, **read.special
+    )
     return Base(
         model=model.requires_grad_(False).eval().to(device),
         tokenizer=tokenizer,
-        end_tokens=_end_tokens(files, settings, tokenizer),
-        max_positions=int(settings["max_position_embeddings"]),
+        end_tokens=end_tokens(files, tokenizer.eos_token_id),
+        max_positions=settings["max_position_embeddings"],
     )
 
 
-def _file(files: Mapping[str, Buffer], name: str) -> bytes:
-    if name not in files:
-        raise ModelFileMissing(place=name, actual=f"{len(files)} other files")
-    data = files[name]
-    return data if isinstance(data, bytes) else bytes(data)
-
-
-def _json(files: Mapping[str, Buffer], name: str) -> dict[str, Any]:
-    try:
-        value = json.loads(_file(files, name))
-    except (ValueError, RecursionError):
-        raise ModelFileInvalid(place=name, expected="JSON") from None
-    if not isinstance(value, dict):
-        raise ModelFileInvalid(place=name, expected="a JSON object")
-    return value
-
-
 def _empty_model(settings: dict[str, Any], dtype: torch.dtype) -> transformers.PreTrainedModel:
-    kind = settings.get("model_type")
-    if kind not in SUPPORTED_TYPES:
-        raise ModelUnsupported(
-            place="config.json", expected=f"model_type {' or '.join(SUPPORTED_TYPES)}"
-        )
-    for key in ("quantization_config", "auto_map"):
-        if settings.get(key):
-            raise ModelUnsupported(place="config.json", expected=f"no {key}")
-    if settings.get("use_sliding_window"):
-        raise ModelUnsupported(place="config.json", expected="no sliding window")
     try:
         config = transformers.AutoConfig.for_model(**settings)
         with torch.device("meta"):
@@ -119,7 +95,9 @@ def _empty_model(settings: dict[str, Any], dtype: torch.dtype) -> transformers.P
     except Exception as error:
         # transformers raises what its validators raise; the type is enough to look it up.
         raise ModelFileInvalid(
-            place="config.json", expected=f"a {kind} configuration", actual=type(error).__name__
+            place="config.json",
+            expected=f"a {settings['model_type']} configuration",
+            actual=type(error).__name__,
         ) from None
     return model
 
@@ -131,14 +109,15 @@ def _weights(files: Mapping[str, Buffer]) -> dict[str, Tensor]:
     weights: dict[str, Tensor] = {}
     for name in names:
         try:
-            part = safetensors.torch.load(_file(files, name))
+            part = safetensors.torch.load(read_file(files, name))
         except (safetensors.SafetensorError, KeyError, ValueError, RuntimeError):
             raise ModelFileInvalid(place=name, expected="safetensors") from None
         repeated = weights.keys() & part.keys()
         if repeated:
             raise ModelMismatch(place=name, actual=f"{min(repeated)} a second time")
         weights.update(part)
-    return weights
+    # Computed from config.json; checkpoints of 2023 hold a copy for each layer.
+    return {name: part for name, part in weights.items() if not name.endswith(_COMPUTED)}
 
 
 def _fill(
@@ -162,45 +141,3 @@ def _fill(
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
         if tensor.is_meta:
             raise ModelUnsupported(place=name, expected="only weights and rotary frequencies")
-
-
-def _tokenizer(files: Mapping[str, Buffer]) -> transformers.PreTrainedTokenizerFast:
-    settings = _json(files, "tokenizer_config.json")
-    data = _file(files, "tokenizer.json")
-    try:
-        backend = tokenizers.Tokenizer.from_str(data.decode())
-    except Exception:  # the Rust side raises bare Exception
-        raise ModelFileInvalid(place="tokenizer.json", expected="a fast tokenizer") from None
-    special = {}
-    for name in _SPECIAL_TOKENS:
-        value = settings.get(name)
-        text = value.get("content") if isinstance(value, dict) else value
-        if text is None:
-            continue
-        if not isinstance(text, str) or backend.token_to_id(text) is None:
-            raise ModelMismatch(place=f"tokenizer_config.json {name}", expected="a known token")
-        special[name] = text
-    if "chat_template.jinja" in files:
-        settings["chat_template"] = _file(files, "chat_template.jinja").decode(errors="replace")
-    template = settings.get("chat_template")
-    if not isinstance(template, str):
-        raise ModelFileMissing(place="chat_template.jinja", expected="a chat template")
-    return transformers.PreTrainedTokenizerFast(
-        tokenizer_object=backend, chat_template=template, **special
-    )
-
-
-def _end_tokens(
-    files: Mapping[str, Buffer],
-    settings: dict[str, Any],
-    tokenizer: transformers.PreTrainedTokenizerFast,
-) -> tuple[int, ...]:
-    generation = _json(files, "generation_config.json") if "generation_config.json" in files else {}
-    for value in (
-        generation.get("eos_token_id"),
-        settings.get("eos_token_id"),
-        tokenizer.eos_token_id,
-    ):
-        if value is not None:
-            return tuple(value) if isinstance(value, list) else (int(value),)
-    raise ModelMismatch(place="config.json eos_token_id", expected="an end token")

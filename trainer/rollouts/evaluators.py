@@ -15,6 +15,10 @@ import msgspec
 from strongroom.trainer.data.chat import Message
 from strongroom.trainer.data.plaintext import Plaintext
 
+MAX_SCORE = 1e9
+"""Largest score or metric, either way: sums and squares of such stay far inside what a number
+holds, and their means inside what may leave an enclave."""
+
 
 class Job(Plaintext, msgspec.Struct, frozen=True, kw_only=True):
     """One completion to score."""

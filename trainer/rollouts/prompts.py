@@ -7,7 +7,9 @@ from typing import Any
 
 from strongroom.trainer.config import TrainingConfig
 from strongroom.trainer.data.chat import FaultCode, Message, RecordFault
+from strongroom.trainer.data.chat_template import render_chat
 from strongroom.trainer.data.rows import Row
+from strongroom.trainer.model.files import TokenizerGaveUp, token_ids
 from strongroom.trainer.model.lora import Policy
 
 ANSWER = "answer"
@@ -26,11 +28,11 @@ def render(policy: Policy, messages: Sequence[Message], tools: list[dict[str, An
     if any(there and name not in tokenizer.chat_template for name, there in used):
         raise RecordFault(FaultCode.TEMPLATE_WITHOUT_TOOLS)
     try:
-        text: str = tokenizer.apply_chat_template(
+        text = render_chat(
+            tokenizer.chat_template,
             [message.for_template() for message in messages],
-            tools=tools,
-            add_generation_prompt=True,
-            tokenize=False,
+            tools,
+            tokenizer.special_tokens_map,
         )
     except Exception:  # a template is code, and may raise anything
         raise RecordFault(FaultCode.TEMPLATE_REFUSED) from None
@@ -38,11 +40,12 @@ def render(policy: Policy, messages: Sequence[Message], tools: list[dict[str, An
 
 
 def encode(policy: Policy, text: str) -> list[int]:
-    """Token ids of ``text``, with nothing added."""
-    ids: list[int] = policy.base.tokenizer.backend_tokenizer.encode(
-        text, add_special_tokens=False
-    ).ids
-    return ids
+    """Token ids of ``text``, with nothing added. Raises :class:`RecordFault`
+    ``tokenizer_refused``."""
+    try:
+        return token_ids(policy.base.tokenizer.backend_tokenizer, text)
+    except TokenizerGaveUp:
+        raise RecordFault(FaultCode.TOKENIZER_REFUSED) from None
 
 
 def encode_prompt(policy: Policy, row: Row) -> list[int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +10,7 @@ import msgspec
 from strongroom.trainer.data.plaintext import Plaintext
 from strongroom.trainer.data.rows import Row
 from strongroom.trainer.errors import EvaluatorMisbehaved
-from strongroom.trainer.rollouts.evaluators import Evaluator, Job, Score
+from strongroom.trainer.rollouts.evaluators import MAX_SCORE, Evaluator, Job, Score
 from strongroom.trainer.rollouts.rollout import Rollouts
 
 
@@ -43,7 +42,7 @@ def score_rollouts(
     if len(scores) != len(jobs):
         raise EvaluatorMisbehaved(expected=f"{len(jobs)} scores", actual=str(len(scores)))
     for score in scores:
-        if not all(math.isfinite(value) for value in (score.score, *score.metrics.values())):
+        if not all(abs(value) <= MAX_SCORE for value in (score.score, *score.metrics.values())):
             raise EvaluatorMisbehaved(expected="finite numbers", actual="NaN or infinity")
     return scores
 

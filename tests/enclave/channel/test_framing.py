@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from strongroom.enclave.attest import COMMANDS
 from strongroom.enclave.channel import frames
-from strongroom.enclave.channel.errors import ChannelBroken, ChannelViolation
+from strongroom.enclave.channel.errors import ChannelBroken, ChannelViolation, FrameTooLarge
 from strongroom.enclave.channel.frames import RECORDS
 from strongroom.enclave.channel.framing import MAX_FRAME_BYTES, Channel, Kind
 
@@ -92,7 +92,7 @@ def test_one_buffer_serves_objects_of_different_sizes(ends):
 
 
 def test_a_frame_too_large_is_not_sent(ends):
-    with pytest.raises(ValueError, match="too large"):
+    with pytest.raises(FrameTooLarge):
         ends[0].send(Kind.DATA, bytes(MAX_FRAME_BYTES + 1))
 
 

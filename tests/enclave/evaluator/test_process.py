@@ -158,6 +158,9 @@ def test_declared_metrics_come_back_and_may_be_left_out(process):
     [
         ("return float('nan')", errors.ScoreNotFinite),
         ("return float('inf')", errors.ScoreNotFinite),
+        ("return 1e308", errors.ScoreNotFinite),
+        ("return -10**300", errors.ScoreNotFinite),
+        ("return {'score': 1, 'm': 1.1e9}", errors.ScoreNotFinite),
         ("return {'score': 1, 'm': -float('inf')}", errors.ScoreNotFinite),
         ("return 'canary'", errors.ScoreInvalid),
         ("return True", errors.ScoreInvalid),

@@ -22,16 +22,17 @@ from strongroom.connectors.access.leases import Lease
 from strongroom.connectors.access.scopes import Scope
 from strongroom.connectors.buckets import leased
 from strongroom.connectors.buckets.bucket import Bucket
-from strongroom.connectors.buckets.errors import BucketError
+from strongroom.connectors.buckets.errors import BucketError, ObjectTooLarge
 from strongroom.connectors.buckets.facts import BucketFacts
 from strongroom.connectors.buckets.open import open_bucket
 from strongroom.connectors.buckets.uri import parse
+from strongroom.connectors.host.folders import write_private
 from strongroom.crypto.digests import sha256
 from strongroom.crypto.dsse import key_ref, sign_envelope
 from strongroom.crypto.manifest import CHECKPOINT_TYPE
 from strongroom.enclave.channel import frames
-from strongroom.enclave.channel.errors import ChannelViolation
-from strongroom.enclave.channel.framing import Channel, Kind
+from strongroom.enclave.channel.errors import ChannelViolation, FrameTooLarge
+from strongroom.enclave.channel.framing import MAX_CONTROL_BYTES, Channel, Kind
 from strongroom.enclave.plan.document import Plan
 from strongroom.enclave.plan.leases import plan_leases
 from strongroom.enclave.plan.objects import RunLayout
@@ -86,7 +87,9 @@ CONFIGURE = messages.Configure(
         ("http://127.0.0.1:9", ("http://127.0.0.1:9", "us-east-1")),
     ],
 )
-def test_bucket_facts_and_token_service_are_those_of_the_endpoint(monkeypatch, endpoint, meant):
+def test_bucket_facts_and_token_service_are_those_of_the_endpoint(
+    tmp_path, monkeypatch, endpoint, meant
+):
     asked = {}
 
     class Leaser:
@@ -107,7 +110,11 @@ def test_bucket_facts_and_token_service_are_those_of_the_endpoint(monkeypatch, e
     monkeypatch.setattr("strongroom.pipeline.broker.reach.bucket_facts", facts)
     monkeypatch.setattr(leased, "open_bucket", opened)
     ref = msgspec.structs.replace(lease("run-read", read=("runs/r/",)), endpoint=endpoint)
-    reach = Reach(msgspec.structs.replace(CONFIGURE, leases=(ref,)), lambda _: None)
+    path = tmp_path / "broker.json"
+    write_private(path, b'{"addr":"http://127.0.0.1:9","role_id":"r","secret_id":"s"}')
+    identity = msgspec.structs.replace(IDENTITY, credentials_file=str(path))
+    told = msgspec.structs.replace(CONFIGURE, identity=identity, leases=(ref,))
+    reach = Reach(told, lambda _: None)
     found = reach.facts("run-read", RUN)
     assert (found.versioned, found.object_lock) == (False, False), "what is unknown is not given"
     assert (found.lock_mode, found.lock_days, found.region, found.encryption) == (None,) * 4
@@ -380,6 +387,30 @@ def test_control_objects(reach, asked):
     assert asked(gone).written is False
     assert asked(read).stored.data == b"three"
     assert {purpose for purpose, _ in reach.asked} == {"run-read", "run-create"}
+
+
+@pytest.mark.parametrize("size", [MAX_CONTROL_BYTES + 1, 5 << 20])
+def test_a_control_object_that_is_too_large_is_refused_and_the_broker_goes_on(reach, asked, size):
+    uri = RUN + "plan.json"
+    reach.put(uri, b"x" * size)
+    answer = asked(messages.Read(uri=uri, purpose="run-read"))
+    assert isinstance(answer, messages.Refused)
+    assert [error.code for error in answer.errors] == [ObjectTooLarge.code]
+    largest = RUN + "result.json"
+    reach.put(largest, b"x" * MAX_CONTROL_BYTES)
+    found = asked(messages.Read(uri=largest, purpose="run-read")).stored
+    assert len(found.data) == MAX_CONTROL_BYTES
+
+
+def test_a_list_that_is_too_long_is_refused_and_the_broker_goes_on(reach, asked, monkeypatch):
+    found = [types.SimpleNamespace(key=f"runs/r/{n:0200}", size_bytes=n) for n in range(25_000)]
+    many = types.SimpleNamespace(list=lambda _key: found)
+    with monkeypatch.context() as patched:
+        patched.setattr(reach, "bucket", lambda _purpose, _uri: (many, "runs/r/"))
+        answer = asked(messages.Sizes(uri=RUN, purpose="run-read"))
+    assert isinstance(answer, messages.Refused)
+    assert [error.code for error in answer.errors] == [FrameTooLarge.code]
+    assert asked(messages.Sizes(uri=RUN, purpose="run-read")).sizes == {}
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,8 @@ from strongroom.enclave.plan.objects import MODEL_LIST
 from strongroom.pipeline.broker.errors import OutputConflict
 from strongroom.pipeline.owner.errors import ModelFolderInvalid
 from strongroom.pipeline.owner.model_upload import upload
+from strongroom.trainer.errors import ModelFileInvalid, ModelUnsupported
+from support.tiny_model import tiny_files
 
 
 class LocalOwner:
@@ -51,8 +53,8 @@ def stored(uri: str, name: str) -> bytes:
 def model(tmp_path: Path) -> Path:
     folder = tmp_path / "model"
     folder.mkdir()
-    for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
-        (folder / name).write_bytes(b"{}")
+    for name, data in tiny_files().items():
+        (folder / name).write_bytes(data)
     (folder / "model.safetensors").write_bytes(bytes(1000))
     return folder
 
@@ -64,7 +66,7 @@ def test_a_model_can_be_put_there_again(uri, model):
 
 
 def test_an_upload_that_was_cut_off_goes_on(uri, model):
-    put(uri, "config.json", b"{}")
+    put(uri, "config.json", (model / "config.json").read_bytes())
     upload(OWNER, model, uri)
     assert stored(uri, "model.safetensors") == bytes(1000)
 
@@ -79,6 +81,22 @@ def test_a_file_of_another_model_is_not_taken_for_this_ones_by_its_size(uri, mod
     assert caught.value.actual == sha256(b"x" * 1000)
     with pytest.raises(ObjectMissing):
         stored(uri, MODEL_LIST)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "kind"),
+    [
+        ("config.json", b"{}", ModelUnsupported),
+        ("tokenizer.json", b"{}", ModelFileInvalid),
+        ("chat_template.jinja", b"{% for", ModelFileInvalid),
+    ],
+)
+def test_nothing_of_a_model_that_no_enclave_would_load_is_sent(uri, model, name, data, kind):
+    (model / name).write_bytes(data)
+    with pytest.raises(kind):
+        upload(OWNER, model, uri)
+    target = parse(uri)
+    assert list(LocalBucket(target).list(target.key)) == []
 
 
 def test_a_folder_without_weights_is_no_model(uri, model):

@@ -11,7 +11,7 @@ from strongroom.enclave.plan import derived
 from strongroom.enclave.roles import train
 
 
-def main(path: str, checks: str) -> None:
+def main(path: str, checks: str = "checked") -> None:
     """Connect, and be the enclave."""
     if checks == "unchecked":
         derived._raise = lambda _found: None
