@@ -9,6 +9,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+_NOT_LOADED = ("torch", "transformers", "sympy", "pandas", "networkx", "matplotlib", "apache_beam")
+"""Large packages that no process here imports: a link to the folder does."""
+
 
 @dataclass(frozen=True)
 class Environment:
@@ -40,10 +43,15 @@ def linked(folder: Path) -> Environment:
     packages = folder / real.relative_to(sys.prefix)
     packages.mkdir(parents=True)
     for entry in real.iterdir():
+        copy = packages / entry.name
         if entry.name.partition("-")[0] == "msgspec":
-            shutil.copytree(entry, packages / entry.name)
-        elif entry.name != "__pycache__":
-            (packages / entry.name).symlink_to(entry)
+            shutil.copytree(entry, copy)
+        elif entry.name in _NOT_LOADED:
+            copy.symlink_to(entry)
+        elif entry.is_dir():
+            shutil.copytree(entry, copy, copy_function=_link)
+        else:
+            _link(entry, copy)
     (folder / "bin").mkdir()
     python = folder / "bin" / "python"
     python.symlink_to(Path(sys.executable).resolve())
@@ -51,6 +59,14 @@ def linked(folder: Path) -> Environment:
         if (Path(sys.prefix) / name).exists():
             (folder / name).symlink_to(Path(sys.prefix) / name)
     return Environment(python, packages)
+
+
+def _link(source: str | Path, target: str | Path) -> None:
+    """The same file; an enclave sees no folder but the environment's own, so no symbolic link."""
+    try:
+        os.link(source, target)
+    except OSError:  # on another device
+        shutil.copy2(source, target)
 
 
 STARTS = {
