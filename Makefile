@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 VENV_VLLM := .venv-vllm
 
-.PHONY: quickstart test test-full test-vllm bench-vllm test-eval-protocol test-terraform lint docs clean
+.PHONY: quickstart test test-full test-vllm bench-vllm test-eval-protocol test-terraform lint docs tamper-matrix clean
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -18,8 +18,9 @@ $(VENV)/installed: pyproject.toml
 quickstart: $(VENV)/installed
 	$(BIN)/strongroom quickstart
 
-# Two workers share the machine: torch's threads must not spin while they wait.
-TESTS := OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest --numprocesses=2 --dist=loadgroup --no-loadscope-reorder \
+# Three workers share two cores, since a run waits for much of its time; torch's threads must not
+# spin while they wait.
+TESTS := OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest --numprocesses=3 --dist=loadgroup --no-loadscope-reorder \
 	--durations=60 --durations-min=3
 
 test: $(VENV)/installed
@@ -69,6 +70,10 @@ lint: $(VENV)/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# What is done to a stored log, and who notices: prints the page and writes it.
+tamper-matrix: $(VENV)/installed
+	PYTHONPATH=tests $(BIN)/python -m support.tampering docs/tamper-matrix.md
 
 docs: $(VENV)/installed
 	$(BIN)/strongroom docs docs/reference

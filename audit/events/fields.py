@@ -20,6 +20,13 @@ RunId = Annotated[
         description="a run's id",
     ),
 ]
+RunOrNone = Annotated[
+    str,
+    Meta(
+        pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,127})?\Z",
+        description="a run's id, or nothing",
+    ),
+]
 Time = Annotated[
     str,
     Meta(

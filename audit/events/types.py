@@ -160,13 +160,54 @@ class KeyReleased(_Data, frozen=True, tag="key.released"):
 
 
 class KeyDenied(_Data, frozen=True, tag="key.denied"):
-    """The releaser refused an enclave; the codes say which checks of the evidence failed."""
+    """The releaser refused an enclave of this role its keys; the codes say why. ``subject`` is the
+    digest of the plan, or of what stands in its place for a role that has none."""
 
     ocsf = Ocsf(API, 2, "Read", HIGH, FAILURE)
 
-    plan: Digest
+    role: Code
+    subject: Digest
     evidence: Digest
     reasons: tuple[Code, ...]
+
+
+class ReleaserStarted(_Data, frozen=True, tag="releaser.started"):
+    """The releaser began to serve, with these settings, policy and approved code. ``memory`` says
+    whether it remembers the log itself, or its owner had it take the log over."""
+
+    ocsf = Ocsf(LIFECYCLE, 3, "Start")
+
+    settings: Digest
+    policy: Digest
+    measurements: tuple[Digest, ...]
+    signers: tuple[PublicKey, ...]
+    min_assurance: Assurance
+    memory: Literal["new", "kept", "adopted"]
+
+
+class DatasetKeyReleased(_Data, frozen=True, tag="dataset.key.released"):
+    """The releaser made a keyset for a dataset, or a sealed evaluator, and sealed it to one
+    enclave, which encrypts under it."""
+
+    ocsf = Ocsf(API, 1, "Create")
+
+    dataset: Name
+    evidence: Digest
+    measurement: Digest
+    assurance: Assurance
+    key: ReleasedKey
+
+
+class ManifestSigned(_Data, frozen=True, tag="manifest.signed"):
+    """The releaser signed the manifest of a sealed dataset with the owner's key."""
+
+    ocsf = Ocsf(API, 1, "Create")
+
+    dataset: Name
+    payload: Digest
+    signer: PublicKey
+    shards: Count
+    records: Count
 
 
 class ShardOpened(_Data, frozen=True, tag="shard.opened"):
@@ -235,7 +276,7 @@ class CheckpointWritten(_Data, frozen=True, tag="checkpoint.written"):
 
 
 class RolloutsOpened(_Data, frozen=True, tag="rollouts.opened"):
-    """A key holder asked for sealed sample rollouts; logged before the key is asked for."""
+    """A key holder asked for sealed sample rollouts; logged before the key leaves."""
 
     ocsf = Ocsf(DATASTORE, 1, "Read")
 
@@ -245,7 +286,7 @@ class RolloutsOpened(_Data, frozen=True, tag="rollouts.opened"):
 
 class AdapterExported(_Data, frozen=True, tag="adapter.exported"):
     """A key holder asked for the adapter in plain, alone or merged into the base model; logged
-    before the key is asked for."""
+    before the key leaves."""
 
     ocsf = Ocsf(DATASTORE, 1, "Read")
 
@@ -358,6 +399,9 @@ EventData = (
     | RunFailed
     | RunCancelled
     | RunReplayed
+    | ReleaserStarted
+    | DatasetKeyReleased
+    | ManifestSigned
 )
 """Every event type: the one table that a new one is named in."""
 

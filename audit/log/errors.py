@@ -66,13 +66,6 @@ class TileMismatch(AuditError):
     remedy = "Restore the object from its previous version and find out who wrote it."
 
 
-class BatchMismatch(AuditError):
-    code = "SR-AUDIT-009"
-    title = "a batch differs from the entries that the signed root commits to"
-    exit_code = Exit.INTEGRITY
-    remedy = "Restore the object from its previous version and find out who wrote it."
-
-
 class RootMismatch(AuditError):
     code = "SR-AUDIT-010"
     title = "the log's entries do not hash to the signed root"
@@ -89,22 +82,12 @@ class CheckpointForked(AuditError):
 
 class LogRolledBack(AuditError):
     code = "SR-AUDIT-012"
-    title = "the log's checkpoint is older than what the log already holds"
+    title = "the log's checkpoint is older than one that was seen before"
     exit_code = Exit.INTEGRITY
-    remedy = "Restore the newest version of the checkpoint, or append: the log then goes on."
-
-
-class StrayObject(AuditError):
-    code = "SR-AUDIT-013"
-    title = "an object under the log's prefix is none that a log writes"
-    exit_code = Exit.INTEGRITY
-    remedy = "Find out who wrote it; nothing but the log belongs under this prefix."
-
-
-class LogBusy(AuditError):
-    code = "SR-AUDIT-014"
-    title = "other writers kept the audit log busy"
-    remedy = "Append again; if it persists, look for a writer in a loop."
+    remedy = (
+        "Entries that were in the log are not in it now: find out who wrote the checkpoint, and "
+        "restart the releaser, which writes it anew."
+    )
 
 
 class SignerMismatch(AuditError):
@@ -135,3 +118,59 @@ class EntryBundleMalformed(AuditError):
     title = "the object is not a bundle of log entries"
     exit_code = Exit.INTEGRITY
     remedy = "Restore the object from its previous version and find out who wrote it."
+
+
+class LogMemoryLost(AuditError):
+    code = "SR-AUDIT-022"
+    title = "the releaser does not remember the log that is in the bucket"
+    fault = Fault.INPUT
+    exit_code = Exit.BAD_INPUT
+    remedy = (
+        "Give the releaser back its folder. If that is lost, or older than the log, take the log "
+        "over with `strongroom releaser adopt` and a checkpoint that you trust."
+    )
+
+
+class LogMemoryDamaged(AuditError):
+    code = "SR-AUDIT-023"
+    title = "the releaser's memory of the log contradicts itself"
+    fault = Fault.INPUT
+    exit_code = Exit.BAD_INPUT
+    remedy = (
+        "Restore its folder from a copy, or move it away and take the log over with "
+        "`strongroom releaser adopt`."
+    )
+
+
+class LogOfAnotherReleaser(AuditError):
+    code = "SR-AUDIT-024"
+    title = "another releaser appends to this log"
+    fault = Fault.INPUT
+    exit_code = Exit.BAD_INPUT
+    remedy = (
+        "A log has one releaser. Stop one of the two; this one has signed nothing that the other "
+        "has not. If this one is to go on, see `strongroom releaser adopt`."
+    )
+
+
+class LogCopyDamaged(AuditError):
+    code = "SR-AUDIT-025"
+    title = "this machine's copy of the log cannot be used"
+    fault = Fault.INPUT
+    exit_code = Exit.BAD_INPUT
+    remedy = "Move the file away; a reader reads the log again. For a releaser, see its folder."
+
+
+class CosignatureMissing(AuditError):
+    code = "SR-AUDIT-026"
+    title = "a witness has not signed this checkpoint"
+    exit_code = Exit.INTEGRITY
+    remedy = "Take a checkpoint that the witness has signed, or leave out its key."
+
+
+class EventRefused(AuditError):
+    code = "SR-AUDIT-027"
+    title = "this event cannot enter the log now"
+    fault = Fault.POLICY
+    exit_code = Exit.KEY_REFUSED
+    remedy = "Events are taken from who may say them, in their order, once, and when they happen."

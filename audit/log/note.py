@@ -3,7 +3,11 @@
 A checkpoint is three lines (origin, size, root) signed with Ed25519 under a key whose name is the
 log's origin (https://c2sp.org/tlog-checkpoint, https://c2sp.org/signed-note). Parsing is strict:
 base64 must be canonical and extension lines are refused, so that no byte of a note this product
-wrote can change unnoticed. Signatures by other keys (witnesses) are ignored, as the format asks.
+wrote can change unnoticed. Signatures by keys that nobody asked about are ignored, as the format
+asks.
+
+A witness is somebody else who has seen a log, and who cosigns checkpoints that extend what it saw
+before (https://c2sp.org/tlog-cosignature): its signature is over the time and the checkpoint.
 """
 
 from __future__ import annotations
@@ -12,8 +16,10 @@ import base64
 import binascii
 import hashlib
 import re
-from collections.abc import Callable
+import struct
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import ClassVar, TypeVar
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -21,14 +27,16 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from strongroom.audit.log.errors import (
     CheckpointMalformed,
     CheckpointUntrusted,
+    CosignatureMissing,
     KeyMalformed,
     OriginMismatch,
     SignerMismatch,
 )
 
 NOTE_BYTES_MAX = 16_384
-_ED25519 = b"\x01"
+_ED25519, _COSIGNATURE = b"\x01", b"\x04"
 _NAME = re.compile(r"[!-*,-~]{1,255}")
+K = TypeVar("K", bound="LogKey")
 _SIZE = re.compile(r"0|[1-9][0-9]{0,18}")
 
 
@@ -38,6 +46,9 @@ class LogKey:
 
     name: str
     public_key: bytes
+
+    kind: ClassVar[bytes] = _ED25519
+    """The signature type of C2SP."""
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -51,23 +62,42 @@ class LogKey:
 
     @property
     def key_id(self) -> bytes:
-        """SHA-256(name ‖ newline ‖ 0x01 ‖ key)[:4]."""
-        return hashlib.sha256(self.name.encode() + b"\n" + _ED25519 + self.public_key).digest()[:4]
+        """SHA-256(name ‖ newline ‖ kind ‖ key)[:4]."""
+        text = self.name.encode() + b"\n" + self.kind + self.public_key
+        return hashlib.sha256(text).digest()[:4]
 
     def vkey(self) -> str:
-        """The key as one line: ``name+hex(key id)+base64(0x01 ‖ key)``."""
-        encoded = base64.b64encode(_ED25519 + self.public_key).decode()
+        """The key as one line: ``name+hex(key id)+base64(kind ‖ key)``."""
+        encoded = base64.b64encode(self.kind + self.public_key).decode()
         return f"{self.name}+{self.key_id.hex()}+{encoded}"
 
 
+class WitnessKey(LogKey):
+    """The public half of a witness's key."""
+
+    kind: ClassVar[bytes] = _COSIGNATURE
+
+
 def parse_vkey(text: str) -> LogKey:
-    """Read a verifier key line; raises ``KeyMalformed``."""
+    """Read a log's verifier key line; raises ``KeyMalformed``."""
+    return _parse_key(text, LogKey)
+
+
+def parse_witness(text: str) -> WitnessKey:
+    """Read a witness's verifier key line; raises ``KeyMalformed``."""
+    return _parse_key(text, WitnessKey)
+
+
+def _parse_key(text: str, kind: type[K]) -> K:
     name, _, rest = text.strip().partition("+")
     key_id, _, encoded = rest.partition("+")
     raw = _canonical_b64(encoded)
-    if raw is None or raw[:1] != _ED25519:
-        raise KeyMalformed(place=name or "verifier key", expected="name+hex+base64 of Ed25519")
-    key = LogKey(name, raw[1:])
+    if raw is None or raw[:1] != kind.kind:
+        raise KeyMalformed(
+            place=name[:80] or "verifier key",
+            expected=f"name+hex+base64 of an Ed25519 key of type {kind.kind.hex()}",
+        )
+    key = kind(name, raw[1:])
     if key.key_id.hex() != key_id:
         raise KeyMalformed(place=name, expected=f"key id {key.key_id.hex()}", actual=key_id[:16])
     return key
@@ -126,16 +156,42 @@ def open_checkpoint(note: bytes, key: LogKey, origin: str, *, place: str) -> Che
     return _parse_text(text, origin, place)
 
 
-def parse_text(text: bytes, *, place: str) -> Checkpoint:
-    """The checkpoint in a text that is to be signed. Raises ``CheckpointMalformed``.
+def cosign(
+    note: bytes, witness: WitnessKey, sign: Callable[[bytes], bytes], at: int, *, place: str
+) -> bytes:
+    """The note with a witness's signature added, at ``at`` seconds since 1970.
 
-    Nothing may stand in the text beside it, since the signature would cover that too.
+    What a witness must check first is its own business: that the checkpoint is the log's, and
+    extends the last one that it signed.
     """
-    origin = text.decode(errors="replace").partition("\n")[0]
-    checkpoint = _parse_text(text, origin, place)
-    if not _NAME.fullmatch(origin) or checkpoint.text() != text:
-        raise CheckpointMalformed(place=place, expected="origin, size and root, a line each")
-    return checkpoint
+    text, _ = _split(note, place)
+    blob = witness.key_id + struct.pack(">Q", at) + sign(_cosigned(at, text))
+    return note + f"\u2014 {witness.name} {base64.b64encode(blob).decode()}\n".encode()
+
+
+def check_cosignatures(
+    note: bytes, witnesses: Iterable[WitnessKey], *, place: str
+) -> dict[str, int]:
+    """When each witness signed this note, in seconds since 1970, by its name.
+
+    Raises ``CosignatureMissing`` for the first that did not.
+    """
+    text, lines = _split(note, place)
+    found: dict[str, int] = {}
+    for witness in witnesses:
+        for name, blob in lines:
+            if name != witness.name or blob[:4] != witness.key_id or len(blob) != 4 + 8 + 64:
+                continue
+            (at,) = struct.unpack(">Q", blob[4:12])
+            if _verifies(witness.public_key, blob[12:], _cosigned(at, text)):
+                found[name] = at
+        if witness.name not in found:
+            raise CosignatureMissing(place=place, expected=f"a signature by {witness.name}")
+    return found
+
+
+def _cosigned(at: int, text: bytes) -> bytes:
+    return f"cosignature/v1\ntime {at}\n".encode() + text
 
 
 def _parse_text(text: bytes, origin: str, place: str) -> Checkpoint:

@@ -1,320 +1,170 @@
-"""One pass over a log: what is true, and which objects differ from it.
+"""Reading a log: its head, and the entries under it, in time that grows with what is new.
 
-What is true is decided by the signed root alone. The entries stand in the log twice (in entry
-bundles and in batches) and their hashes a third time (in the tiles of level 0); of these, or of
-what two of the three agree on leaf by leaf, the one that hashes to the signed root is true. Then
-every object that a log of these batches consists of is compared with what it has to be, byte by
-byte: also the partial tiles and checkpoints of earlier sizes, so that no stored byte goes
-unchecked.
-
-A batch after the checkpoint is the mark of a writer that is at work or was killed. Once a copy
-of the checkpoint that covers it is signed, the batch is part of the log, whatever the checkpoint
-says; before that it is checked and counted as pending, and the next append completes it. At most
-one signed copy can be ahead of the checkpoint: two mean that it was taken back.
+What is true is decided by the signed head alone: the entries are those that hash to its root. A
+reader that keeps a :class:`~strongroom.audit.log.copy.LogCopy` reads only what came after it, in
+full bundles and many at once, and holds the head against it: a head that is older, or that is of
+another history, is an error, however well it is signed.
 """
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import secrets
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from strongroom.audit.errors import AuditError
+from strongroom.audit.log.copy import LogCopy
 from strongroom.audit.log.errors import (
-    BatchMismatch,
     CheckpointForked,
     LogNotFound,
     LogObjectMissing,
     LogRolledBack,
     RootMismatch,
-    StrayObject,
     TileMismatch,
 )
 from strongroom.audit.log.note import Checkpoint, LogKey, open_checkpoint, parse_vkey
-from strongroom.audit.log.store import LogStore
+from strongroom.audit.log.store import CHECKPOINT, GuardedReader, LogReader
 from strongroom.audit.log.tlog import (
     TILE_WIDTH,
     Edge,
-    batch_path,
-    copy_path,
+    covered_paths,
     decode_bundle,
     leaf_hash,
     split_hashes,
-    subtree_root,
     tile_path,
 )
-from strongroom.audit.log.writer import CHECKPOINT, GuardedStore
-from strongroom.errors import StrongroomError
+
+_KEY, _NOTE = "key", "note"
 
 
 @dataclass(frozen=True)
 class LogView:
-    """A log in which everything was checked.
-
-    ``sizes`` are the sizes at which a checkpoint was signed, ascending; ``pending`` counts the
-    entries of a batch that no checkpoint covers yet (they are not in ``entries``).
-    """
+    """A log under a head that was verified; ``copy`` holds its entries, and perhaps later ones."""
 
     origin: str
     vkey: str
     size: int
     root: bytes
-    entries: tuple[bytes, ...] = field(repr=False)
-    sizes: tuple[int, ...] = field(repr=False)
-    pending: int = 0
+    note: bytes = field(repr=False)
+    copy: LogCopy = field(repr=False)
+
+    @property
+    def entries(self) -> tuple[bytes, ...]:
+        """All entries, in order."""
+        return tuple(self.copy.entries(0, self.size))
+
+    def of_run(self, run: str) -> list[tuple[int, bytes]]:
+        """The entries of one run, each with its place."""
+        return [each for each in self.copy.of_run(run) if each[0] < self.size]
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One object that was looked at; ``error`` is what is wrong with it, if anything."""
+def read_log(reader: LogReader, vkey: str, origin: str, copy: LogCopy | None = None) -> LogView:
+    """The log as its head says it is; ``copy`` is what this reader knows of it, and is added to.
 
-    name: str
-    place: str
-    error: StrongroomError | None = None
-    detail: str = ""
+    Raises ``LogNotFound``, ``LogUnreadable`` and the integrity errors of ``audit.log.errors``, each
+    naming its object: ``LogRolledBack`` and ``CheckpointForked`` where the head contradicts the
+    copy.
+    """
+    key = parse_vkey(vkey)
+    store = GuardedReader(reader)
+    known = LogCopy() if copy is None else copy
+    hold_for(known, key)
+    while True:
+        seen = known.edge  # before the head, so that others who read on meanwhile raise no alarm
+        head, note = read_head(store, key, origin, begun=seen.size > 0)
+        check_extends(seen, head)
+        if head.size == seen.size:
+            break
+        entries = read_entries(store, seen.size, head.size)
+        edge, _ = seen.extend(entries)
+        if edge.root() != head.root:
+            raise _culprit(store, seen, head)
+        if known.add(entries, edge, {_NOTE: note}):
+            break
+    return LogView(origin, vkey, head.size, head.root, note, known)
 
 
-class Reading:
-    """One pass over a log, yielding a finding for each object."""
+def hold_for(copy: LogCopy, key: LogKey) -> None:
+    """Drop what the copy has, unless it is of the log with this key."""
+    vkey = key.vkey().encode()
+    if copy.fact(_KEY) != vkey:
+        copy.clear()
+        copy.set_fact(_KEY, vkey)
 
-    def __init__(self, store: LogStore, vkey: str, origin: str, keys: Iterable[str] | None) -> None:
-        self._store = GuardedStore(store)
-        self._key: LogKey = parse_vkey(vkey)
-        self._origin = origin
-        self._keys = None if keys is None else set(keys)
-        self._seen = {CHECKPOINT}
-        self._copies: dict[int, bytes | None] = {}
-        self._head = Checkpoint(origin, 0, b"")
-        self._entries: list[bytes] = []
-        self._sizes: list[int] = []
-        self._pending = 0
 
-    def view(self) -> LogView:
-        """The log as read; means something only after ``run`` found nothing wrong."""
-        return LogView(
-            origin=self._origin,
-            vkey=self._key.vkey(),
-            size=self._head.size,
-            root=self._head.root,
-            entries=tuple(self._entries),
-            sizes=tuple(self._sizes),
-            pending=self._pending,
+def read_head(
+    store: GuardedReader, key: LogKey, origin: str, *, begun: bool = False
+) -> tuple[Checkpoint, bytes]:
+    """The newest checkpoint, verified, and the note that it stands in.
+
+    Where there is none: ``LogNotFound``, but ``LogObjectMissing`` for a log that was ``begun``, as
+    versions of the checkpoint and full tiles tell, too.
+    """
+    found = store.read(CHECKPOINT)
+    if found is None:
+        traces = (CHECKPOINT, tile_path(0, 0, TILE_WIDTH))
+        begun = begun or any(each.key in traces for each in store.versions())
+        raise (LogObjectMissing if begun else LogNotFound)(place=CHECKPOINT)
+    return open_checkpoint(found[0], key, origin, place=CHECKPOINT), found[0]
+
+
+def check_extends(edge: Edge, head: Checkpoint) -> None:
+    """A head continues what is known. Raises ``LogRolledBack`` and ``CheckpointForked``."""
+    if head.size < edge.size:
+        raise LogRolledBack(
+            place=CHECKPOINT, expected=f"size {edge.size} or more", actual=f"size {head.size}"
         )
+    if head.size == edge.size and head.root != edge.root():
+        raise CheckpointForked(place=CHECKPOINT, expected=edge.root().hex())
 
-    def run(self) -> Iterator[Finding]:
-        """Findings, one for each object; raises where nothing at all can be said."""
-        stored = self._read_head()
-        self._head, ahead = self._newest_signed(stored)
-        if ahead > 1 and self._read_head().size <= stored.size:
-            yield self._rolled_back(stored.size, self._head.size)
-        batches = self._walk()
-        self._sizes = [first + count for first, count, _ in batches]
-        leaves, self._entries = self._decide(batches)
-        edge, _ = Edge().extend(self._entries, leaves)
-        if edge.size != self._head.size or edge.root() != self._head.root:
-            error = RootMismatch(place=CHECKPOINT, expected=self._head.root.hex())
-            yield Finding("checkpoint", CHECKPOINT, error)
-        else:
-            yield Finding(
-                "checkpoint", CHECKPOINT, detail=f"{edge.size} entries, root {edge.root().hex()}"
-            )
-        edge = Edge()
-        for first, count, found in batches:
-            span = slice(first, first + count)
-            yield self._batch(first, found == self._entries[span])
-            edge, tiles = edge.extend(self._entries[span], leaves[span])
-            yield from self._tiles(tiles)
-            yield self._copy(edge)
-            if edge.size == stored.size and edge.root() != stored.root:
-                yield Finding("checkpoint", CHECKPOINT, CheckpointForked(place=CHECKPOINT))
-        yield from self._after(edge)
-        if self._keys is not None:
-            for key in sorted(self._keys - self._seen):
-                yield Finding("stray", key, StrayObject(place=key))
 
-    def _read_head(self) -> Checkpoint:
-        found = self._store.read(CHECKPOINT)
-        if found is None:
-            begun = self._store.read(batch_path(0)) is not None
-            cls = LogObjectMissing if begun else LogNotFound
-            raise cls(place=CHECKPOINT)
-        return open_checkpoint(found[0], self._key, self._origin, place=CHECKPOINT)
+def read_entries(store: GuardedReader, first: int, size: int) -> list[bytes]:
+    """Entries ``first … size - 1`` as the bundles of a log of ``size`` entries have them."""
+    entries: list[bytes] = []
+    wanted = covered_paths(first - first % TILE_WIDTH, size)
+    bundles = store.read_many([path for path, _, _ in wanted])
+    for (path, at, width), data in zip(wanted, bundles, strict=True):
+        entries += _bundle(store, path, at, width, data)[max(first - at, 0) :]
+    return entries
 
-    def _newest_signed(self, head: Checkpoint) -> tuple[Checkpoint, int]:
-        """The checkpoint of the last batch whose copy is signed, and how many batches it is
-        ahead of ``head``."""
-        ahead = 0
-        while batch := self._read_batch(head.size):
-            size = head.size + len(batch)
-            note = self._read_copy(size)
-            try:
-                copy = open_checkpoint(note or b"", self._key, self._origin, place=copy_path(size))
-            except AuditError:
-                break
-            if copy.size != size:
-                break
-            head, ahead = copy, ahead + 1
-        return head, ahead
 
-    def _rolled_back(self, stored: int, signed: int) -> Finding:
-        error = LogRolledBack(
-            place=CHECKPOINT, expected=f"size {signed} or more", actual=f"size {stored}"
+def _bundle(
+    store: GuardedReader, path: str, at: int, width: int, data: bytes | None
+) -> list[bytes]:
+    """The entries of one bundle; of a full one where the partial one is gone."""
+    if data is None and width < TILE_WIDTH:
+        full = store.read(tile_path("entries", at // TILE_WIDTH, TILE_WIDTH))
+        data = None if full is None else full[0]
+    if data is None:
+        raise LogObjectMissing(place=path)
+    found = decode_bundle(data, path)
+    if len(found) < width:
+        raise TileMismatch(place=path, expected=f"{width} entries", actual=f"{len(found)}")
+    return found[:width]
+
+
+def _culprit(store: GuardedReader, seen: Edge, head: Checkpoint) -> AuditError:
+    """What made the root differ: the first bundle that its hash tile contradicts, or the head."""
+    for path, at, width in covered_paths(seen.size - seen.size % TILE_WIDTH, head.size):
+        leaves = [leaf_hash(entry) for entry in read_entries(store, at, at + width)]
+        tile = store.read(tile_path(0, at // TILE_WIDTH, width))
+        if tile and split_hashes(tile[0]) != leaves:
+            return TileMismatch(place=path, expected="the entries of its hash tile")
+    if seen.size:
+        return CheckpointForked(place=CHECKPOINT, expected=f"what size {seen.size} had")
+    return RootMismatch(place=CHECKPOINT, expected=head.root.hex())
+
+
+def root_at(copy: LogCopy, size: int) -> bytes:
+    """The root of the log's first ``size`` entries, all of which the copy has."""
+    if size == copy.size:
+        return copy.edge.root()
+    return Edge().extend(list(copy.entries(0, size)))[0].root()
+
+
+def check_prefix(copy: LogCopy, earlier: Checkpoint, place: str) -> None:
+    """An earlier checkpoint is of this history. Raises ``LogRolledBack``, ``CheckpointForked``."""
+    if earlier.size > copy.size:
+        raise LogRolledBack(
+            place=place, expected=f"size {earlier.size} or more", actual=f"size {copy.size}"
         )
-        return Finding("checkpoint", CHECKPOINT, error)
-
-    def _walk(self) -> list[tuple[int, int, list[bytes]]]:
-        """The batches up to the checkpoint as (first index, count, entries as stored).
-
-        Where a batch is unreadable, or neither a checkpoint nor a batch stands at its end, the
-        next copy of a checkpoint tells where it must have ended.
-        """
-        batches: list[tuple[int, int, list[bytes]]] = []
-        at = 0
-        while at < self._head.size:
-            found = self._read_batch(at) or []
-            end = at + len(found)
-            if end == at or end > self._head.size or not self._is_boundary(end):
-                later = range(at + 1, self._head.size)
-                end = next((size for size in later if self._read_copy(size)), self._head.size)
-            batches.append((at, end - at, found))
-            at = end
-        return batches
-
-    def _is_boundary(self, size: int) -> bool:
-        return (
-            size == self._head.size
-            or self._read_copy(size) is not None
-            or self._store.read(batch_path(size)) is not None
-        )
-
-    def _read_copy(self, size: int) -> bytes | None:
-        """The checkpoint's copy at ``size``; kept, since the walk and the check both need it."""
-        if size not in self._copies:
-            found = self._store.read(copy_path(size))
-            self._copies[size] = None if found is None else found[0]
-        return self._copies[size]
-
-    def _read_batch(self, first: int) -> list[bytes] | None:
-        found = self._store.read(batch_path(first))
-        if found is None:
-            return None
-        try:
-            return decode_bundle(found[0], batch_path(first))
-        except AuditError:
-            return []
-
-    def _decide(
-        self, batches: list[tuple[int, int, list[bytes]]]
-    ) -> tuple[list[bytes], list[bytes]]:
-        """The true leaf hashes, and the entries that have them."""
-        bundled, tiled = self._final_tiles()
-        batched = {first + i: entry for first, _, found in batches for i, entry in enumerate(found)}
-        by_bundle = {index: leaf_hash(entry) for index, entry in bundled.items()}
-        by_batch = {index: leaf_hash(entry) for index, entry in batched.items()}
-        indices = range(self._head.size)
-        agreed = {
-            index: by_batch[index]
-            if index in by_batch and by_batch[index] in (by_bundle.get(index), tiled.get(index))
-            else by_bundle.get(index, b"")
-            for index in indices
-        }
-        candidates = [
-            [source.get(i, b"") for i in indices] for source in (by_bundle, by_batch, tiled)
-        ]
-        leaves = [agreed[i] for i in indices]
-        for candidate in candidates:
-            if subtree_root(candidate) == self._head.root:
-                leaves = candidate
-                break
-        entries: list[bytes] = []
-        for index, leaf in enumerate(leaves):
-            if by_bundle.get(index) == leaf:
-                entries.append(bundled[index])
-            elif by_batch.get(index) == leaf:
-                entries.append(batched[index])
-            else:
-                # Lost in both places: stand-in bytes that equal neither, so that both are named.
-                entries.append(secrets.token_bytes(32))
-        return leaves, entries
-
-    def _final_tiles(self) -> tuple[dict[int, bytes], dict[int, bytes]]:
-        """What the tiles at the current size hold, by index: entries, and leaf hashes."""
-        entries: dict[int, bytes] = {}
-        hashes: dict[int, bytes] = {}
-        for first in range(0, self._head.size, TILE_WIDTH):
-            width = min(TILE_WIDTH, self._head.size - first)
-            path = tile_path("entries", first // TILE_WIDTH, width)
-            if bundle := self._store.read(path):
-                # A broken bundle is named later, when it is compared with what it has to be.
-                with contextlib.suppress(AuditError):
-                    entries.update(enumerate(decode_bundle(bundle[0], path)[:width], first))
-            if tile := self._store.read(tile_path(0, first // TILE_WIDTH, width)):
-                hashes.update(enumerate(split_hashes(tile[0])[:width], first))
-        return entries, hashes
-
-    def _batch(self, first: int, same: bool) -> Finding:
-        path = batch_path(first)
-        self._seen.add(path)
-        error: StrongroomError | None = None
-        if not same:
-            missing = self._store.read(path) is None
-            error = LogObjectMissing(place=path) if missing else BatchMismatch(place=path)
-        return Finding("batch", path, error)
-
-    def _tiles(self, tiles: dict[str, bytes], *, required: bool = True) -> Iterator[Finding]:
-        for path, data in tiles.items():
-            self._seen.add(path)
-            found = self._store.read(path)
-            if found is None:
-                if required:
-                    yield Finding("tile", path, LogObjectMissing(place=path))
-            elif found[0] != data:
-                digest = hashlib.sha256(data).hexdigest()
-                yield Finding("tile", path, TileMismatch(place=path, expected=f"sha256 {digest}"))
-            else:
-                yield Finding("tile", path)
-
-    def _copy(self, edge: Edge) -> Finding:
-        path = copy_path(edge.size)
-        self._seen.add(path)
-        note = self._read_copy(edge.size)
-        if note is None:
-            return Finding("prefix", path, LogObjectMissing(place=path))
-        try:
-            copy = open_checkpoint(note, self._key, self._origin, place=path)
-        except AuditError as error:
-            return Finding("prefix", path, error)
-        if (copy.size, copy.root) != (edge.size, edge.root()):
-            return Finding("prefix", path, CheckpointForked(place=path))
-        return Finding("prefix", path)
-
-    def _after(self, edge: Edge) -> Iterator[Finding]:
-        """What lies beyond the checkpoint: nothing, or one batch that is not finished."""
-        first = self._head.size
-        path = batch_path(first)
-        found = self._read_batch(first)
-        if found is None:
-            return
-        self._seen.add(path)
-        if not found:
-            yield Finding("pending", path, BatchMismatch(place=path, expected="an entry bundle"))
-            return
-        beyond, tiles = edge.extend(found)
-        for finding in self._tiles(tiles, required=False):
-            if finding.error is not None:
-                yield finding
-        if self._read_copy(beyond.size) is not None:
-            finding = self._copy(beyond)
-            if finding.error is not None:
-                yield finding
-        # A second batch means that the first one's checkpoint was signed: by now, if writers are at
-        # work, it stands; and if it still does not, it was taken back.
-        more = self._store.read(batch_path(beyond.size)) is not None
-        if more and self._read_head().size <= first:
-            yield self._rolled_back(first, beyond.size)
-        self._pending = len(found)
-        yield Finding(
-            "pending", path, detail=f"{len(found)} entries are not under the checkpoint yet"
-        )
+    if root_at(copy, earlier.size) != earlier.root:
+        raise CheckpointForked(place=place, expected=earlier.root.hex())

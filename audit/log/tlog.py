@@ -63,14 +63,9 @@ def tile_path(level: int | str, index: int, width: int) -> str:
     return f"tile/{level}/{'/'.join(groups)}{suffix}"
 
 
-def batch_path(first_index: int) -> str:
-    """Name of the batch that follows a log of ``first_index`` entries."""
-    return f"batches/{first_index}"
-
-
-def copy_path(size: int) -> str:
-    """Name of the immutable copy of the checkpoint at ``size``."""
-    return f"checkpoints/{size}"
+def claim_path(size: int) -> str:
+    """Name of the claim to what follows a log of ``size`` entries."""
+    return f"next/{size}"
 
 
 def encode_bundle(entries: Iterable[bytes]) -> bytes:
@@ -114,6 +109,87 @@ def edge_tiles(size: int) -> list[tuple[int, str, int]]:
             found.append((level, tile_path(level, count // TILE_WIDTH, width), width))
         level += 1
     return found
+
+
+def covered_paths(first: int, size: int) -> list[tuple[str, int, int]]:
+    """The entry bundles of a log of ``size`` entries from ``first`` on, which is a multiple of 256.
+
+    Each is its path, its first entry, and how many it has.
+    """
+    found = []
+    for at in range(first, size, TILE_WIDTH):
+        width = min(TILE_WIDTH, size - at)
+        found.append((tile_path("entries", at // TILE_WIDTH, width), at, width))
+    return found
+
+
+def covered(entries: Sequence[bytes]) -> dict[str, bytes]:
+    """Every bundle and hash tile that a checkpoint over ``entries`` covers, by name."""
+    bundles = {
+        path: encode_bundle(entries[at : at + width])
+        for path, at, width in covered_paths(0, len(entries))
+    }
+    return bundles | covered_by([leaf_hash(entry) for entry in entries])
+
+
+def covered_by(leaves: Sequence[bytes]) -> dict[str, bytes]:
+    """Every hash tile that a checkpoint over these leaf hashes covers, by name."""
+    return {
+        tile_path(level, at // TILE_WIDTH, min(TILE_WIDTH, len(hashes) - at)): b"".join(
+            hashes[at : at + TILE_WIDTH]
+        )
+        for level, hashes in enumerate(tile_levels(leaves))
+        for at in range(0, len(hashes), TILE_WIDTH)
+    }
+
+
+def tile_levels(leaves: Sequence[bytes]) -> list[list[bytes]]:
+    """The hashes that tiles of each level hold, the leaves' own first."""
+    levels: list[list[bytes]] = []
+    hashes = list(leaves)
+    while hashes:
+        levels.append(hashes)
+        ends = range(TILE_WIDTH, len(hashes) + 1, TILE_WIDTH)
+        hashes = [subtree_root(hashes[end - TILE_WIDTH : end]) for end in ends]
+    return levels
+
+
+def hash_tiles(size: int) -> list[tuple[str, int, int, int]]:
+    """The hash tiles of a log of ``size`` entries: path, level, index and width of each."""
+    found, level = [], 0
+    while count := size >> (8 * level):
+        for at in range(0, count, TILE_WIDTH):
+            width = min(TILE_WIDTH, count - at)
+            found.append(
+                (tile_path(level, at // TILE_WIDTH, width), level, at // TILE_WIDTH, width)
+            )
+        level += 1
+    return found
+
+
+def edge_over(levels: Sequence[Sequence[bytes]], tail: Sequence[bytes]) -> Edge:
+    """The edge of the tree whose tiles hold ``levels``; ``tail`` as in ``Edge``."""
+    size = len(levels[0]) if levels else 0
+    ends = (hashes[len(hashes) - len(hashes) % TILE_WIDTH :] for hashes in levels)
+    return Edge(size, tuple(b"".join(hashes) for hashes in ends), tuple(tail))
+
+
+def roots_at(leaves: Sequence[bytes], sizes: Iterable[int]) -> dict[int, bytes]:
+    """The roots of the trees over the first ``size`` leaves, for each size that there is."""
+    wanted = {size for size in sizes if size <= len(leaves)}
+    roots = {0: EMPTY_ROOT} if 0 in wanted else {}
+    peaks: list[bytes] = []
+    for size, leaf in enumerate(leaves[: max(wanted, default=0)], 1):
+        peaks.append(leaf)
+        for _ in range((size & -size).bit_length() - 1):
+            right = peaks.pop()
+            peaks.append(node_hash(peaks.pop(), right))
+        if size in wanted:
+            root = peaks[-1]
+            for peak in reversed(peaks[:-1]):
+                root = node_hash(peak, root)
+            roots[size] = root
+    return roots
 
 
 @dataclass(frozen=True)

@@ -116,7 +116,7 @@ def from_log(
 
 def _head(log: LogView) -> LogHead:
     root = base64.b64encode(log.root).decode()
-    return LogHead(log.origin, log.vkey, log.size, root, log.pending)
+    return LogHead(log.origin, log.vkey, log.size, root)
 
 
 def _at_its_end(entries: Entries) -> tuple[Entries, Entries]:

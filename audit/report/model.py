@@ -28,7 +28,6 @@ class LogHead:
     vkey: str
     size: int
     root: str
-    pending: int
 
 
 @dataclass(frozen=True)

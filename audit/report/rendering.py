@@ -30,13 +30,17 @@ METRICS = {
 
 CHECKS = {
     "checkpoint": "The log’s entries hash to the signed root",
-    "batch": "Batches of entries as they were appended",
     "tile": "Entry bundles and hash tiles, recomputed",
-    "prefix": "Earlier signed checkpoints are prefixes",
-    "pending": "Appends that no checkpoint covers yet",
-    "stray": "Objects that no log writes",
+    "prefix": "Earlier versions of the checkpoint are prefixes",
+    "remembered": "It extends what was read of it before",
+    "earlier checkpoint": "It extends checkpoints that were kept elsewhere",
+    "witnesses": "Witnesses have signed its checkpoint",
+    "written over": "Objects that somebody has written over",
+    "not in the log": "Objects beside the log, which are no part of it",
+    "superseded": "Objects of earlier sizes",
+    "not read": "What was not looked at",
     "log": "The log can be read",
-    "entries": "Every entry is an event",
+    "entries": "Every entry is an event, said in its order",
     "the run's story": "The log tells the run’s whole story",
 }
 """Names of checks of the log, in words; any other check is named in words already."""

@@ -31,7 +31,8 @@ class Scope:
     ``read``: prefixes whose objects may be read and listed. ``create``: prefixes under which
     objects may be put (never deleted; overwriting is prevented by conditional requests and undone
     by versioning). ``facts``: whether the bucket's own settings may be read (region, versioning,
-    Object Lock, encryption), but no object. Prefixes end in "/".
+    Object Lock, encryption), but no object. ``history``: whether earlier versions of what may be
+    read may be listed and read, too. Prefixes end in "/".
 
     Raises ``ScopeTooBroad`` for a bucket's root, a prefix without its trailing slash, wildcards,
     and names that could be read as another path.
@@ -41,6 +42,7 @@ class Scope:
     read: tuple[str, ...] = ()
     create: tuple[str, ...] = ()
     facts: bool = False
+    history: bool = False
 
     def __post_init__(self) -> None:
         if not _BUCKET.fullmatch(self.bucket) or ".." in self.bucket:
@@ -86,8 +88,12 @@ def session_policy(scope: Scope) -> str:
     statements: list[dict[str, object]] = []
     if scope.read:
         patterns = [f"{escape(prefix)}*" for prefix in scope.read]
-        statements.append(_allow(["s3:GetObject"], [f"{bucket}/{item}" for item in patterns]))
-        listing = _allow(["s3:ListBucket"], [bucket])
+        reading, listed = ["s3:GetObject"], ["s3:ListBucket"]
+        if scope.history:
+            reading.append("s3:GetObjectVersion")
+            listed.append("s3:ListBucketVersions")
+        statements.append(_allow(reading, [f"{bucket}/{item}" for item in patterns]))
+        listing = _allow(listed, [bucket])
         statements.append(listing | {"Condition": {"StringLike": {"s3:prefix": patterns}}})
     if scope.create:
         actions = ["s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"]

@@ -28,6 +28,19 @@ class ObjectInfo:
     etag: str
 
 
+@dataclass(frozen=True)
+class ObjectVersion:
+    """One version of an object as a listing tells it, or a mark that it was deleted."""
+
+    key: str
+    version: str
+    """The store's name for it; empty where the store keeps none."""
+    current: bool
+    deleted: bool
+    etag: str
+    size_bytes: int
+
+
 class Bucket(Protocol):
     """What Strongroom needs of a store. Safe to use from several threads."""
 
@@ -36,6 +49,9 @@ class Bucket(Protocol):
 
     def get(self, key: str, max_bytes: int = MAX_GET_BYTES) -> tuple[bytes, str]:
         """A whole small object and its etag. Raises ``ObjectTooLarge`` before it reads more."""
+
+    def get_version(self, key: str, version: str, max_bytes: int = MAX_GET_BYTES) -> bytes:
+        """A whole small object as it was. Raises ``ObjectMissing`` and ``ObjectTooLarge``."""
 
     def get_range(self, key: str, start: int, length: int) -> bytes:
         """Exactly ``length`` bytes from ``start``. Raises ``RangeOutside`` rather than give less.
@@ -67,3 +83,6 @@ class Bucket(Protocol):
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """All objects below ``prefix``, which is empty or ends in ``/``. Raises ``UriInvalid``."""
+
+    def versions(self, prefix: str) -> Iterator[ObjectVersion]:
+        """Every version below ``prefix`` by key, of each key the newest first."""

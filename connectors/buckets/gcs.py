@@ -8,6 +8,7 @@ the condition of a resumable upload, so a race of two large creates is unproved 
 
 from __future__ import annotations
 
+import base64
 import io
 import itertools
 from collections.abc import Callable, Iterable, Iterator
@@ -23,7 +24,7 @@ from obstore.store import GCSStore
 from requests.exceptions import RequestException
 
 from strongroom.connectors.buckets.answers import from_answer, from_obstore, unreachable
-from strongroom.connectors.buckets.bucket import ObjectInfo
+from strongroom.connectors.buckets.bucket import ObjectInfo, ObjectVersion
 from strongroom.connectors.buckets.endpoint import check_endpoint, is_loopback
 from strongroom.connectors.buckets.errors import (
     BucketMissing,
@@ -146,6 +147,22 @@ class GcsBucket(ObjectStoreReader):
         found = iter(self._bucket.list_blobs(prefix=prefix or None, retry=_RETRY, timeout=(5, 60)))
         while (blob := self._guarded(prefix, lambda: next(found, None))) is not None:
             yield ObjectInfo(blob.name, int(blob.size), str(blob.generation))
+
+    def versions(self, prefix: str) -> Iterator[ObjectVersion]:
+        self._check_prefix(prefix)
+        listed = self._bucket.list_blobs(
+            prefix=prefix or None, versions=True, retry=_RETRY, timeout=(5, 60)
+        )
+        found = self._guarded(prefix, lambda: list(listed))
+        for blob in sorted(found, key=lambda blob: (blob.name, -int(blob.generation))):
+            yield ObjectVersion(
+                key=blob.name,
+                version=str(blob.generation),
+                current=blob.time_deleted is None,
+                deleted=False,
+                etag="" if blob.md5_hash is None else base64.b64decode(blob.md5_hash).hex(),
+                size_bytes=int(blob.size),
+            )
 
     def _version(self, meta: ObjectMeta | PutResult, key: str) -> str:
         generation = meta["version"]

@@ -19,7 +19,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from strongroom.connectors.buckets.bucket import CHUNK_BYTES, MAX_GET_BYTES, ObjectInfo
+from strongroom.connectors.buckets.bucket import (
+    CHUNK_BYTES,
+    MAX_GET_BYTES,
+    ObjectInfo,
+    ObjectVersion,
+)
 from strongroom.connectors.buckets.errors import (
     AccessDenied,
     BucketMissing,
@@ -88,6 +93,24 @@ class LocalBucket:
                 )
             body = read_at(file, 0, size_bytes)
             return body, _etag(hashlib.sha256(body))
+
+    def get_version(self, key: str, version: str, max_bytes: int = MAX_GET_BYTES) -> bytes:
+        if version:
+            raise ObjectMissing(
+                place=self._place(key), expected=f"version {version}", actual="none"
+            )
+        return self.get(key, max_bytes)[0]
+
+    def versions(self, prefix: str) -> Iterator[ObjectVersion]:
+        for info in self.list(prefix):
+            yield ObjectVersion(
+                info.key,
+                "",
+                current=True,
+                deleted=False,
+                etag=info.etag,
+                size_bytes=info.size_bytes,
+            )
 
     def get_range(self, key: str, start: int, length: int) -> bytes:
         if start < 0 or length < 0:

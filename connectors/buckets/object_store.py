@@ -80,16 +80,10 @@ class ObjectStoreReader:
         return self._info(meta)
 
     def get(self, key: str, max_bytes: int = MAX_GET_BYTES) -> tuple[bytes, str]:
-        self._check(key)
-        result = self._get(key, {})
-        info = self._info(result.meta)
-        if info.size_bytes > max_bytes:
-            raise ObjectTooLarge(
-                place=self._place(key),
-                expected=f"at most {max_bytes} bytes",
-                actual=f"{info.size_bytes} bytes",
-            )
-        return bytes(self._body(key, result, info.size_bytes)), info.etag
+        return self._whole(key, {}, max_bytes)
+
+    def get_version(self, key: str, version: str, max_bytes: int = MAX_GET_BYTES) -> bytes:
+        return self._whole(key, {"version": version}, max_bytes)[0]
 
     def get_range(self, key: str, start: int, length: int) -> bytes:
         self._check(key)
@@ -113,11 +107,32 @@ class ObjectStoreReader:
         return self._chunks(self.head(key), chunk_bytes)
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        self._check_prefix(prefix)
+        return self._listed(prefix)
+
+    def _whole(self, key: str, options: GetOptions, max_bytes: int) -> tuple[bytes, str]:
+        self._check(key)
+        result = self._get(key, options)
+        info, version = self._info(result.meta), options.get("version")
+        if version is not None and result.meta["version"] not in (None, version):
+            raise ObjectMissing(
+                place=self._place(key),
+                expected=f"version {version}",
+                actual=f"version {result.meta['version']}",
+            )
+        if info.size_bytes > max_bytes:
+            raise ObjectTooLarge(
+                place=self._place(key),
+                expected=f"at most {max_bytes} bytes",
+                actual=f"{info.size_bytes} bytes",
+            )
+        return bytes(self._body(key, result, info.size_bytes)), info.etag
+
+    def _check_prefix(self, prefix: str) -> None:
         place = f"{self._root}{prefix}"
         check_key(prefix, place=place, prefix=True)
         if prefix and not prefix.endswith("/"):
             raise UriInvalid(place=place, expected="a prefix that ends in '/'", actual="a key")
-        return self._listed(prefix)
 
     def _listed(self, prefix: str) -> Iterator[ObjectInfo]:
         pages = self._guarded(prefix, lambda: iter(obstore.list(self._store, prefix or None)))

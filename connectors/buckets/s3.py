@@ -23,7 +23,7 @@ import itertools
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +34,7 @@ from strongroom.connectors.access.boto import Client
 from strongroom.connectors.access.credentials import CredentialSource
 from strongroom.connectors.buckets import aws
 from strongroom.connectors.buckets.answers import from_boto, from_obstore
+from strongroom.connectors.buckets.bucket import ObjectVersion
 from strongroom.connectors.buckets.endpoint import check_endpoint
 from strongroom.connectors.buckets.errors import (
     AccessDenied,
@@ -130,6 +131,21 @@ class S3Bucket(ObjectStoreReader):
         except (ObjectMissing, ObjectChanged) as error:
             actual = error.actual
         raise ObjectChanged(place=place, expected=f"version {etag}", actual=actual)
+
+    def versions(self, prefix: str) -> Iterator[ObjectVersion]:
+        self._check_prefix(prefix)
+        marker: dict[str, str] = {}
+        while True:
+            page = self._boto(
+                prefix, "list_object_versions", Bucket=self._root.bucket, Prefix=prefix, **marker
+            )
+            yield from _in_order(page)
+            if not page["IsTruncated"]:
+                return
+            marker = {
+                "KeyMarker": page["NextKeyMarker"],
+                "VersionIdMarker": page.get("NextVersionIdMarker", ""),
+            }
 
     def _get(self, key: str, options: GetOptions) -> GetResult:
         try:
@@ -258,6 +274,24 @@ class S3Bucket(ObjectStoreReader):
             # SeaweedFS answers InvalidAccessKeyId for a session that has ended.
             return CredentialsExpired(place=place, actual=translated.actual)
         return translated
+
+
+def _in_order(page: Mapping[str, Any]) -> list[ObjectVersion]:
+    """The versions and delete markers of one page of a listing, which come in two lists."""
+    return [
+        ObjectVersion(
+            key=each["Key"],
+            version=each["VersionId"],
+            current=each["IsLatest"],
+            deleted="ETag" not in each,
+            etag=each.get("ETag", ""),
+            size_bytes=each.get("Size", 0),
+        )
+        for each in sorted(
+            [*page.get("Versions", ()), *page.get("DeleteMarkers", ())],
+            key=lambda each: (each["Key"], not each["IsLatest"], -each["LastModified"].timestamp()),
+        )
+    ]
 
 
 def _drained(begun: deque[memoryview]) -> Iterator[memoryview]:

@@ -11,17 +11,17 @@ from strongroom.connectors.host.processes import Process
 from strongroom.connectors.stack.errors import StackNotFound, StackStateDamaged
 
 _VERSION = 1
-IDENTITIES = ("broker", "owner", "releaser", "admin")
+IDENTITIES = ("broker", "log", "owner", "releaser", "admin")
 """Who may log in at the stack's key service; ``provision`` says what each may do there."""
 
 
 class StackInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What others need to use the stack. Holds no secret.
 
-    ``roles``: ARN by ``broker``, ``audit``, ``owner``. ``oidc_roles``: the OpenBao OIDC role whose
-    token each of them wants. ``identities``: absolute path of the credentials file by ``broker``,
-    ``owner``, ``releaser``, ``admin``. ``public_keys``: ``ed25519:<base64>`` by ``feedback-signer``
-    and ``audit-log``. ``entities``: OpenBao entity ids (the tokens' ``sub``).
+    ``roles``: ARN by ``broker``, ``audit``, ``log``, ``owner``. ``oidc_roles``: the OpenBao OIDC
+    role whose token each of them wants. ``identities``: absolute path of the credentials file by
+    ``broker``, ``log``, ``owner``, ``releaser``, ``admin``. ``public_keys``: ``ed25519:<base64>``
+    by ``feedback-signer`` and ``audit-log``. ``entities``: OpenBao entity ids, the tokens' ``sub``.
     """
 
     version: int = _VERSION

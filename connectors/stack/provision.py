@@ -6,7 +6,8 @@ Who may do what, in one place:
 identity   at OpenBao                   at the buckets (by its OIDC token)
 ========== ============================ ===================================================
 broker     its OIDC token               ``strongroom``: read acme-data, create under runs/;
-                                        ``strongroom-audit``: read, create under strongroom/
+                                        ``strongroom-audit``: read strongroom/ in acme-audit
+log        its OIDC token               ``strongroom-log``: read and create there
 owner      its OIDC token               ``strongroom-owner``: read and create under
                                         datasets/, evaluators/ and models/
 releaser   wrap, unwrap, sign, verify   nothing
@@ -36,17 +37,24 @@ DATA_BUCKET = "acme-data"
 AUDIT_BUCKET = "acme-audit"
 AUDIENCE = "strongroom"
 REGION = "us-east-1"
+LOG = "strongroom/"
+"""The log's prefix in the audit bucket."""
 RETENTION_DAYS = 1
 READY_KEY = "stack/ready"
 """An object of the data bucket that tells whether the server finds what it holds."""
 
-ROLES = {"broker": "strongroom", "audit": "strongroom-audit", "owner": "strongroom-owner"}
+ROLES = {
+    "broker": "strongroom",
+    "audit": "strongroom-audit",
+    "log": "strongroom-log",
+    "owner": "strongroom-owner",
+}
 """Bucket roles by what they are for."""
 
 OWNERS_FOLDERS = ("datasets/", "evaluators/", "models/")
 """Where the data's owner reads and creates."""
 
-ROLE_ENTITIES = {"broker": "broker", "audit": "broker", "owner": "owner"}
+ROLE_ENTITIES = {"broker": "broker", "audit": "broker", "log": "log", "owner": "owner"}
 """Which identity may assume each role."""
 
 WRAPPING_KEYS = ("feedback", "feedback-outputs")
@@ -67,7 +75,8 @@ def bucket_policies() -> dict[str, dict[str, object]]:
     """The policy document of each bucket role, by the role's name."""
     return {
         ROLES["broker"]: _policy(DATA_BUCKET, read=("",), create=("runs/",)),
-        ROLES["audit"]: _policy(AUDIT_BUCKET, read=("strongroom/",), create=("strongroom/",)),
+        ROLES["audit"]: _policy(AUDIT_BUCKET, read=(LOG,), create=()),
+        ROLES["log"]: _policy(AUDIT_BUCKET, read=(LOG,), create=(LOG,)),
         ROLES["owner"]: _policy(DATA_BUCKET, read=OWNERS_FOLDERS, create=OWNERS_FOLDERS),
     }
 
@@ -76,29 +85,25 @@ def _policy(bucket: str, *, read: Sequence[str], create: Sequence[str]) -> dict[
     arn = f"arn:aws:s3:::{bucket}"
     listing: dict[str, object] = {
         "Effect": "Allow",
-        "Action": ["s3:ListBucket"],
+        "Action": ["s3:ListBucket", "s3:ListBucketVersions"],
         "Resource": [arn],
         "Condition": {"StringLike": {"s3:prefix": [f"{prefix}*" for prefix in read]}},
     }
     if "" in read:
         del listing["Condition"]
-    return {
-        "Version": "2012-10-17",
-        "Statement": [
-            {
-                "Effect": "Allow",
-                "Action": ["s3:GetObject", "s3:GetObjectVersion"],
-                "Resource": [f"{arn}/{prefix}*" for prefix in read],
-            },
-            listing,
-            {"Effect": "Allow", "Action": _BUCKET_FACTS, "Resource": [arn]},
-            {
-                "Effect": "Allow",
-                "Action": _CREATE,
-                "Resource": [f"{arn}/{prefix}*" for prefix in create],
-            },
-        ],
-    }
+    statements: list[dict[str, object]] = [
+        {
+            "Effect": "Allow",
+            "Action": ["s3:GetObject", "s3:GetObjectVersion"],
+            "Resource": [f"{arn}/{prefix}*" for prefix in read],
+        },
+        listing,
+        {"Effect": "Allow", "Action": _BUCKET_FACTS, "Resource": [arn]},
+    ]
+    if create:
+        resources = [f"{arn}/{prefix}*" for prefix in create]
+        statements.append({"Effect": "Allow", "Action": _CREATE, "Resource": resources})
+    return {"Version": "2012-10-17", "Statement": statements}
 
 
 def vault_policies() -> dict[str, str]:
@@ -120,6 +125,7 @@ def vault_policies() -> dict[str, str]:
     ]
     return {
         "broker": _grant("identity/oidc/token/broker", "read"),
+        "log": _grant("identity/oidc/token/log", "read"),
         "owner": _grant("identity/oidc/token/owner", "read"),
         "releaser": "\n".join(releaser),
         "admin": "\n".join(admin),

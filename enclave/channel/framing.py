@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import time
 from collections.abc import Iterable, Iterator
 from enum import IntEnum
 from typing import Final, TypeVar
@@ -48,6 +49,8 @@ class Channel:
     def __init__(self, sock: socket.socket, peer: str) -> None:
         self._sock = sock
         self.peer = peer
+        self.deadline: float | None = None
+        """When what is received must be there, in seconds of the monotonic clock."""
         self._header = bytearray(_HEADER.size)
 
     @classmethod
@@ -154,6 +157,8 @@ class Channel:
         got = 0
         while got < len(view):
             try:
+                if self.deadline is not None:
+                    self._sock.settimeout(max(self.deadline - time.monotonic(), 0.001))
                 count = self._sock.recv_into(view[got:])
             except TimeoutError:
                 raise self._too_slow() from None

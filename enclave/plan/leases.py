@@ -16,7 +16,9 @@ from strongroom.enclave.plan.parts import LeaseRef, Purpose
 from strongroom.enclave.plan.run_file import DURATION, Access, NormalisedRun, quantity
 
 #: Leases that may also read their bucket's own settings.
-FACTS_PURPOSES = ("facts-read", "run-read", "audit-append")
+FACTS_PURPOSES = ("facts-read", "run-read", "audit-read")
+#: Leases that may also read earlier versions.
+HISTORY_PURPOSES = ("audit-read", "audit-append")
 
 
 class _HasPrefix(Protocol):
@@ -36,7 +38,7 @@ def plan_leases(run: NormalisedRun, layout: RunLayout) -> tuple[LeaseRef, ...]:
         *_leases(run, "data-read", read=inputs),
         *_leases(run, "run-read", read=(layout.folder,)),
         *_leases(run, "run-create", create=(layout.folder,)),
-        *_leases(run, "audit-append", read=(run.audit,), create=(run.audit,)),
+        *_leases(run, "audit-read", read=(run.audit,)),
     )
 
 

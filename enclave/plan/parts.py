@@ -15,7 +15,7 @@ from strongroom.enclave.channel.frames import Dataset
 from strongroom.enclave.plan.objects import MANIFEST
 
 Precision = Literal["bfloat16", "float32"]
-Purpose = Literal["facts-read", "data-read", "run-read", "run-create", "audit-append"]
+Purpose = Literal["facts-read", "data-read", "run-read", "run-create", "audit-read", "audit-append"]
 
 
 class ModelFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

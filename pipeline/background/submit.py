@@ -32,6 +32,7 @@ from strongroom.pipeline.background.errors import (
 )
 from strongroom.pipeline.broker.reading import ReadAccess
 from strongroom.pipeline.inspection import status
+from strongroom.pipeline.inspection.log import Logs
 from strongroom.pipeline.planning.errors import RunExists
 from strongroom.pipeline.planning.intent import check_same
 from strongroom.pipeline.run.admission import admit_early
@@ -64,7 +65,7 @@ def submit(state: Path, loaded: LoadedRun, run: str) -> str:
         if registry.recall(state, run) != loaded.spec:
             raise RunExists(place=run, expected="this run file", actual="another one")
         return "running"
-    if stored and status.run_status(loaded.spec, run).state == "completed":
+    if stored and status.run_status(loaded.spec, run, Logs(state)).state == "completed":
         return "completed"
     registry.remember(state, run, loaded.spec, loaded.source)
     _start_supervisor(state, run)
@@ -99,8 +100,10 @@ class LocalStatus(status.RunStatus, frozen=True, kw_only=True):
     supervised: bool
 
 
-def run_status(state: Path, run: str) -> LocalStatus:
+def run_status(state: Path, run: str, logs: Logs | None = None) -> LocalStatus:
     """Where a run stands: what its log tells, and whether this machine drives it.
+
+    ``logs`` is for whoever asks of several runs, so that each log is read once.
 
     ``submitted`` is a run that is driven and has not said so yet, ``interrupted`` one that nobody
     here drives though the log has not seen its end.
@@ -109,7 +112,7 @@ def run_status(state: Path, run: str) -> LocalStatus:
     # Before the log is read: a run that ends in between is not taken for an interrupted one.
     supervised = run_locks.holder(state, run, "supervisor") is not None
     driven = supervised or run_locks.holder(state, run, "controller") is not None
-    logged = msgspec.structs.asdict(status.run_status(spec, run))
+    logged = msgspec.structs.asdict(status.run_status(spec, run, logs or Logs(state)))
     asked: dict[str, Any] = {**registry.asked(state, run), "supervised": supervised}
     row = LocalStatus(**logged, **asked)
     if driven and row.state not in ("running", "completed"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -65,6 +65,36 @@ class BrokerClient:
         """A control object; None when there is none."""
         return self._ask(messages.Read(uri=uri, purpose=purpose), messages.Contents).stored
 
+    def read_many(self, uris: Sequence[str], purpose: Purpose) -> list[bytes | None]:
+        """Control objects, at once; None for each that there is not."""
+        found: list[bytearray | None] = [None] * len(uris)
+
+        def take(notice: messages.Piece | messages.Page) -> None:
+            if isinstance(notice, messages.Piece) and notice.data is not None:
+                known = found[notice.index]
+                found[notice.index] = (bytearray() if known is None else known) + notice.data
+
+        request = messages.ReadMany(uris=tuple(uris), purpose=purpose)
+        self._ask(request, messages.Done, take)
+        return [None if each is None else bytes(each) for each in found]
+
+    def read_version(self, uri: str, purpose: Purpose, version: str) -> bytes | None:
+        """One control object as it was; None when that version is gone."""
+        request = messages.ReadVersion(uri=uri, purpose=purpose, version=version)
+        stored = self._ask(request, messages.Contents).stored
+        return None if stored is None else stored.data
+
+    def versions(self, uri: str, purpose: Purpose) -> list[messages.StoredVersion]:
+        """Every version of the objects under ``uri``: by name, of each the newest first."""
+        found: list[messages.StoredVersion] = []
+
+        def take(notice: messages.Piece | messages.Page) -> None:
+            if isinstance(notice, messages.Page):
+                found.extend(notice.versions)
+
+        self._ask(messages.Versions(uri=uri, purpose=purpose), messages.Done, take)
+        return found
+
     def create(self, uri: str, purpose: Purpose, data: bytes) -> bool:
         """Create a control object; False when it exists."""
         request = messages.Create(uri=uri, purpose=purpose, data=data)
@@ -108,7 +138,12 @@ class BrokerClient:
             self._process.kill()
             self._process.wait()
 
-    def _ask(self, request: messages.Request, kind: type[R]) -> R:
+    def _ask(
+        self,
+        request: messages.Request,
+        kind: type[R],
+        on_part: Callable[[messages.Piece | messages.Page], None] = lambda _part: None,
+    ) -> R:
         """Send a request, pass on notices, return the reply. Raises what the broker reports."""
         with self._lock:
             try:
@@ -120,6 +155,8 @@ class BrokerClient:
                             self._on_report(report)
                         case messages.Leased(lease=lease):
                             self._on_lease(lease)
+                        case messages.Piece() | messages.Page():
+                            on_part(answer)
                         case messages.Refused(errors=errors):
                             raise from_documents(errors)
                         case _ if isinstance(answer, kind):

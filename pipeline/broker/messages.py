@@ -67,6 +67,28 @@ class Read(_Message, frozen=True, tag="read"):
     purpose: Purpose
 
 
+class ReadMany(_Message, frozen=True, tag="read_many"):
+    """Control objects, at once. Each is a ``Piece`` or several; the reply is ``Done``."""
+
+    uris: tuple[str, ...]
+    purpose: Purpose
+
+
+class ReadVersion(_Message, frozen=True, tag="read_version"):
+    """One control object as it was. The reply is ``Contents``, without a tag."""
+
+    uri: str
+    purpose: Purpose
+    version: str
+
+
+class Versions(_Message, frozen=True, tag="versions"):
+    """Every version of all objects under ``uri``, in ``Page`` s. The reply is ``Done``."""
+
+    uri: str
+    purpose: Purpose
+
+
 class Create(_Message, frozen=True, tag="create"):
     """Create a control object. The reply is ``Written``: not where it exists."""
 
@@ -117,6 +139,9 @@ Request = (
     | BucketFacts
     | Sizes
     | Read
+    | ReadMany
+    | ReadVersion
+    | Versions
     | Create
     | Replace
     | StartEnclave
@@ -138,6 +163,30 @@ class Leased(_Message, frozen=True, tag="leased"):
     """A lease was taken or renewed; it is logged as it is."""
 
     lease: events.LeaseIssued
+
+
+class Piece(_Message, frozen=True, tag="piece"):
+    """The next bytes of one of many objects, by its place among them; None where there is none."""
+
+    index: int
+    data: bytes | None
+
+
+class StoredVersion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One version of an object, by its name below the prefix, or a mark that it was deleted."""
+
+    name: str
+    version: str
+    current: bool
+    deleted: bool
+    etag: str
+    size_bytes: int
+
+
+class Page(_Message, frozen=True, tag="page"):
+    """Some of the versions that were asked for."""
+
+    versions: tuple[StoredVersion, ...]
 
 
 # ---- replies -----------------------------------------------------------------------------------
@@ -191,4 +240,4 @@ class Refused(_Message, frozen=True, tag="refused"):
 
 
 Reply = Done | Facts | Listing | Contents | Written | Started
-Answer = Reported | Leased | Reply | Refused
+Answer = Reported | Leased | Piece | Page | Reply | Refused

@@ -1,14 +1,16 @@
 """The broker process: bucket credentials and sealed bytes, no keys and no plaintext.
 
 Started by the controller with one descriptor; speaks ``pipeline.broker.messages``. It leases
-credentials per purpose (``data-read``, ``run-read``, ``run-create``, ``audit-append``) when the
+credentials per purpose (``data-read``, ``run-read``, ``run-create``, ``audit-read``, …) when the
 first object of that purpose is asked for, each scoped to that purpose's prefixes, and refuses
 everything outside them on its own account too. It ends when the controller ends.
 """
 
 from __future__ import annotations
 
+import itertools
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
 
 import msgspec
@@ -32,6 +34,10 @@ from strongroom.pipeline.broker.errors import PurposeRefused
 from strongroom.pipeline.broker.objects import RunObjects
 from strongroom.pipeline.broker.reach import Reach
 from strongroom.pipeline.planning.plan import check_plan
+
+READS_AT_ONCE = 16
+PIECE_BYTES = 2 << 20
+VERSIONS_A_PAGE = 1000
 
 REQUESTS: msgspec.json.Decoder[messages.Request] = msgspec.json.Decoder(messages.Request)
 
@@ -86,6 +92,12 @@ class BrokerProcess:
                 return messages.Listing(sizes=found)
             case messages.Read():
                 return messages.Contents(stored=self._stored(request))
+            case messages.ReadMany():
+                self._send_many(request)
+            case messages.ReadVersion():
+                return messages.Contents(stored=self._stored_version(request))
+            case messages.Versions():
+                self._send_versions(request)
             case messages.Create():
                 return messages.Written(written=self._created(request))
             case messages.Replace():
@@ -109,6 +121,39 @@ class BrokerProcess:
         except ObjectMissing:
             return None
         return messages.Stored(data=data, etag=etag)
+
+    def _send_many(self, request: messages.ReadMany) -> None:
+        wanted = [self._control(request.purpose, uri) for uri in request.uris]
+        with ThreadPoolExecutor(READS_AT_ONCE) as pool:
+            for index, data in enumerate(pool.map(_bytes_of, wanted)):
+                pieces = [None] if data is None else _pieces(data)
+                for piece in pieces:
+                    self._channel.send_record(messages.Piece(index=index, data=piece))
+
+    def _stored_version(self, request: messages.ReadVersion) -> messages.Stored | None:
+        bucket, key = self._control(request.purpose, request.uri)
+        try:
+            data = bucket.get_version(key, request.version, MAX_CONTROL_BYTES)
+        except ObjectMissing:
+            return None
+        return messages.Stored(data=data, etag="")
+
+    def _send_versions(self, request: messages.Versions) -> None:
+        bucket, prefix = self._need_reach().bucket(request.purpose, request.uri)
+        found = iter(bucket.versions(prefix))
+        while page := tuple(itertools.islice(found, VERSIONS_A_PAGE)):
+            versions = tuple(
+                messages.StoredVersion(
+                    each.key.removeprefix(prefix),
+                    each.version,
+                    each.current,
+                    each.deleted,
+                    each.etag,
+                    each.size_bytes,
+                )
+                for each in page
+            )
+            self._channel.send_record(messages.Page(versions=versions))
 
     def _created(self, request: messages.Create) -> bool:
         bucket, key = self._control(request.purpose, request.uri)
@@ -183,6 +228,19 @@ class BrokerProcess:
         if self._enclave is None:
             raise PurposeRefused(expected="a started enclave")
         return self._enclave
+
+
+def _bytes_of(where: tuple[Bucket, str]) -> bytes | None:
+    bucket, key = where
+    try:
+        return bucket.get(key)[0]
+    except ObjectMissing:
+        return None
+
+
+def _pieces(data: bytes) -> list[bytes]:
+    """What fits a record each, at least one."""
+    return [data[at : at + PIECE_BYTES] for at in range(0, len(data), PIECE_BYTES)] or [b""]
 
 
 def main(fd: str, parent: str) -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from strongroom.connectors.access.identity import OpenBaoTokens
 from strongroom.connectors.access.leases import Lease
-from strongroom.connectors.access.scopes import Scope
 from strongroom.connectors.buckets.aws import endpoint_and_region
 from strongroom.connectors.buckets.bucket import Bucket
 from strongroom.connectors.buckets.errors import ObjectExists
@@ -16,10 +15,10 @@ from strongroom.connectors.buckets.leased import open_leased
 from strongroom.connectors.buckets.uri import parse
 from strongroom.enclave.plan.document import Plan
 from strongroom.enclave.plan.errors import PlanInconsistent
-from strongroom.enclave.plan.leases import FACTS_PURPOSES
 from strongroom.enclave.plan.parts import BucketFacts, LeaseRef
 from strongroom.pipeline.broker import messages
 from strongroom.pipeline.broker.errors import PurposeRefused
+from strongroom.pipeline.broker.scope import scope_of
 
 
 class Reach:
@@ -77,12 +76,7 @@ class Reach:
             bucket, lease = open_leased(
                 location,
                 OpenBaoTokens(identity.addr, Path(identity.credentials_file), identity.oidc_role),
-                Scope(
-                    bucket=location.bucket,
-                    read=ref.read,
-                    create=ref.create,
-                    facts=ref.purpose in FACTS_PURPOSES,
-                ),
+                scope_of(ref),
                 role=ref.role,
                 endpoint=ref.endpoint,
                 ttl_s=ref.ttl_s,

@@ -6,11 +6,14 @@ bytes, never a key. The leases are those of the run, stripped of every right to 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
 
 import msgspec
 
-from strongroom.audit.log.writer import CHECKPOINT
+from strongroom.audit.log.store import LogReader, StoredVersion
+from strongroom.connectors.buckets.bucket import Bucket
 from strongroom.connectors.buckets.errors import ObjectMissing
 from strongroom.enclave.plan.leases import plan_leases
 from strongroom.enclave.plan.objects import RunLayout
@@ -19,6 +22,32 @@ from strongroom.pipeline.broker import messages
 from strongroom.pipeline.broker.reach import Reach
 from strongroom.pipeline.planning.errors import IdentityMissing
 from strongroom.pipeline.runfile.spec import RunSpec
+
+READS_AT_ONCE = 16
+
+
+class RunReader(Protocol):
+    """Objects of one run, of its inputs and of its log, by URI."""
+
+    layout: RunLayout
+    audit: str
+    """The log's prefix."""
+
+    def get(self, uri: str) -> bytes | None:
+        """An object's bytes; None when there is none."""
+        ...
+
+    def stream(self, uri: str) -> Iterator[memoryview]:
+        """An object's bytes in pieces. Raises ``ObjectMissing``."""
+        ...
+
+    def names(self, uri: str) -> list[str]:
+        """Names of all objects below a prefix, relative to it."""
+        ...
+
+    def log(self) -> LogReader:
+        """The run's log."""
+        ...
 
 
 class ReadAccess:
@@ -64,39 +93,51 @@ class ReadAccess:
         bucket, key = self._reach.bucket(self._purpose(uri), uri)
         return sorted(info.key.removeprefix(key) for info in bucket.list(key))
 
+    def log(self) -> LogReader:
+        """The run's log."""
+        return BucketLog(*self._reach.bucket("audit-read", self.audit))
+
     def _purpose(self, uri: str) -> str:
         if uri.startswith(self.audit):
-            return "audit-append"
+            return "audit-read"
         return "run-read" if uri.startswith(self.layout.folder) else "data-read"
 
 
-class ReadOnlyLog:
-    """``audit.log.store.LogStore`` over read access; it refuses to write."""
+class BucketLog:
+    """``audit.log.store.LogReader`` of a log in a bucket."""
 
-    def __init__(self, access: ReadAccess) -> None:
-        self._access = access
-        self._fetched: dict[str, bytes] = {}
+    def __init__(self, bucket: Bucket, prefix: str) -> None:
+        self._bucket, self._prefix = bucket, prefix
 
     def read(self, key: str) -> tuple[bytes, str] | None:
-        """See ``LogStore.read``; the tag is not used by readers.
+        """See ``LogReader.read``."""
+        try:
+            return self._bucket.get(self._prefix + key)
+        except ObjectMissing:
+            return None
 
-        A log's objects are written once, all but its checkpoint, so each is fetched once at most.
-        """
-        data = self._fetched.get(key)
-        if data is None:
-            data = self._access.get(self._access.audit + key)
-            if data is not None and key != CHECKPOINT:
-                self._fetched[key] = data
-        return None if data is None else (data, "")
+    def read_many(self, keys: Sequence[str]) -> list[bytes | None]:
+        """See ``LogReader.read_many``."""
+        with ThreadPoolExecutor(READS_AT_ONCE) as pool:
+            found = list(pool.map(self.read, keys))
+        return [None if each is None else each[0] for each in found]
 
-    def create(self, key: str, data: bytes) -> bool:
-        """Never: an inspection writes nothing."""
-        raise PermissionError(key)
+    def read_versions(self, key: str, versions: Sequence[str]) -> list[bytes | None]:
+        """See ``LogReader.read_versions``."""
 
-    def replace(self, key: str, data: bytes, etag: str) -> bool:
-        """Never: an inspection writes nothing."""
-        raise PermissionError(key)
+        def read(version: str) -> bytes | None:
+            try:
+                return self._bucket.get_version(self._prefix + key, version)
+            except ObjectMissing:
+                return None
 
-    def keys(self) -> list[str]:
-        """Names of all objects of the log."""
-        return self._access.names(self._access.audit)
+        with ThreadPoolExecutor(READS_AT_ONCE) as pool:
+            return list(pool.map(read, versions))
+
+    def versions(self) -> Iterator[StoredVersion]:
+        """See ``LogReader.versions``."""
+        for each in self._bucket.versions(self._prefix):
+            name = each.key.removeprefix(self._prefix)
+            yield StoredVersion(
+                name, each.version, each.current, each.deleted, each.etag, each.size_bytes
+            )

@@ -129,6 +129,13 @@ def document(made: str) -> None:
     sys.stdout.flush()
 
 
+def octets(made: bytes) -> None:
+    """Print bytes that a program reads or a file keeps, such as a signed note."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(made)
+    sys.stdout.flush()
+
+
 def print_json(data: Any) -> None:
     """One JSON document on one line of standard output, all of it visible ASCII."""
     document(json_text(data, separators=(",", ":")) + "\n")

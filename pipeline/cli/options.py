@@ -31,4 +31,11 @@ OwnerPath = Annotated[
         help="Owner file (YAML) of a bucket of your own; default: the embedded stack's owner.",
     ),
 ]
+Vkey = Annotated[
+    str | None,
+    typer.Option(
+        "--vkey",
+        help="The log's verifier key, or a file that holds it; default: ask the run's releaser.",
+    ),
+]
 STATE = Path("~/.strongroom").expanduser()

@@ -76,6 +76,11 @@ COMMANDS: Mapping[str, Command | Group] = {
             "serve": Command(
                 "keys.releaser", "serve", "Answer on the releaser's socket until stopped."
             ),
+            "adopt": Command(
+                "keys.releaser",
+                "adopt",
+                "Take the log in the bucket for the releaser's memory of it, which was lost.",
+            ),
             "measure": Command(
                 "keys.releaser",
                 "measure",
@@ -126,6 +131,31 @@ COMMANDS: Mapping[str, Command | Group] = {
     ),
     "verify": Command(
         "inspect.verify", "verify", "Check a run from its objects and the log alone."
+    ),
+    "log": Group(
+        "The audit log that a run is told in.",
+        {
+            "key": Command(
+                "inspect.log",
+                "key",
+                "Print the verifier key of a run's log, as its releaser tells it.",
+            ),
+            "checkpoint": Command(
+                "inspect.log",
+                "checkpoint",
+                "Print the log's newest checkpoint, for `verify --since` or a witness.",
+            ),
+            "entries": Command(
+                "inspect.log",
+                "entries",
+                "Print a run's entries of the verified log, each with its place.",
+            ),
+            "copy": Command(
+                "inspect.log",
+                "copy",
+                "Copy a run, its inputs and its log into a folder, for `verify --offline`.",
+            ),
+        },
     ),
     "report": Command(
         "inspect.report",

@@ -20,6 +20,7 @@ import msgspec
 from strongroom.connectors.host.folders import private_folder, write_private
 from strongroom.connectors.host.processes import Process, start_module
 from strongroom.connectors.stack import stack
+from strongroom.connectors.stack.provision import WRAPPING_KEYS
 from strongroom.connectors.stack.stack import ServiceStatus
 from strongroom.crypto.digests import Sha256
 from strongroom.enclave.measurement import measure
@@ -27,11 +28,11 @@ from strongroom.pipeline.embedded.owner import Embedded
 from strongroom.pipeline.embedded.places import MODEL_URI
 from strongroom.pipeline.owner.model_upload import upload
 from strongroom.pipeline.releaser.client import ReleaserClient
-from strongroom.pipeline.releaser.config import ReleaserConfig
+from strongroom.pipeline.releaser.config import LogSettings, ReleaserConfig
 from strongroom.pipeline.releaser.errors import ReleaserUnreachable
 from strongroom.policies.bundle import Settings, read_bundle, write_bundle
 
-_READY_S = 20.0
+_READY_S = 60.0
 
 
 def up(state: Path, *, token_duration_s: int | None = None) -> Embedded:
@@ -99,6 +100,17 @@ def _start_releaser(embedded: Embedded, measured: Sha256) -> None:
         measurements=(measured,),
         signers=(embedded.info.public_keys["feedback-signer"],),
         manifest_signer="vault://transit/feedback-signer",
+        keys=tuple(f"vault://transit/{key}" for key in WRAPPING_KEYS),
+        log=LogSettings(
+            uri=embedded.references()["audit_uri"],
+            key=embedded.references()["audit_key"],
+            role=embedded.info.roles["log"],
+            vault_addr=embedded.info.vault_addr,
+            credentials_file=embedded.info.identities["log"],
+            oidc_role=embedded.info.oidc_roles["log"],
+            memory=str(folder / "log"),
+            endpoint=embedded.info.s3_endpoint,
+        ),
     )
     encoded = msgspec.json.format(msgspec.json.encode(config), indent=2)
     process = _releaser_process(embedded.state)

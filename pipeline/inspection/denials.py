@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from strongroom.audit.events import types as events
-from strongroom.pipeline.inspection.log import read_run_log
+from strongroom.pipeline.inspection.log import Logs
 from strongroom.pipeline.runfile.spec import RunSpec
 
 
@@ -19,11 +19,11 @@ class Refusal(msgspec.Struct, frozen=True):
     reason: str
 
 
-def denials(spec: RunSpec, run: str) -> list[Refusal]:
+def denials(spec: RunSpec, run: str, logs: Logs) -> list[Refusal]:
     """Every refusal of a run in its log, in order."""
     return [
         Refusal(event.time, event.type, reason)
-        for event in read_run_log(spec, run).events
+        for event in logs.of(spec, run).events
         for reason in _reasons(event.data)
     ]
 

@@ -12,20 +12,19 @@ from strongroom.audit.report.gather import from_log
 from strongroom.audit.report.model import ReportData
 from strongroom.audit.report.planned import Planned
 from strongroom.connectors.host.folders import private_folder
-from strongroom.pipeline.broker.reading import ReadAccess
-from strongroom.pipeline.inspection.log import log_vkey
+from strongroom.pipeline.broker.reading import RunReader
 from strongroom.pipeline.inspection.planned import judged, planned_in
+from strongroom.pipeline.inspection.trust import Trust
 from strongroom.pipeline.inspection.verify import Verification, verify
-from strongroom.pipeline.runfile.spec import RunSpec
 
 PAGE = ".html"
 
 
 def write_report(
-    spec: RunSpec, run: str, to: Path | None, state: Path, vkey: str = ""
+    reader: RunReader, run: str, to: Path | None, state: Path, trust: Trust
 ) -> tuple[Path, ReportData]:
     """Verify a run and write its report; returns the file, as ``save`` does, and what it says."""
-    data = report_on(verify(ReadAccess(spec, run), run, vkey or log_vkey(spec)), run)
+    data = report_on(verify(reader, run, trust), run)
     return save(data, to, state), data
 
 

@@ -27,7 +27,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias, TypeVar
 
 from strongroom.audit.events import types as events
@@ -105,14 +105,12 @@ class Rules:
 
     # ---- the log ---------------------------------------------------------------------------
 
-    def take_log(self, checks: Iterable[Check], entries: Sequence[Event] | StrongroomError) -> None:
+    def take_log(self, checks: Iterable[Check], entries: Sequence[Event]) -> None:
         """The log's own checks, and its events: of all runs, in order."""
-        for check in checks:
-            name = f"Audit log: {check.name}"
-            self._add(name, check.ok, self._audit + check.object, check.detail)
-        if isinstance(entries, StrongroomError):
-            self._add("Audit log: entries", False, self._audit, f"{entries.code}: {entries}")
-            entries = ()
+        self.checks += [
+            replace(check, name=f"Audit log: {check.name}", object=self._audit + check.object)
+            for check in checks
+        ]
         self._ours = [event for event in entries if event.run == self._run]
         for event in self._ours:
             self._history.apply(event.data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 from typing import Literal, TypeAlias
 
@@ -12,7 +13,7 @@ from strongroom.audit.log.errors import LogNotFound
 from strongroom.enclave.plan.objects import RunLayout, complete_checkpoints
 from strongroom.pipeline.broker.reading import ReadAccess
 from strongroom.pipeline.inspection.errors import CheckpointUnknown
-from strongroom.pipeline.inspection.log import read_run_log
+from strongroom.pipeline.inspection.log import Logs
 from strongroom.pipeline.run.errors import RunCancelled
 from strongroom.pipeline.run.record.history import History
 from strongroom.pipeline.runfile.spec import RunSpec
@@ -64,12 +65,13 @@ class RunStatus(msgspec.Struct, frozen=True, kw_only=True):
     reason: str | None = None
 
 
-def run_status(spec: RunSpec, run: str) -> RunStatus:
+def run_status(spec: RunSpec, run: str, logs: Logs) -> RunStatus:
     """Where a run stands, as its log tells; ``unknown`` where it tells nothing."""
     history, log = History(), None
     with contextlib.suppress(LogNotFound):
-        found = read_run_log(spec, run)
-        log = LogSize(found.view.origin, found.view.size, found.view.root.hex())
+        found = logs.of(spec, run)
+        root = base64.b64encode(found.view.root).decode()
+        log = LogSize(found.view.origin, found.view.size, root)
         history = History.of(event.data for event in found.events)
     total = spec.spec.training.steps
     code, reason = _why(history.last)
@@ -94,9 +96,9 @@ def run_status(spec: RunSpec, run: str) -> RunStatus:
     )
 
 
-def run_steps(spec: RunSpec, run: str) -> list[dict[str, float]]:
+def run_steps(spec: RunSpec, run: str, logs: Logs) -> list[dict[str, float]]:
     """Every number that a run's steps reported, in order; of a repeated step, the last."""
-    return History.of(event.data for event in read_run_log(spec, run).events).numbered_steps
+    return History.of(event.data for event in logs.of(spec, run).events).numbered_steps
 
 
 def _why(last: events.EventData | None) -> tuple[str | None, str | None]:

@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from strongroom.audit.events.entries import Event, from_entry
-from strongroom.audit.log.verify import Check, LogView, check_log, read_log
+from strongroom.audit.events.entries import Event
+from strongroom.audit.events.order import read_history
+from strongroom.audit.log.verify import Check, LogView, check_log, failure
 from strongroom.connectors.buckets.errors import ObjectMissing
 from strongroom.crypto.digests import Sha256
 from strongroom.crypto.manifest import DatasetManifest
 from strongroom.enclave.plan.document import Plan
 from strongroom.enclave.plan.objects import MANIFEST
 from strongroom.errors import StrongroomError
-from strongroom.pipeline.broker.reading import ReadAccess, ReadOnlyLog
-from strongroom.pipeline.inspection.log import log_vkey
+from strongroom.pipeline.broker.log import log_origin
+from strongroom.pipeline.broker.reading import RunReader
 from strongroom.pipeline.inspection.rules import Pin, Read, Rules
-from strongroom.pipeline.run.record.journal import log_origin
-from strongroom.pipeline.runfile.spec import RunSpec
+from strongroom.pipeline.inspection.trust import Trust
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class Verification:
     manifests: Mapping[str, DatasetManifest]
 
 
-def verify(access: ReadAccess, run: str, vkey: str) -> Verification:
-    """Make every check of a run that can be made; ``vkey`` is the log's verifier key."""
+def verify(access: RunReader, run: str, trust: Trust) -> Verification:
+    """Make every check of a run that can be made, with what whoever verifies brings."""
     layout = access.layout
     rules = Rules(run, layout, access.audit)
 
@@ -46,7 +46,7 @@ def verify(access: ReadAccess, run: str, vkey: str) -> Verification:
         for pin in pins:
             rules.take_digest(pin, _digest(access, pin.uri))
 
-    log, events = _read_log(access, vkey, rules)
+    log, events = _read_log(access, trust, rules)
     plan = rules.take_plan(_read(access, layout.plan))
     if plan is not None:
         for sealed in rules.sealed(plan):
@@ -61,28 +61,28 @@ def verify(access: ReadAccess, run: str, vkey: str) -> Verification:
     return Verification(tuple(rules.checks), log, events, plan, rules.manifests)
 
 
-def verify_run(spec: RunSpec, run: str, vkey: str = "") -> tuple[Check, ...]:
-    """Every check of a run, with the verifier key that the key's owner tells if none is given."""
-    return verify(ReadAccess(spec, run), run, vkey or log_vkey(spec)).checks
-
-
 def _read_log(
-    access: ReadAccess, vkey: str, rules: Rules
+    access: RunReader, trust: Trust, rules: Rules
 ) -> tuple[LogView | None, tuple[Event, ...]]:
-    store, origin = ReadOnlyLog(access), log_origin(access.audit)
-    checks = check_log(store, vkey, origin, keys=store.keys())
-    log: LogView | None = None
-    try:
-        log = read_log(store, vkey, origin)
-        events = tuple(from_entry(entry) for entry in log.entries)
-    except StrongroomError as error:
-        rules.take_log(checks, error)
-        return log, ()
-    rules.take_log(checks, events)
-    return log, events
+    checks, log = check_log(
+        access.log(),
+        trust.vkey,
+        log_origin(access.audit),
+        trust.copy,
+        since=trust.since,
+        witnesses=trust.witnesses,
+    )
+    events: list[Event] = []
+    for place, event, error in read_history(log.entries) if log is not None else ():
+        if error is not None:
+            checks.append(replace(failure("entries", error), object=f"entry {place}"))
+        if event is not None:
+            events.append(event)
+    rules.take_log(checks, tuple(events))
+    return log, tuple(events)
 
 
-def _read(access: ReadAccess, uri: str) -> Read:
+def _read(access: RunReader, uri: str) -> Read:
     try:
         data = access.get(uri)
     except StrongroomError as error:
@@ -90,7 +90,7 @@ def _read(access: ReadAccess, uri: str) -> Read:
     return ObjectMissing(place=uri) if data is None else data
 
 
-def _digest(access: ReadAccess, uri: str) -> Sha256 | StrongroomError:
+def _digest(access: RunReader, uri: str) -> Sha256 | StrongroomError:
     found = hashlib.sha256()
     try:
         for piece in access.stream(uri):

@@ -99,12 +99,9 @@ def export(
     access = ReadAccess(spec, run)
     with connected(spec, run, Silent()) as connections:
         source = _source(access, connections.journal.events(), step)
-        written = source.written
-        connections.journal.record(
-            "owner",
-            events.AdapterExported(step=written.step, adapter=written.adapter, form=form),
-        )
-        connections.journal.record("broker")  # the lease that writing it took
+        connections.journal.record("broker")  # the leases that reading took
+    written = source.written
+    exported = events.AdapterExported(step=written.step, adapter=written.adapter, form=form)
     releaser = ReleaserClient(spec.spec.keys.releaser)
     with new_folder(target) as folder:
         write_file(folder / CARD, model_card(source.plan, written, source.history, form).encode())
@@ -115,7 +112,7 @@ def export(
             config = adapter_config(lora, base or source.plan.model.uri)
             write_file(folder / "adapter_config.json", config)
             weights = ()
-        _open_into(folder, releaser, access, source, weights)
+        _open_into(folder, releaser, access, source, weights, exported)
         files = tuple(sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()))
     return Exported(target, form, written.step, written.adapter, files)
 
@@ -213,6 +210,7 @@ def _open_into(
     access: ReadAccess,
     source: _Source,
     weights: Sequence[ModelFile],
+    exported: events.AdapterExported,
 ) -> None:
     """Have the exporter write the adapter (or each of ``weights``, merged) into ``folder``."""
     run, written = source.plan.run, source.written
@@ -226,7 +224,8 @@ def _open_into(
         module = "strongroom.enclave.roles.export"
         with TaskEnclave("exporter", module, arguments, writers) as exporter:
             _close(writers)  # the exporter's are the last ones: its end is the end of the pipe
-            released = releaser.release_export(exporter.evidence(), run, source.keyset)
+            evidence = exporter.evidence()
+            released = releaser.release_export(evidence, run, source.keyset, exported)
             command = frames.Export(
                 run=run,
                 step=written.step,

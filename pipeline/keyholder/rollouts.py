@@ -28,8 +28,6 @@ from strongroom.pipeline.keyholder.outputs import (
 )
 from strongroom.pipeline.planning.errors import ReleaserMissing
 from strongroom.pipeline.releaser.client import ReleaserClient
-from strongroom.pipeline.run.connections import connected
-from strongroom.pipeline.run.watcher import Silent
 from strongroom.pipeline.runfile.spec import RunSpec
 
 
@@ -57,24 +55,17 @@ def show_rollouts(
     access = ReadAccess(spec, run)
     keyset = output_keyset(access, RolloutsMissing)
     sealed, place = _sealed_rollouts(access, step)
-    _log(spec, run, events.RolloutsOpened(uri=place, sha256=sha256(sealed)))
+    opened = events.RolloutsOpened(uri=place, sha256=sha256(sealed))
     releaser = ReleaserClient(spec.spec.keys.releaser)
     arguments = [releaser.challenge(), run]
     with TaskEnclave("viewer", "strongroom.enclave.roles.view", arguments, [out_fd]) as viewer:
-        released = releaser.release_view(viewer.evidence(), run, keyset)
+        released = releaser.release_view(viewer.evidence(), run, keyset, opened)
         view = frames.View(
             run=run, step=step, commitment=keyset.commitment, as_json=as_json, in_ascii=in_ascii
         )
         viewer.send(frames.Keys(sealed=released.sealed), view)
         viewer.channel.send_object([sealed])
         viewer.done(place)
-
-
-def _log(spec: RunSpec, run: str, event: events.RolloutsOpened) -> None:
-    """Write the event, and the lease that writing it took. Without a log nothing is shown."""
-    with connected(spec, run, Silent()) as connections:
-        connections.journal.record("owner", event)
-        connections.journal.record("broker")
 
 
 def _sealed_rollouts(access: ReadAccess, step: int) -> tuple[bytes, str]:

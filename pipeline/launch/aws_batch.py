@@ -9,20 +9,45 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from strongroom.pipeline.launch.job import IDENTITY, JOB, OWNER, SOCKET, STATE, USER, Job
+from strongroom.pipeline.launch.job import (
+    IDENTITY,
+    JOB,
+    MEMORY,
+    OWNER,
+    RELEASER_STARTS_S,
+    SOCKET,
+    STATE,
+    USER,
+    Job,
+)
 
 ABOUT = (
     "A Strongroom run as an AWS Batch job. Rendered by `strongroom launch`; its form was checked "
     "against botocore's model of the service, and it was started on no AWS account yet.",
-    "Replace what says REPLACE. One EFS file system with three access points, each owned by user "
+    "Replace what says REPLACE. One EFS file system with four access points, each owned by user "
     f"{USER}, files of mode 0600: job (run.yaml, evaluator.py, policy/), broker (broker.json), "
-    "owner (the releaser's releaser.json, approle.json, policy/). `files` below is what job holds.",
+    "owner (the releaser's releaser.json, approle.json, log.json, policy/) and memory (empty at "
+    "first). `files` below is what job holds. In releaser.json, of `log`: `credentials_file` "
+    f"{OWNER}/log.json, `memory` {MEMORY}/log.",
+    "What the releaser remembers of the log lies in memory: one access point for all jobs of this "
+    "log. One job at a time has it, so let each job of this log depend on the one before it. A "
+    "second one's releaser says SR-RELEASE-008, and a job whose releaser has not started after "
+    f"{RELEASER_STARTS_S} s is tried again, a few times. With another folder, or an empty one, the "
+    "releaser refuses a log that it does not remember (SR-AUDIT-022): mount the right one. Where "
+    "that is lost, its owner takes the log over with `strongroom releaser adopt` "
+    "(docs/own-bucket.md).",
     "Compute environment: EC2, x86-64, an image with Linux 6.2 or newer and Landlock, Docker 23 "
     "or newer, no swap. Fargate's kernel cannot be chosen. `strongroom probe` in this container "
     "tells what an instance offers.",
     "No job role: all that runs in a task can use its role. Brokers take their own leases.",
     "strongroom launch … --print aws-batch > job.json; then jq .registerJobDefinition job.json | "
     "aws batch register-job-definition --cli-input-json file:///dev/stdin; likewise submitJob.",
+)
+_PATIENTLY = (
+    f"left={RELEASER_STARTS_S}; until test -S {SOCKET}/socket; do "
+    'if test "$left" -eq 0; then '
+    "echo 'the releaser has not started: its container'\\''s log says why' >&2; exit 1; fi; "
+    'left=$((left - 1)); sleep 1; done; exec "$@"'
 )
 VLLM = (
     "The engine vllm needs unshare and mount, which Docker's default profile refuses and Batch "
@@ -58,7 +83,7 @@ def job_definition(job: Job) -> dict[str, Any]:
                 {
                     "containers": [_run(job), _releaser(job)],
                     "volumes": [
-                        *(_shared(name) for name in ("job", "broker", "owner")),
+                        *(_shared(name) for name in ("job", "broker", "owner", "memory")),
                         {"name": "socket", "host": {}},
                         {"name": "state", "host": {}},
                     ],
@@ -79,9 +104,9 @@ def submission(job: Job) -> dict[str, Any]:
 
 
 def _run(job: Job) -> dict[str, Any]:
-    # A run that finds no releaser has been refused its keys, and is not tried again.
-    patiently = f'until test -S {SOCKET}/socket; do sleep 1; done; exec "$@"'
-    command = ["sh", "-c", patiently, "sh", *job.command]
+    # A run that finds no releaser has been refused its keys, and is not tried again. So it begins
+    # only with one; without, the job ends with a code that has it tried again.
+    command = ["sh", "-c", _PATIENTLY, "sh", *job.command]
     return {
         **_container(job, "strongroom", command, job.cpus, job.memory_mib),
         "essential": True,
@@ -101,7 +126,11 @@ def _releaser(job: Job) -> dict[str, Any]:
     return {
         **_container(job, "releaser", job.releaser_command, 1, 512),
         "essential": False,
-        "mountPoints": [_mount("owner", OWNER), _mount("socket", SOCKET, writable=True)],
+        "mountPoints": [
+            _mount("owner", OWNER),
+            _mount("memory", MEMORY, writable=True),
+            _mount("socket", SOCKET, writable=True),
+        ],
     }
 
 

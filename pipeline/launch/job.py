@@ -35,6 +35,10 @@ JOB, STATE, SOCKET = "/job", "/state", "/releaser"
 IDENTITY = "/identity"
 OWNER = "/owner"
 """The releaser's own files; only its container has them."""
+MEMORY = "/memory"
+"""A disk that outlives jobs, with what the releaser remembers of the log; its container's alone."""
+RELEASER_STARTS_S = 120
+"""How long a run waits for its releaser."""
 IMAGE = f"REPLACE-REGISTRY/strongroom:{version('strongroom')}"
 STOP_S = 60
 """From SIGTERM to the end of a controller that ends its processes in order."""

@@ -13,7 +13,9 @@ from ruamel.yaml.scalarstring import LiteralScalarString
 from strongroom.pipeline.launch.job import (
     IDENTITY,
     JOB,
+    MEMORY,
     OWNER,
+    RELEASER_STARTS_S,
     SOCKET,
     STATE,
     STOP_S,
@@ -32,11 +34,21 @@ _HEAD = """\
 #
 # Replace what says REPLACE, and make in the same namespace:
 #   secret strongroom-broker          broker.json: the broker's AppRole file
-#   secret strongroom-releaser        releaser.json, approle.json: the key owner's, with
+#   secret strongroom-releaser        releaser.json, approle.json, log.json: the key owner's, with
 #                                     "socket": "{socket}/socket", "policy": "{policy}",
-#                                     "credentials_file": "{owner}/approle.json"
+#                                     "credentials_file": "{owner}/approle.json", and in "log"
+#                                     "credentials_file": "{owner}/log.json",
+#                                     "memory": "{memory}/log"
+#   persistentvolumeclaim strongroom-log   what the releaser remembers of the log: one claim for
+#                                     all jobs of this log, accessModes ReadWriteOncePod, on a
+#                                     class that keeps the disk (reclaimPolicy: Retain)
 #   configmap strongroom-releaser-policy   the owner's policy bundle (--from-file=FOLDER)
 #   serviceaccount strongroom         it needs no permission
+#
+# One job at a time has the log: a second pod waits until the claim is free, and where the claim
+# lets it start all the same its releaser says SR-RELEASE-008. With another claim, or an empty one,
+# the releaser refuses a log that it does not remember (SR-AUDIT-022): mount the right one. Where
+# that is lost, its owner takes the log over with `strongroom releaser adopt` (docs/own-bucket.md).
 #
 # To exec into this pod, or to read these secrets, is to act for the key's owner.
 # The volume web-identity holds a service account token for {audience}.
@@ -60,6 +72,7 @@ def kubernetes(job: Job) -> str:
     head = _HEAD.format(
         socket=SOCKET,
         owner=OWNER,
+        memory=MEMORY,
         policy=OWNER_POLICY,
         audience=job.identity_addr,
         namespaces=_OWN if job.own_namespaces else _SHARED,
@@ -126,6 +139,7 @@ def _pod(job: Job) -> dict[str, Any]:
             "runAsUser": USER,
             "runAsGroup": USER,
             "fsGroup": USER,
+            "fsGroupChangePolicy": "OnRootMismatch",
             "seccompProfile": profile,
         },
         "initContainers": [
@@ -138,11 +152,12 @@ def _pod(job: Job) -> dict[str, Any]:
                 "startupProbe": {
                     "exec": {"command": ["test", "-S", f"{SOCKET}/socket"]},
                     "periodSeconds": 2,
-                    "failureThreshold": 60,
+                    "failureThreshold": RELEASER_STARTS_S // 2,
                 },
                 "volumeMounts": [
                     _mount("owner", OWNER),
                     _mount("owner-policy", OWNER_POLICY),
+                    _mount("memory", MEMORY, writable=True),
                     _mount("socket", SOCKET, writable=True),
                 ],
             },
@@ -208,6 +223,7 @@ def _volumes(job: Job) -> list[dict[str, Any]]:
         {"name": "owner", "emptyDir": in_memory},
         {"name": "broker-secret", "secret": {"secretName": "strongroom-broker"}},
         {"name": "releaser-secret", "secret": {"secretName": "strongroom-releaser"}},
+        {"name": "memory", "persistentVolumeClaim": {"claimName": "strongroom-log"}},
         {"name": "owner-policy", "configMap": {"name": "strongroom-releaser-policy"}},
         {
             "name": "web-identity",

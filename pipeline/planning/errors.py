@@ -74,3 +74,13 @@ class IntentChanged(ProcessError):
     fault = Fault.INPUT
     exit_code = Exit.BAD_INPUT
     remedy = "Plan again, look at the plan, and submit what it says."
+
+
+class LogNotKept(ProcessError):
+    """The run names another log than the one that its releaser keeps."""
+
+    code = "SR-RUN-223"
+    title = "the releaser keeps another log than the run names"
+    fault = Fault.INPUT
+    exit_code = Exit.BAD_INPUT
+    remedy = "Set spec.audit to the log of the releaser at spec.keys.releaser."

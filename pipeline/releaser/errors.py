@@ -49,13 +49,13 @@ class RequestMalformed(ProcessError):
 
 
 class SignRefused(ProcessError):
-    """The releaser signs log checkpoints and dataset manifests, and nothing else."""
+    """The releaser signs dataset manifests, and the checkpoints of the log that it keeps."""
 
     code = "SR-RELEASE-005"
     title = "the releaser refused to sign"
     fault = Fault.POLICY
     exit_code = Exit.KEY_REFUSED
-    remedy = "Only well-formed log checkpoints and dataset manifests are signed."
+    remedy = "Only well-formed dataset manifests are signed."
 
 
 class ReleaserSettingsInvalid(ProcessError):
@@ -66,3 +66,23 @@ class ReleaserSettingsInvalid(ProcessError):
     fault = Fault.INPUT
     exit_code = Exit.BAD_INPUT
     remedy = "Write the file as docs/own-bucket.md shows it."
+
+
+class ReleaserBusy(ProcessError):
+    """This user has as many connections open as one may have, or too many wait to be let in."""
+
+    code = "SR-RELEASE-007"
+    title = "the releaser has no connection free for this user"
+    fault = Fault.ACCESS
+    exit_code = Exit.KEY_REFUSED
+    remedy = "Try again; if it persists, look for a program of this user that holds connections."
+
+
+class ReleaserRuns(ProcessError):
+    """Another releaser has this memory of the log."""
+
+    code = "SR-RELEASE-008"
+    title = "a releaser runs already with this memory of the log"
+    fault = Fault.INPUT
+    exit_code = Exit.BAD_INPUT
+    remedy = "A log has one releaser. Stop the other one first."

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from strongroom.audit.events.entries import Event
+from strongroom.audit.events.types import AdapterExported, RolloutsOpened
 from strongroom.crypto.manifest import WrappedKeyset
 from strongroom.enclave.plan.parts import KeyRefs, KmsFacts
 from strongroom.errors import ErrorDocument
@@ -25,10 +27,11 @@ class Challenge(_Message, frozen=True, tag="challenge"):
 class ReleaseRun(_Message, frozen=True, tag="release_run"):
     """Ask for a run's keys: both datasets' keysets, a sealed evaluator's, the output keyset.
 
-    ``outputs`` is the wrapped output keyset of a run that is resumed; a new one is made for
-    ``None``.
+    ``run`` is the id that the log has it under: the plan's, or that of a replay. ``outputs`` is the
+    wrapped output keyset of a run that is resumed; a new one is made for ``None``.
     """
 
+    run: str
     plan: bytes
     evidence: bytes
     manifests: dict[str, bytes]
@@ -49,6 +52,8 @@ class ReleaseView(_Message, frozen=True, tag="release_view"):
     evidence: bytes
     run: str
     outputs: WrappedKeyset
+    opened: RolloutsOpened
+    """What it is for; the releaser says so in the log."""
 
 
 class ReleaseExport(_Message, frozen=True, tag="release_export"):
@@ -57,13 +62,18 @@ class ReleaseExport(_Message, frozen=True, tag="release_export"):
     evidence: bytes
     run: str
     outputs: WrappedKeyset
+    exported: AdapterExported
+    """What it is for; the releaser says so in the log."""
 
 
-class SignNote(_Message, frozen=True, tag="sign_note"):
-    """Ask for a signature over an audit log's checkpoint."""
+class Append(_Message, frozen=True, tag="append"):
+    """Ask to take events of one run into the log, in this order, all or none.
 
-    kms: str
-    note: bytes
+    An event that is in the log already, as it is here, counts as taken: so a request whose answer
+    was lost can be repeated. Without events, whatever was taken is published.
+    """
+
+    events: tuple[Event, ...]
 
 
 class SignManifest(_Message, frozen=True, tag="sign_manifest"):
@@ -72,10 +82,8 @@ class SignManifest(_Message, frozen=True, tag="sign_manifest"):
     payload: bytes
 
 
-class PublicKeys(_Message, frozen=True, tag="public_keys"):
-    """Ask for the public half of the audit key."""
-
-    audit: str
+class WhichLog(_Message, frozen=True, tag="which_log"):
+    """Ask which log this releaser keeps."""
 
 
 class DescribeKeys(_Message, frozen=True, tag="describe_keys"):
@@ -90,9 +98,9 @@ Request = (
     | ReleaseSeal
     | ReleaseView
     | ReleaseExport
-    | SignNote
+    | Append
     | SignManifest
-    | PublicKeys
+    | WhichLog
     | DescribeKeys
 )
 
@@ -117,10 +125,17 @@ class Signed(_Message, frozen=True, tag="signed"):
     signer: str
 
 
-class Public(_Message, frozen=True, tag="public"):
-    """The audit log's public key as ``ed25519:<base64>``."""
+class Taken(_Message, frozen=True, tag="taken"):
+    """The events are in the log, under a published checkpoint over this many entries."""
 
-    audit: str
+    size: int
+
+
+class Log(_Message, frozen=True, tag="log"):
+    """The log that this releaser keeps: its address and its verifier key."""
+
+    uri: str
+    vkey: str
 
 
 class KeysDescribed(_Message, frozen=True, tag="keys_described"):
@@ -135,4 +150,4 @@ class Denied(_Message, frozen=True, tag="denied"):
     errors: tuple[ErrorDocument, ...]
 
 
-Answer = Nonce | Released | Signed | Public | KeysDescribed | Denied
+Answer = Nonce | Released | Signed | Taken | Log | KeysDescribed | Denied

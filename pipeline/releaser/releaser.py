@@ -7,23 +7,21 @@ that the evidence is fresh, about this plan, from approved code with every layer
 probed, and that the KMS gives keys whose commitments are those in the signed manifests. Data keys
 pass through its memory only on their way from the KMS into an HPKE envelope for one enclave.
 
-It signs two kinds of statement only: dataset manifests, and audit log checkpoints. Of those
-it never signs two histories of one size while it runs; a restart forgets what it signed before.
+It signs two kinds of statement only: dataset manifests, and checkpoints of the one log that it
+keeps. What it does is in that log before the caller learns of it.
 """
 
 from __future__ import annotations
 
 import base64
-import secrets
-import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
-from strongroom.audit.log.note import parse_text
+from strongroom.audit.events import types as events
 from strongroom.connectors.keys.kms import Kms
-from strongroom.connectors.keys.open import open_kms
-from strongroom.crypto.digests import Sha256, sha256
+from strongroom.crypto.digests import Sha256, digest_of, sha256
 from strongroom.crypto.dsse import KeyRef, key_ref, open_envelope, pae
 from strongroom.crypto.keyset import Keyset
 from strongroom.crypto.manifest import (
@@ -51,81 +49,97 @@ from strongroom.enclave.plan.document import Plan
 from strongroom.enclave.plan.objects import KEYS, MANIFEST
 from strongroom.enclave.plan.parts import DatasetFacts, KeyRefs, KmsFacts
 from strongroom.errors import ErrorList, StrongroomError
-from strongroom.errors.listing import documents_of
+from strongroom.errors.listing import documents_of, errors_of
 from strongroom.pipeline.planning.plan import check_plan
 from strongroom.pipeline.releaser import messages
 from strongroom.pipeline.releaser.config import ReleaserConfig
-from strongroom.pipeline.releaser.errors import NonceUnknown, ReleaseDenied, SignRefused
+from strongroom.pipeline.releaser.errors import ReleaseDenied, SignRefused
 from strongroom.pipeline.releaser.key_facts import kms_facts
-from strongroom.pipeline.releaser.signed_roots import SignedRoots
+from strongroom.pipeline.releaser.nonces import Nonces
+from strongroom.pipeline.releaser.notary import Notary
 from strongroom.policies.gate import evaluate
 
-NONCE_LIFETIME_S = 600.0
-MAX_OPEN_NONCES = 1024
 OUTPUTS = "outputs"
 DATASET = "dataset"
 EVALUATOR = "evaluator"
 
 
 class Releaser:
-    """The decisions. Thread safe; knows nothing of sockets."""
+    """The decisions. Thread safe; knows nothing of sockets.
+
+    ``notary`` keeps the log of ``vkey``; ``open_key`` opens a key by its reference.
+    """
 
     def __init__(
         self,
         config: ReleaserConfig,
-        open_key: Callable[[str], Kms] | None = None,
+        notary: Notary,
+        vkey: str,
+        open_key: Callable[[str], Kms],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._config = config
-        self._open_key = open_key or self._vault_key
-        self._clock = clock
-        self._nonces: dict[str, float] = {}
-        self._signed_roots = SignedRoots()
-        self._lock = threading.Lock()
+        self._notary = notary
+        self._vkey = vkey
+        self._open = open_key
+        self._nonces = Nonces(clock)
 
-    def answer(self, request: messages.Request) -> messages.Answer:
-        """One answer for one request; a refusal is an answer too."""
+    def answer(self, request: messages.Request, caller: str) -> messages.Answer:
+        """One answer for one request of a caller; a refusal is an answer too."""
         try:
             match request:
                 case messages.Challenge():
-                    return self._challenge()
+                    return messages.Nonce(nonce=self._nonces.new(caller))
                 case messages.ReleaseRun():
-                    return self._release_run(request)
+                    plan = Plan.from_json(request.plan)
+                    with self._refusing("train", plan.digest, request.evidence, request.run):
+                        return self._release_run(request, plan, caller)
                 case messages.ReleaseSeal():
-                    return self._release_seal(request)
-                case messages.ReleaseView():
-                    return self._release_outputs(request, "view", view_subject(request.run))
-                case messages.ReleaseExport():
-                    return self._release_outputs(request, "export", export_subject(request.run))
-                case messages.SignNote():
-                    return self._sign_note(request)
+                    subject = seal_subject(request.dataset, request.kms)
+                    with self._refusing("seal", subject, request.evidence, ""):
+                        return self._release_seal(request, subject, caller)
+                case messages.ReleaseView(run=run, opened=opened):
+                    subject = view_subject(run)
+                    with self._refusing("view", subject, request.evidence, run):
+                        return self._release_outputs(request, "view", subject, opened, caller)
+                case messages.ReleaseExport(run=run, exported=exported):
+                    subject = export_subject(run)
+                    with self._refusing("export", subject, request.evidence, run):
+                        return self._release_outputs(request, "export", subject, exported, caller)
+                case messages.Append():
+                    return messages.Taken(size=self._notary.take(request.events, caller))
                 case messages.SignManifest():
                     return self._sign_manifest(request)
-                case messages.PublicKeys():
-                    return messages.Public(
-                        audit=key_ref(self._open_key(request.audit).public_key())
-                    )
+                case messages.WhichLog():
+                    return messages.Log(uri=self._config.log.uri, vkey=self._vkey)
                 case messages.DescribeKeys():
                     return messages.KeysDescribed(kms=self._kms_facts(request.keys))
         except StrongroomError as error:
             return messages.Denied(errors=documents_of(error))
 
-    def _challenge(self) -> messages.Nonce:
-        nonce = secrets.token_urlsafe(32)
-        now = self._clock()
-        with self._lock:
-            self._nonces = {n: end for n, end in self._nonces.items() if end > now}
-            while len(self._nonces) >= MAX_OPEN_NONCES:
-                del self._nonces[next(iter(self._nonces))]
-            self._nonces[nonce] = now + NONCE_LIFETIME_S
-        return messages.Nonce(nonce=nonce)
+    @contextmanager
+    def _refusing(self, role: Role, subject: Sha256, evidence: bytes, run: str) -> Iterator[None]:
+        """Enter a refusal in the log before it is told."""
+        try:
+            yield
+        except StrongroomError as error:
+            reasons = tuple(dict.fromkeys(each.code for each in errors_of(error)))
+            self._notary.say(
+                run,
+                events.KeyDenied(
+                    role=role, subject=subject, evidence=sha256(evidence), reasons=reasons
+                ),
+            )
+            raise
 
-    def _release_run(self, request: messages.ReleaseRun) -> messages.Released:
-        plan = Plan.from_json(request.plan)
+    def _release_run(
+        self, request: messages.ReleaseRun, plan: Plan, caller: str
+    ) -> messages.Released:
         check_plan(plan)
         self._admit(plan)
+        self._check_run(request.run, plan)
         wanted = plan.run_file.enclave.assurance
-        evidence = self._trusted(request.evidence, "train", sha256(request.plan), wanted)
+        evidence = self._trusted(request.evidence, "train", plan.digest, caller, wanted)
         if plan.code.measurement != evidence.measurement:
             raise ReleaseDenied(
                 place="code.measurement",
@@ -134,6 +148,7 @@ class Releaser:
                 remedy="Plan the run again, with the code that is to run it.",
             )
         keysets: dict[str, Keyset] = {}
+        wrapped: dict[str, WrappedKeyset] = {}
         for name, (_place, dataset) in sealed_inputs(plan).items():
             envelope = request.manifests.get(name, b"")
             if sha256(envelope) != dataset.manifest_sha256:
@@ -151,46 +166,77 @@ class Releaser:
             decode = decode_evaluator if name == EVALUATOR else decode_dataset
             manifest = decode(payload, dataset.uri)
             check_manifest(plan, name, DatasetFacts.of(envelope, signer, manifest))
+            wrapped[name] = manifest.keyset
             keysets[name] = self._unwrap(manifest.keyset, dataset.uri)
         outputs = request.outputs or self._new_keyset(plan.keys.outputs, {"run": plan.run})
         if outputs.kms != plan.keys.outputs or outputs.context != {"run": plan.run}:
             raise ReleaseDenied(place=KEYS, expected=f"the output keyset of {plan.run}")
-        keysets[OUTPUTS] = self._unwrap(outputs, KEYS)
+        keysets[OUTPUTS], wrapped[OUTPUTS] = self._unwrap(outputs, KEYS), outputs
+        released = events.KeyReleased(
+            plan=plan.digest,
+            evidence=evidence_digest(evidence),
+            measurement=evidence.measurement,
+            assurance=evidence.assurance,
+            keys=tuple(_logged(name, each) for name, each in wrapped.items()),
+        )
+        self._notary.say(request.run, released)
         return self._released(evidence, keysets, outputs)
 
-    def _release_seal(self, request: messages.ReleaseSeal) -> messages.Released:
-        subject = seal_subject(request.dataset, request.kms)
-        evidence = self._trusted(request.evidence, "seal", subject)
+    def _release_seal(
+        self, request: messages.ReleaseSeal, subject: Sha256, caller: str
+    ) -> messages.Released:
+        evidence = self._trusted(request.evidence, "seal", subject, caller)
         wrapped = self._new_keyset(request.kms, {DATASET: request.dataset})
         keyset = self._unwrap(wrapped, request.kms)
-        return self._released(evidence, {"dataset": keyset}, wrapped)
+        released = events.DatasetKeyReleased(
+            dataset=request.dataset,
+            evidence=evidence_digest(evidence),
+            measurement=evidence.measurement,
+            assurance=evidence.assurance,
+            key=_logged(DATASET, wrapped),
+        )
+        self._notary.say("", released)
+        return self._released(evidence, {DATASET: keyset}, wrapped)
 
     def _release_outputs(
-        self, request: messages.ReleaseView | messages.ReleaseExport, role: Role, subject: Sha256
+        self,
+        request: messages.ReleaseView | messages.ReleaseExport,
+        role: Role,
+        subject: Sha256,
+        use: events.RolloutsOpened | events.AdapterExported,
+        caller: str,
     ) -> messages.Released:
         """A run's output keyset, for an enclave that serves the key's holder."""
-        evidence = self._trusted(request.evidence, role, subject)
+        evidence = self._trusted(request.evidence, role, subject, caller)
         if request.outputs.context != {"run": request.run}:
             raise ReleaseDenied(place=KEYS, expected=f"the output keyset of {request.run}")
         keyset = self._unwrap(request.outputs, KEYS)
+        self._notary.say(request.run, use)
         return self._released(evidence, {OUTPUTS: keyset}, request.outputs)
-
-    def _sign_note(self, request: messages.SignNote) -> messages.Signed:
-        checkpoint = parse_text(request.note, place="log checkpoint")
-        key = self._open_key(request.kms)
-        with self._lock:
-            self._signed_roots.add(checkpoint)
-        return messages.Signed(signature=key.sign(request.note), signer=key_ref(key.public_key()))
 
     def _sign_manifest(self, request: messages.SignManifest) -> messages.Signed:
         manifest = decode_sealed(request.payload, "manifest to sign")
         if manifest.keyset.context != _dataset_context(manifest):
             raise SignRefused(place=manifest.name, expected="the keyset of this dataset")
-        key = self._open_key(self._config.manifest_signer)
+        key = self._open(self._config.manifest_signer)
         signature = key.sign(pae(DATASET_TYPE, request.payload))
-        return messages.Signed(signature=signature, signer=key_ref(key.public_key()))
+        signer = key_ref(key.public_key())
+        signed = events.ManifestSigned(
+            dataset=manifest.name,
+            payload=sha256(request.payload),
+            signer=signer,
+            shards=len(manifest.shards),
+            records=manifest.records,
+        )
+        self._notary.say("", signed)
+        return messages.Signed(signature=signature, signer=signer)
 
     def _admit(self, plan: Plan) -> None:
+        log = self._config.log
+        if (plan.audit, plan.keys.audit) != (log.uri, log.key):
+            raise ReleaseDenied(
+                place="spec.audit", expected=f"{log.uri}, signed by {log.key}", actual=plan.audit
+            )
         decision = evaluate(Path(self._config.policy), plan.to_dict())
         if not decision.allowed:
             denied = [
@@ -219,14 +265,19 @@ class Releaser:
                 remedy="Plan the run again.",
             )
 
+    def _check_run(self, run: str, plan: Plan) -> None:
+        """The plan is that run's own, or the run is a replay of one that completed with it."""
+        order = self._notary.told(plan.run)
+        if run != plan.run and not (order.completed and plan.digest in order.plans):
+            raise ReleaseDenied(
+                place=run, expected=f"{plan.run}, or a replay of it once it has completed"
+            )
+
     def _trusted(
-        self, data: bytes, role: Role, subject: Sha256, assurance: Level = "A0"
+        self, data: bytes, role: Role, subject: Sha256, caller: str, assurance: Level = "A0"
     ) -> Evidence:
         evidence = decode_evidence(data)
-        with self._lock:
-            end = self._nonces.pop(evidence.nonce, None)
-        if end is None or end < self._clock():
-            raise NonceUnknown(place="evidence.nonce")
+        self._nonces.use(caller, evidence.nonce)
         expectation = Expectation(
             role=role,
             min_assurance=max(self._config.min_assurance, assurance),
@@ -261,14 +312,26 @@ class Releaser:
         return messages.Released(sealed=sealed, keyset=keyset)
 
     def _kms_facts(self, keys: KeyRefs) -> KmsFacts:
-        return kms_facts(keys, self._open_key, self._config.vault_addr)
+        log = self._config.log.key
+        return kms_facts(keys, lambda ref: self._open_key(ref, log), self._config.vault_addr)
 
-    def _vault_key(self, ref: str) -> Kms:
-        return open_kms(
-            ref,
-            vault_addr=self._config.vault_addr,
-            credentials_file=Path(self._config.credentials_file),
-        )
+    def _open_key(self, ref: str, *more: str) -> Kms:
+        """A key that the settings name: a request cannot make the releaser try another."""
+        if ref not in (*self._config.keys, *more):
+            raise ReleaseDenied(
+                place=ref, expected=" or ".join(self._config.keys), actual="a key of no setting"
+            )
+        return self._open(ref)
+
+
+def _logged(name: str, keyset: WrappedKeyset) -> events.ReleasedKey:
+    return events.ReleasedKey(
+        name=name,
+        key_id=keyset.key_id,
+        kms=keyset.kms,
+        commitment=keyset.commitment,
+        keyset=digest_of(keyset),
+    )
 
 
 def _dataset_context(manifest: DatasetManifest) -> dict[str, str]:

@@ -67,7 +67,7 @@ def collect_facts(spec: RunSpec, connections: Connections) -> tuple[Facts, Manif
     with _noted(errors):
         outputs_bucket = connections.data.facts(connections.run_folder, "run-read")
     with _noted(errors):
-        audit_bucket = connections.log.facts(run.audit, "audit-append")
+        audit_bucket = connections.log.facts(run.audit, "audit-read")
     with _noted(errors):
         kms = connections.releaser.describe_keys(key_refs(NormalisedRun.of(spec.normalised())))
     installed = code_facts()

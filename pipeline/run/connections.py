@@ -8,16 +8,16 @@ from contextlib import contextmanager
 import msgspec
 
 from strongroom.audit.events import types as events
-from strongroom.crypto.dsse import KeyRef
 from strongroom.enclave.channel import frames
 from strongroom.enclave.plan.leases import plan_leases
 from strongroom.enclave.plan.objects import RunLayout, check_run_id
 from strongroom.enclave.plan.run_file import NormalisedRun
 from strongroom.pipeline.broker import messages
 from strongroom.pipeline.broker.client import BrokerClient
-from strongroom.pipeline.planning.errors import IdentityMissing, ReleaserMissing
+from strongroom.pipeline.broker.log import BrokerLog
+from strongroom.pipeline.planning.errors import IdentityMissing, LogNotKept, ReleaserMissing
 from strongroom.pipeline.releaser.client import ReleaserClient
-from strongroom.pipeline.run.record.journal import Journal
+from strongroom.pipeline.run.record.journal import PURPOSE, Journal
 from strongroom.pipeline.run.watcher import Watcher
 from strongroom.pipeline.runfile.spec import RunSpec
 
@@ -30,7 +30,6 @@ class Connections:
         *,
         run: str,
         audit_uri: str,
-        audit_kms: str,
         configure: messages.Configure,
         releaser: ReleaserClient,
         watcher: Watcher,
@@ -40,19 +39,16 @@ class Connections:
         self.run_folder = run_folder
         self.watcher = watcher
         self.on_report: Callable[[frames.Report], None] = lambda _report: None
-        public = releaser.public_keys(audit_kms)
+        log = releaser.log()
+        if log.uri != audit_uri:
+            raise LogNotKept(place="spec.audit", expected=log.uri, actual=audit_uri)
         self.data = BrokerClient(self._report, self._lease)
         self.log = BrokerClient(self._report, self._lease)
-        self.journal = Journal(
-            run,
-            audit_uri,
-            self.log,
-            lambda note: releaser.sign_note(audit_kms, note),
-            KeyRef(public.audit),
-        )
+        store = BrokerLog(self.log, audit_uri, PURPOSE)
+        self.journal = Journal(run, audit_uri, releaser, store, log.vkey)
         try:
-            audit = tuple(ref for ref in configure.leases if ref.purpose == "audit-append")
-            data = tuple(ref for ref in configure.leases if ref.purpose != "audit-append")
+            audit = tuple(ref for ref in configure.leases if ref.purpose == PURPOSE)
+            data = tuple(ref for ref in configure.leases if ref.purpose != PURPOSE)
             self.data.configure(msgspec.structs.replace(configure, leases=data))
             self.log.configure(msgspec.structs.replace(configure, leases=audit))
         except BaseException:
@@ -94,7 +90,6 @@ def connected(
     connections = Connections(
         run=log_as or run_id,
         audit_uri=run.audit,
-        audit_kms=run.keys.audit,
         configure=messages.Configure(
             run=run_id,
             identity=messages.Identity(

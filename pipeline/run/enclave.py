@@ -13,14 +13,12 @@ from typing import TypeVar
 import msgspec
 
 from strongroom.audit.events import types as events
-from strongroom.crypto.digests import canonical, digest_of
+from strongroom.crypto.digests import canonical
 from strongroom.enclave.channel import frames
 from strongroom.enclave.channel.errors import ChannelViolation
 from strongroom.enclave.evidence import Evidence, evidence_digest
 from strongroom.enclave.plan.document import Plan
 from strongroom.enclave.plan.objects import RunLayout
-from strongroom.errors import StrongroomError
-from strongroom.errors.listing import errors_of
 from strongroom.pipeline.broker import messages
 from strongroom.pipeline.run.connections import Connections
 from strongroom.pipeline.run.manifests import Manifests
@@ -81,58 +79,24 @@ class RunEnclave:
         return evidence
 
     def release_keys(self, evidence: Evidence, *, keep: bool = True) -> None:
-        """Get the keys from the releaser and hand them in; log the release or the refusal.
+        """Get the keys from the releaser, which logs what it does, and hand them in.
 
         Without ``keep`` a new output keyset is not written: nothing will be sealed under it.
         """
         self._recorder.enter("release")
         outputs = stored_keyset(self._layout, self._broker)
-        try:
-            released = self._releaser.release_run(
-                self._plan.to_json(),
-                msgspec.json.encode(evidence),
-                self._manifests.envelopes(),
-                outputs,
-            )
-        except StrongroomError as error:
-            self._journal.record("releaser", self._denied(evidence, error))
-            raise
+        released = self._releaser.release_run(
+            self._journal.run,
+            self._plan.to_json(),
+            msgspec.json.encode(evidence),
+            self._manifests.envelopes(),
+            outputs,
+        )
         if outputs is None and keep:
             # Before anything is sealed under it: else a crash, or a second resume that wrote its
             # own in the meantime, would leave outputs that nobody can read.
             create_or_compare(self._broker, self._layout.keys, canonical(released.keyset))
-        keysets = {
-            "train": self._plan.data.train.keyset,
-            "held_out": self._plan.data.held_out.keyset,
-            "outputs": released.keyset,
-        }
-        if self._plan.evaluator.sealed is not None:
-            keysets["evaluator"] = self._plan.evaluator.sealed.keyset
-        event = events.KeyReleased(
-            plan=self._plan.digest,
-            evidence=evidence_digest(evidence),
-            measurement=evidence.measurement,
-            assurance=evidence.assurance,
-            keys=tuple(
-                events.ReleasedKey(
-                    name=name,
-                    key_id=keyset.key_id,
-                    kms=keyset.kms,
-                    commitment=keyset.commitment,
-                    keyset=digest_of(keyset),
-                )
-                for name, keyset in keysets.items()
-            ),
-        )
-        self._journal.record("releaser", event)
         self._broker.give_keys(released.sealed)
-
-    def _denied(self, evidence: Evidence, error: StrongroomError) -> events.KeyDenied:
-        return events.KeyDenied(
-            plan=self._plan.digest,
-            evidence=evidence_digest(evidence),
-            reasons=tuple(each.code for each in errors_of(error)),
-        )
 
     def stop(self) -> None:
         """End it in good order; what it has still to say comes first."""

@@ -11,7 +11,7 @@ may_read := {
 	"data-read": lib.inputs,
 	"run-read": {lib.run_folder},
 	"run-create": set(),
-	"audit-append": {lib.plan.audit},
+	"audit-read": {lib.plan.audit},
 }
 
 may_create := {
@@ -19,7 +19,7 @@ may_create := {
 	"data-read": set(),
 	"run-read": set(),
 	"run-create": {lib.run_folder},
-	"audit-append": {lib.plan.audit},
+	"audit-read": set(),
 }
 
 pass if {

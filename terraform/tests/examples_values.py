@@ -28,6 +28,7 @@ AWS_EXAMPLE: dict[str, Any] = {
     "oidc_provider_arn": f"arn:aws:iam::111122223333:oidc-provider/{_ISSUER}",
     "audience": "strongroom",
     "broker_subject": "entity-of-the-broker",
+    "log_subject": "entity-of-the-log",
     "owner_subject": "entity-of-the-owner",
     "auditor_arns": ["arn:aws:iam::444455556666:role/security/auditor"],
     "key_arns": {
@@ -44,8 +45,9 @@ VAULT_EXAMPLE: dict[str, Any] = {
     "audit_key": "audit-log",
     "signer_key": "dataset-signer",
     "broker_oidc_role": "broker",
+    "log_oidc_role": "log",
 }
-"""The inputs of modules/vault/examples/basic; the OIDC role has the name that the plan uses."""
+"""The inputs of modules/vault/examples/basic; the OIDC roles have the names that the plan uses."""
 
 GCP_EXAMPLE: dict[str, Any] = {
     "data_bucket": "acme-data",
@@ -54,9 +56,10 @@ GCP_EXAMPLE: dict[str, Any] = {
     "outputs_prefix": "runs/",
     "audit_prefix": "strongroom/",
     "broker_subject": "entity-of-the-broker",
+    "log_subject": "entity-of-the-log",
     "service_accounts": {
         account: f"strongroom-{account}@acme-ml.iam.gserviceaccount.com"
-        for account in ("inputs", "runs", "audit")
+        for account in ("inputs", "runs", "audit", "log")
     },
 }
 """The inputs of modules/gcp/examples/basic, and what Google would add to them."""

@@ -86,6 +86,8 @@ def _holds(operator: str, name: str, values: list[str], keys: Mapping[str, str])
             return values == [str(actual is None).lower()]
         case "StringNotEquals":
             return actual not in values  # holds for a missing key too
+        case "ArnNotEquals":
+            return actual is None or not any(_like(value, actual) for value in values)
         case "StringEquals" | "Bool":
             return actual in values
         case "StringLike" | "ArnEquals" | "ArnLike":

@@ -58,9 +58,11 @@ ACCOUNT = "123456789012"
 VARIABLES = (
     "-var=region=us-east-1",
     f"-var=broker_subject={AWS_EXAMPLE['broker_subject']}",
+    f"-var=log_subject={AWS_EXAMPLE['log_subject']}",
     f"-var=owner_subject={AWS_EXAMPLE['owner_subject']}",
     f"-var=auditor_arns={json.dumps(AWS_EXAMPLE['auditor_arns'])}",
 )
+ROLES = ("inputs", "runs", "audit", "log", "owner")
 PROTECTION = """
   lifecycle {
     prevent_destroy = true
@@ -211,7 +213,7 @@ def test_policies_are_the_ones_that_were_compared(applied, aws):
         for key in ("data", "audit", "logs")
     }
     roles = {role["RoleName"]: role for role in iam.list_roles()["Roles"]}
-    assert set(roles) == {f"strongroom-{name}" for name in ("inputs", "runs", "audit", "owner")}
+    assert set(roles) == {f"strongroom-{name}" for name in ROLES}
     for role, name in aws["role_names"].items():
         assert iam.list_role_policies(RoleName=name)["PolicyNames"] == ["strongroom"]
         assert iam.list_attached_role_policies(RoleName=name)["AttachedPolicies"] == []

@@ -1,7 +1,8 @@
 """What modules/aws allows is what `strongroom plan` lists for a run, and nothing else.
 
 Two readings. Grants as sets: role by role, (action, resource, condition) must be the same as in the
-session policies of the plan's leases, with the run's folder widened to the outputs prefix. And
+session policies of the plan's leases and of the releaser's one for the log, with the run's folder
+widened to the outputs prefix. And
 requests: a matrix of them is decided by a small evaluator, once as the plan wants it and once as
 the documents say it. Widened documents must fail the same assertions.
 
@@ -26,6 +27,7 @@ S3 = "arn:aws:s3:::"
 OTHER_ACCOUNT_ROLE = "arn:aws:iam::999999999999:role/strongroom-runs"
 STRANGER = f"arn:aws:iam::{ACCOUNT}:role/strongroom-runs2"
 OWNER = f"arn:aws:iam::{ACCOUNT}:role/strongroom-owner"
+LOG = f"arn:aws:iam::{ACCOUNT}:role/strongroom-log"
 (AUDITOR,) = AWS_EXAMPLE["auditor_arns"]
 
 OBJECT_ACTIONS = (
@@ -44,8 +46,8 @@ OBJECT_ACTIONS = (
     "s3:BypassGovernanceRetention",
     "s3:RestoreObject",
 )
+LIST_ACTIONS = ("s3:ListBucket", "s3:ListBucketVersions")
 BUCKET_ACTIONS = (
-    "s3:ListBucketVersions",
     "s3:ListBucketMultipartUploads",
     "s3:GetBucketLocation",
     "s3:GetBucketObjectLockConfiguration",
@@ -165,9 +167,9 @@ def exact(aws: dict[str, Any], planned: dict[str, Any]) -> None:
 def requests_of(principal: str) -> Iterator[Request]:
     """S3 requests as the product sends them (conditional puts), and many that it never sends."""
     for bucket in BUCKETS:
-        for prefix in LISTED:
+        for action, prefix in itertools.product(LIST_ACTIONS, LISTED):
             context = {} if prefix is None else {"s3:prefix": prefix}
-            yield Request(principal, "s3:ListBucket", f"{S3}{bucket}", context)
+            yield Request(principal, action, f"{S3}{bucket}", context)
         for action in BUCKET_ACTIONS:
             yield Request(principal, action, f"{S3}{bucket}")
         for action, key in itertools.product(OBJECT_ACTIONS, KEYS):
@@ -257,9 +259,12 @@ def auditor_decisions(aws: dict[str, Any]) -> None:
                 continue
             listed = request.context.get("s3:prefix") or ""
             wanted = principal == AUDITOR and (
-                (request.action == "s3:GetObject" and request.resource.startswith(log))
+                (
+                    request.action in ("s3:GetObject", "s3:GetObjectVersion")
+                    and request.resource.startswith(log)
+                )
                 or (
-                    request.action == "s3:ListBucket"
+                    request.action in LIST_ACTIONS
                     and bucket == "acme-audit"
                     and listed.startswith("strongroom/")
                 )
@@ -324,6 +329,11 @@ def _forget_list_condition(aws: dict[str, Any]) -> None:
         statement.pop("Condition", None)
 
 
+def _forget_history(aws: dict[str, Any]) -> None:
+    for statement in aws["role_policies"]["audit"]["Statement"]:
+        statement["Action"] = [a for a in statement["Action"] if "Version" not in a]
+
+
 def _forget_create(aws: dict[str, Any]) -> None:
     statements = aws["role_policies"]["runs"]["Statement"]
     statements[:] = [s for s in statements if "s3:PutObject" not in s["Action"]]
@@ -341,10 +351,24 @@ WIDENED = {
     ),
     "a neighbour": _add("runs", {"Action": ["s3:GetObject"], "Resource": [f"{S3}acme-data/runs*"]}),
     "another bucket": _add("audit", {"Action": ["s3:GetObject"], "Resource": [f"{S3}acme-data/*"]}),
+    "a run that writes the log": _add(
+        "audit", {"Action": ["s3:PutObject"], "Resource": [f"{S3}acme-audit/strongroom/*"]}
+    ),
+    "the log beside its prefix": _add(
+        "log", {"Action": ["s3:PutObject"], "Resource": [f"{S3}acme-audit/strongroom*"]}
+    ),
+    "the log in the data": _add(
+        "log", {"Action": ["s3:GetObject"], "Resource": [f"{S3}acme-data/runs/*"]}
+    ),
+    "earlier versions of data": _add(
+        "inputs",
+        {"Action": ["s3:GetObjectVersion"], "Resource": [f"{S3}acme-data/datasets/feedback/*"]},
+    ),
     "every action": _add(
         "audit", {"Action": ["s3:*"], "Resource": [f"{S3}acme-audit/strongroom/*"]}
     ),
     "too little": _forget_create,
+    "no earlier versions": _forget_history,
     "the owner in runs": _add(
         "owner", {"Action": ["s3:GetObject"], "Resource": [f"{S3}acme-data/runs/*"]}
     ),
@@ -411,6 +435,7 @@ def test_control_other_statements_for_auditors_are_noticed(aws, changed):
         auditor_decisions(other)
 
 
+EVERYTHING = {"Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
 PUT = {"s3:ObjectCreationOperation": "true", "s3:if-none-match": "*"}
 ENCRYPTION = "s3:x-amz-server-side-encryption"
 
@@ -450,11 +475,44 @@ ENCRYPTION = "s3:x-amz-server-side-encryption"
     ],
 )
 def test_bucket_policies_refuse_unsafe_puts_by_anybody(aws, bucket, key, context, passes):
-    """Asked by somebody whose own policy allows everything."""
-    everything = {"Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
-    request = Request(STRANGER, "s3:PutObject", f"{S3}acme-{bucket}/{key}", context)
-    assert may(request, [everything], aws["bucket_policies"][bucket]) is passes
-    assert may(request, [everything])
+    """Asked by whoever may write there, and whose own policy allows everything."""
+    asker = LOG if bucket == "audit" else STRANGER
+    request = Request(asker, "s3:PutObject", f"{S3}acme-{bucket}/{key}", context)
+    assert may(request, [EVERYTHING], aws["bucket_policies"][bucket]) is passes
+    assert may(request, [EVERYTHING])
+
+
+def the_log_s_writers(policy: dict[str, Any]) -> set[str]:
+    """Who may put an object of the log, if their own policies allow everything."""
+    roles = (f"arn:aws:iam::{ACCOUNT}:role/strongroom-{name}" for name in ("audit", "runs", "log"))
+    askers = (*roles, f"{LOG}2", STRANGER, OTHER_ACCOUNT_ROLE, ROOT)
+    swap = {"s3:ObjectCreationOperation": "true", "s3:if-match": "tag"}
+    keys = ("checkpoint", "tile/0/000", "next/7", "anything")
+    asked = itertools.product(askers, keys, (PUT, swap))
+    return {
+        who
+        for who, key, context in asked
+        if may(
+            Request(who, "s3:PutObject", f"{S3}acme-audit/strongroom/{key}", context),
+            [EVERYTHING],
+            policy,
+        )
+    }
+
+
+def test_nobody_but_its_role_writes_the_log(aws):
+    assert the_log_s_writers(aws["bucket_policies"]["audit"]) == {LOG}
+
+
+@pytest.mark.parametrize("value", [None, f"{LOG}*", "arn:aws:iam::111122223333:role/*"])
+def test_control_another_writer_of_the_log_is_noticed(aws, value):
+    other = copy.deepcopy(aws["bucket_policies"]["audit"])
+    (statement,) = [s for s in other["Statement"] if s["Sid"] == "DenyOtherWritersOfTheLog"]
+    if value is None:
+        other["Statement"].remove(statement)
+    else:
+        statement["Condition"]["ArnNotEquals"]["aws:PrincipalArn"] = value
+    assert the_log_s_writers(other) > {LOG}
 
 
 @pytest.mark.parametrize(
@@ -467,25 +525,24 @@ def test_bucket_policies_refuse_unsafe_puts_by_anybody(aws, bucket, key, context
 )
 def test_nobody_removes_from_the_audit_log_or_the_trail(aws, bucket, key, kept):
     """Asked by somebody whose own policy allows everything."""
-    everything = {"Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
     for action in ("s3:DeleteObject", "s3:DeleteObjectVersion", "s3:BypassGovernanceRetention"):
         request = Request(STRANGER, action, f"{S3}{key}")
-        assert may(request, [everything], aws["bucket_policies"][bucket]) is not kept
-        assert may(request, [everything])
+        assert may(request, [EVERYTHING], aws["bucket_policies"][bucket]) is not kept
+        assert may(request, [EVERYTHING])
 
 
 def test_only_the_exact_audience_and_subject_assume_a_role(aws):
     issuer = "bao.acme.example/v1/identity/oidc"
     provider = f"arn:aws:iam::{ACCOUNT}:oidc-provider/{issuer}"
-    subjects = {"entity-of-the-broker", "entity-of-the-owner"}
+    subjects = {"log": "entity-of-the-log", "owner": "entity-of-the-owner"}
+    everybody = {"entity-of-the-broker", *subjects.values()}
     for role, policy in aws["trust_policies"].items():
-        subject = "entity-of-the-owner" if role == "owner" else "entity-of-the-broker"
-        (other,) = subjects - {subject}
+        subject = subjects.get(role, "entity-of-the-broker")
         good = {f"{issuer}:aud": "strongroom", f"{issuer}:sub": subject}
         bad = (
             {},
             good | {f"{issuer}:aud": "elsewhere"},
-            good | {f"{issuer}:sub": other},
+            *(good | {f"{issuer}:sub": other} for other in everybody - {subject}),
             good | {f"{issuer}:sub": f"{subject}2"},
             {f"{issuer}:sub": subject},
             {f"{issuer}:aud": "strongroom"},

@@ -39,7 +39,7 @@ def planned_uses(planned: dict[str, Any]) -> set[tuple[str, str, str, str]]:
                 wanted.add((account, right, bucket, prefix))
     # The log's newest checkpoint is replaced, which Cloud Storage counts as deleting it.
     audit = planned["audit"].removeprefix("s3://acme-audit/")
-    return wanted | {("audit", "replace", "acme-audit", f"{audit}checkpoint")}
+    return wanted | {("log", "replace", "acme-audit", f"{audit}checkpoint")}
 
 
 def exact(gcp: dict[str, Any], planned: dict[str, Any]) -> None:
@@ -74,8 +74,12 @@ def test_rights_hold_no_other_permissions(gcp):
     assert permissions["create"] == {"storage.objects.create"} | uploads
 
 
-def test_only_the_exact_subject_is_taken(gcp):
-    assert gcp["broker_condition"] == 'assertion.sub == "entity-of-the-broker"'
+def test_only_the_exact_subjects_are_taken(gcp):
+    subjects = ("entity-of-the-broker", "entity-of-the-log")
+    condition = " || ".join(f'assertion.sub == "{subject}"' for subject in subjects)
+    assert gcp["token_condition"] == condition
+    broker, log = subjects
+    assert gcp["subjects"] == {"inputs": broker, "runs": broker, "audit": broker, "log": log}
 
 
 def test_only_the_attested_image_is_taken(tmp_path):
@@ -86,6 +90,13 @@ def test_only_the_attested_image_is_taken(tmp_path):
     assert f'assertion.submods.container.image_digest == "{image}"' in condition
     assert 'assertion.swname == "CONFIDENTIAL_SPACE"' in condition
     assert '"STABLE" in assertion.submods.confidential_space.support_attributes' in condition
+
+
+def test_the_releaser_s_settings_have_the_bucket_s_part(gcp, planned):
+    wanted = planned["releaser"]["log"]
+    uri, role = wanted["uri"].replace("s3://", "gs://"), wanted["role"].rpartition("/")[2]
+    made = gcp["releaser_log"]
+    assert made == {"uri": uri, "role": f"{role}@acme-ml.iam.gserviceaccount.com"}
 
 
 def test_the_access_of_a_run_file_has_the_plan_s_form(gcp, planned):

@@ -111,6 +111,7 @@ GOOD: dict[str, dict[str, Any]] = {
         "input_prefixes": ["datasets/feedback/train/"],
         "issuer_url": "https://bao.acme.example/v1/identity/oidc",
         "broker_subject": "entity",
+        "log_subject": "entity-of-the-log",
         "audit_retention_days": 30,
     },
     "gcp": {
@@ -121,6 +122,7 @@ GOOD: dict[str, dict[str, Any]] = {
         "input_prefixes": ["datasets/feedback/train/"],
         "issuer_url": "https://bao.acme.example/v1/identity/oidc",
         "broker_subject": "entity",
+        "log_subject": "entity-of-the-log",
         "audit_retention_days": 30,
     },
     "vault": {
@@ -159,6 +161,8 @@ BAD: list[tuple[str, str, Any]] = [
             ("audience", "*"),
             ("broker_subject", "*"),
             ("broker_subject", ""),
+            ("log_subject", "*"),
+            ("log_subject", ""),
             ("audit_retention_days", 0),
             ("audit_retention_days", 1.5),
             ("abort_uploads_after_days", 31),

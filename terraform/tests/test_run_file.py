@@ -1,4 +1,4 @@
-"""What the modules output, put into a run file as README says, is read by `strongroom validate`."""
+"""What the modules output, put into the files that README says, is read by the product."""
 
 from __future__ import annotations
 
@@ -103,6 +103,16 @@ def test_aws_and_vault_make_an_owner_file(tmp_path, aws):
     done = subprocess.run([*command, "--owner", path], check=False, capture_output=True, text=True)
     (error,) = json.loads(done.stdout.splitlines()[-1])["errors"]
     assert (error["code"], error["expected"]) == ("SR-SEAL-005", "s3://acme-data/…")
+
+
+def test_aws_and_vault_make_the_releaser_s_settings(tmp_path, aws, planned):
+    """All that the product's own type of them has, but for what is the machine's."""
+    vault = terraform_cli.outputs(MODULES / "vault" / "policies", tmp_path, VAULT_EXAMPLE)
+    assert vault["releaser_keys"] == planned["releaser"]["keys"]
+    made = {**aws["releaser_log"], **vault["releaser_log"]}
+    of_the_machine = {"credentials_file", "memory", "ttl_s", "vault_addr"}
+    wanted = planned["releaser"]["log"]
+    assert made == {name: wanted[name] for name in wanted if name not in of_the_machine}
 
 
 def test_without_an_owner_there_is_no_access_for_one(tmp_path):

@@ -39,6 +39,7 @@ def needed(planned: dict[str, Any]) -> dict[str, dict[str, list[str]]]:
     update, read = ["update"], ["read"]
     return {
         "broker": {f"identity/oidc/token/{planned['oidc_role']}": read},
+        "log": {f"identity/oidc/token/{planned['releaser']['log']['oidc_role']}": read},
         "releaser": {
             f"{mount}/decrypt/{data}": update,
             f"{mount}/encrypt/{outputs}": update,
@@ -144,7 +145,7 @@ def _fill(bao: Bao, vault: dict[str, Any]) -> None:
     for key in ("audit-log", SIGNER):
         bao.must("POST", f"transit/keys/{key}", {"type": "ed25519"})
     bao.must("POST", "identity/oidc/key/k", {"allowed_client_ids": ["*"]})
-    for role in ("broker", "owner"):
+    for role in ("broker", "log", "owner"):
         bao.must("POST", f"identity/oidc/role/{role}", {"key": "k", "ttl": "5m"})
     for identity, text in vault["policies"].items():
         bao.must("PUT", f"sys/policies/acl/{identity}", {"policy": text})
@@ -193,7 +194,7 @@ def requests(bao: Bao) -> Iterator[tuple[str, str, str, Any]]:
         yield f"export {key}", "GET", f"transit/export/encryption-key/{key}", None
         yield f"configure {key}", "POST", f"transit/keys/{key}/config", {"deletion_allowed": True}
         yield f"delete {key}", "DELETE", f"transit/keys/{key}", None
-    for role in ("broker", "owner"):
+    for role in ("broker", "log", "owner"):
         yield f"token {role}", "GET", f"identity/oidc/token/{role}", None
     for path in (
         "transit/keys?list=true",
@@ -206,6 +207,7 @@ def requests(bao: Bao) -> Iterator[tuple[str, str, str, Any]]:
 
 ALLOWED = {
     "broker": {"token broker"},
+    "log": {"token log"},
     "releaser": {
         "unwrap feedback",
         "wrap feedback-outputs",

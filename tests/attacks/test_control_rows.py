@@ -14,9 +14,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from strongroom.audit.events import types
 from strongroom.audit.events.entries import Event, from_entry, to_entry
+from strongroom.audit.log.copy import LogCopy
+from strongroom.audit.log.note import LogKey
+from strongroom.audit.log.sequencer import Sequencer
 from strongroom.audit.log.store import DirectoryStore
-from strongroom.audit.log.verify import Check, check_log, read_log
-from strongroom.audit.log.writer import AuditLog
+from strongroom.audit.log.verify import Check, check_log
 from strongroom.audit.report.controls.table import CONTROLS
 from strongroom.audit.report.gather import from_log
 from strongroom.audit.report.model import ReportData
@@ -24,18 +26,19 @@ from support import invented
 from support.altered import CHANGES, EXPORT, OPENED, added
 
 ORIGIN = "acme-audit/strongroom"
-KEY = Ed25519PrivateKey.generate()
+PRIVATE = Ed25519PrivateKey.generate()
+KEY = LogKey(ORIGIN, PRIVATE.public_key().public_bytes_raw())
 
 
 def report(folder: Path, story: list[Event]) -> ReportData:
     """The report on a log that really is signed over this story."""
     store, planned = DirectoryStore(folder), invented.planned()
-    log = AuditLog(store, ORIGIN, KEY.sign, KEY.public_key().public_bytes_raw())
+    log = Sequencer(store, LogCopy(), KEY, PRIVATE.sign)
     log.append([to_entry(event) for event in story])
-    view = read_log(store, log.key.vkey(), ORIGIN)
+    found, view = check_log(store, KEY.vkey(), ORIGIN)
+    assert view is not None
     checks = [
-        Check(f"Audit log: {check.name}", check.ok, check.object, check.detail)
-        for check in check_log(store, log.key.vkey(), ORIGIN)
+        Check(f"Audit log: {check.name}", check.ok, check.object, check.detail) for check in found
     ]
     return from_log(
         [from_entry(entry) for entry in view.entries],

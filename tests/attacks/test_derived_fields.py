@@ -248,7 +248,7 @@ def broker(world: World, plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Reach, "bucket", bucket)
     honest = BrokerProcess(Channel(socket.socketpair()[0], "controller"))
     identity = broker_messages.Identity(addr="", credentials_file="", oidc_role="")
-    leases = tuple(ref for ref in world.plan.leases if ref.purpose != "audit-append")[1:]
+    leases = tuple(ref for ref in world.plan.leases if ref.purpose != "audit-read")[1:]
     honest._answer(broker_messages.Configure(run=plan.run, identity=identity, leases=leases))
     try:
         honest._started(

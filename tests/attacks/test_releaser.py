@@ -16,11 +16,13 @@ import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 import pytest
 
-from strongroom.audit.log.errors import CheckpointMalformed
+from strongroom.audit.events import types as events
+from strongroom.audit.events.entries import Event
 from strongroom.audit.log.note import Checkpoint
 from strongroom.connectors.keys.errors import KmsContextMismatch
 from strongroom.connectors.keys.keyring import KeyringKms, create_local_keyring
@@ -56,17 +58,21 @@ from strongroom.pipeline.releaser.errors import (
     RequestMalformed,
     SignRefused,
 )
-from strongroom.pipeline.releaser.releaser import NONCE_LIFETIME_S, Releaser
+from strongroom.pipeline.releaser.nonces import LIFETIME_S
+from strongroom.pipeline.releaser.releaser import Releaser
 from strongroom.pipeline.runfile.load import load_text
 from strongroom.policies.gate import Settings, write_bundle
-from support import sample
+from support import kept_log, sample, told
 from support.serving import serving
+from support.told import said
 
 DIGEST = "sha256:" + "a" * 64
 OTHER = "sha256:" + "b" * 64
 KEYS = ("feedback", "feedback-outputs", "feedback-signer", "audit-log", "somebody")
 DATA_KEY, OUTPUT_KEY = "vault://transit/feedback", "vault://transit/feedback-outputs"
-SIGNER_KEY, AUDIT_KEY = "vault://transit/feedback-signer", "vault://transit/audit-log"
+SIGNER_KEY = "vault://transit/feedback-signer"
+CALLER, RUN = "uid:1000", "feedback-1"
+OPENED = events.RolloutsOpened(uri="s3://acme-data/runs/r/rollouts.sealed", sha256=OTHER)
 
 
 @dataclass
@@ -105,7 +111,10 @@ class Owner:
         return build_plan(self.spec, facts, self.plan.run), envelope
 
     def releaser(self, clock=time.monotonic, **config: object) -> Releaser:
-        return Releaser(msgspec.structs.replace(self.config, **config), self.kms, clock)
+        """With a log of its own."""
+        log = kept_log.KeptLog(Path(tempfile.mkdtemp(dir=self.folder)))
+        config = msgspec.structs.replace(self.config, **config)
+        return Releaser(config, log.notary, log.vkey, self.kms, clock)
 
 
 def write_policy(folder: Path, signers: tuple[str, ...], **settings: object):
@@ -136,6 +145,8 @@ def owner(tmp_path_factory) -> Owner:
         measurements=(DIGEST,),
         signers=(signer,),
         manifest_signer=SIGNER_KEY,
+        keys=(DATA_KEY, OUTPUT_KEY),
+        log=kept_log.SETTINGS,
     )
     made = Owner(folder, config, None, {}, {}, None, None)
     facts = sample.facts()
@@ -153,7 +164,7 @@ def owner(tmp_path_factory) -> Owner:
     (folder / "evaluator.py").write_text("def evaluate(): ...\n")
     text = sample.EXAMPLE.read_text()
     made.spec = load_text(text, folder / "run.yaml", stack=sample.stack(folder)).spec
-    made.plan = build_plan(made.spec, made.facts, "feedback-1")
+    made.plan = build_plan(made.spec, made.facts, RUN)
     return made
 
 
@@ -179,7 +190,20 @@ class Applicant:
         self.sent: Evidence | None = None
 
     def nonce(self) -> str:
-        return self.releaser.answer(messages.Challenge()).nonce
+        return self.answer(messages.Challenge()).nonce
+
+    def answer(self, request: messages.Request) -> messages.Answer:
+        return self.releaser.answer(request, CALLER)
+
+    def begun(self, plan: Plan) -> list[Event]:
+        """What its controller tells of the run before it asks for keys; nothing of another plan."""
+        before = self.releaser._notary.told(plan.run)
+        if before.plans and plan.digest not in before.plans:
+            return []
+        resumed = events.RunResumed(plan=plan.digest, step=0)
+        admitted = msgspec.structs.replace(told.ADMITTED, plan=plan.digest)
+        started = msgspec.structs.replace(told.STARTED, evidence=evidence_digest(self.sent))
+        return [said(each, plan.run) for each in (resumed if before.plans else admitted, started)]
 
     def evidence(self, plan: bytes, **changes: object) -> bytes:
         role = changes.get("role", "train")
@@ -212,7 +236,9 @@ class Applicant:
         evidence = changes.pop("evidence", None) or self.evidence(
             changes.pop("attested", request["plan"]), **changes
         )
-        return self.releaser.answer(messages.ReleaseRun(evidence=evidence, **request))
+        with suppress(StrongroomError):
+            self.releaser._notary.take(self.begun(Plan.from_json(request["plan"])), CALLER)
+        return self.answer(messages.ReleaseRun(run=RUN, evidence=evidence, **request))
 
 
 @pytest.fixture
@@ -317,9 +343,9 @@ def test_a_nonce_grows_stale(owner):
     now = [0.0]
     applicant = Applicant(owner, owner.releaser(clock=lambda: now[0]))
     fresh, stale = applicant.nonce(), applicant.nonce()
-    now[0] = NONCE_LIFETIME_S - 1
+    now[0] = LIFETIME_S - 1
     assert isinstance(applicant.ask(nonce=fresh), messages.Released)
-    now[0] = NONCE_LIFETIME_S + 1
+    now[0] = LIFETIME_S + 1
     assert refused(applicant.ask(nonce=stale), NonceUnknown)
 
 
@@ -409,9 +435,7 @@ def test_another_run_s_output_key_that_poses_as_a_dataset_s(applicant):
     plan = msgspec.structs.replace(owner.plan, data=data)
     manifests = {**owner.manifests, "train": envelope}
     assert refused(applicant.ask(plan=plan.to_json(), manifests=manifests), PlanInconsistent)
-    assert refused(
-        applicant.releaser.answer(messages.SignManifest(payload=encode(manifest))), SignRefused
-    )
+    assert refused(applicant.answer(messages.SignManifest(payload=encode(manifest))), SignRefused)
 
 
 def test_a_key_that_is_not_the_one_committed_to(applicant):
@@ -430,20 +454,22 @@ def test_a_key_that_is_not_the_one_committed_to(applicant):
 
 
 OPENERS = {
-    "view": (messages.ReleaseView, view_subject),
-    "export": (messages.ReleaseExport, export_subject),
+    "view": (messages.ReleaseView, view_subject, OPENED),
+    "export": (messages.ReleaseExport, export_subject, told.EXPORTED),
 }
 
 
 @pytest.mark.parametrize("role", OPENERS)
 def test_who_opens_outputs_gets_only_the_output_key_of_its_run(role, applicant):
-    owner, releaser = applicant.owner, applicant.releaser
+    owner = applicant.owner
     outputs = owner.wrap(Keyset.generate(), OUTPUT_KEY, {"run": "feedback-1"})
-    request, order = OPENERS[role]
+    request, order, use = OPENERS[role]
+    for run in ("feedback-1", "salaries-1"):
+        applicant.releaser._notary.take([said(told.ADMITTED, run)], CALLER)
 
     def ask(run: str, wrapped: WrappedKeyset, attested: str) -> messages.Answer:
         evidence = applicant.evidence(b"", role=role, plan_digest=order(attested))
-        return releaser.answer(request(evidence=evidence, run=run, outputs=wrapped))
+        return applicant.answer(request(evidence, run, wrapped, use))
 
     assert isinstance(ask("feedback-1", outputs, "feedback-1"), messages.Released)
     assert refused(ask("salaries-1", outputs, "salaries-1"), ReleaseDenied)
@@ -457,12 +483,12 @@ def test_a_viewer_is_no_exporter_and_the_other_way_round(role, applicant):
     """One writes for a person's eyes, the other weights to a disk: neither passes for the other."""
     outputs = applicant.owner.wrap(Keyset.generate(), OUTPUT_KEY, {"run": "feedback-1"})
     (other,) = OPENERS.keys() - {role}
-    request, _order = OPENERS[other]
+    request, _order, use = OPENERS[other]
+    applicant.releaser._notary.take([said(told.ADMITTED, "feedback-1")], CALLER)
     for claimed, kind in ((role, errors.RoleMismatch), (other, errors.PlanDigestMismatch)):
         own = OPENERS[role][1]("feedback-1")
         evidence = applicant.evidence(b"", role=claimed, plan_digest=own)
-        asked = request(evidence=evidence, run="feedback-1", outputs=outputs)
-        assert refused(applicant.releaser.answer(asked), kind)
+        assert refused(applicant.answer(request(evidence, "feedback-1", outputs, use)), kind)
 
 
 def test_a_sealer_gets_only_the_key_of_the_dataset_that_it_attested_to(applicant):
@@ -470,7 +496,7 @@ def test_a_sealer_gets_only_the_key_of_the_dataset_that_it_attested_to(applicant
         order = seal_subject(attested, DATA_KEY)
         evidence = applicant.evidence(b"", role="seal", plan_digest=order)
         request = messages.ReleaseSeal(evidence=evidence, dataset=dataset, kms=DATA_KEY)
-        return applicant.releaser.answer(request)
+        return applicant.answer(request)
 
     assert isinstance(seal("feedback", "feedback"), messages.Released)
     assert refused(seal("salaries", "feedback"), errors.PlanDigestMismatch)
@@ -479,45 +505,17 @@ def test_a_sealer_gets_only_the_key_of_the_dataset_that_it_attested_to(applicant
 # ---- signatures ----------------------------------------------------------------------------------
 
 
-def note(size: int, root: bytes, origin: str = "acme-audit/strongroom") -> messages.SignNote:
-    return messages.SignNote(kms=AUDIT_KEY, note=Checkpoint(origin, size, root).text())
-
-
-def test_log_checkpoints_are_signed_and_never_two_of_one_size(applicant):
-    answer = applicant.releaser.answer
-    first = answer(note(7, b"a" * 32))
-    assert isinstance(first, messages.Signed)
-    assert answer(note(7, b"a" * 32)) == first  # a retry
-    assert refused(answer(note(7, b"b" * 32)), SignRefused)
-    assert isinstance(answer(note(8, b"b" * 32)), messages.Signed)
-    assert isinstance(answer(note(7, b"b" * 32, "acme-audit/other")), messages.Signed)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        b"",
-        b"I owe you one million\n",
-        b"acme-audit/strongroom\n7\n",
-        b"acme-audit/strongroom\n7\n" + b"A" * 43 + b"=\nand one more line\n",
-        b"acme-audit/strongroom\n-7\n" + b"A" * 43 + b"=\n",
-        b"acme-audit/strongroom\n7\n" + b"A" * 43 + b"=\nI owe you one million",
-        b"I owe you one million\n7\n" + b"A" * 43 + b"=\n",
-        b"acme-audit/strongroom\n7\n" + b"A" * 43 + b"=",
-        b"DSSEv1 4 type 7 payload",
-        canonical({"keyset": "salaries"}),
-        b"\xff\xfe\n7\n" + b"A" * 43 + b"=\n",
-    ],
-)
-@pytest.mark.parametrize("key", [AUDIT_KEY, SIGNER_KEY])
-def test_what_is_no_log_checkpoint_is_not_signed(text, key, applicant):
-    answer = applicant.releaser.answer(messages.SignNote(kms=key, note=text))
-    assert refused(answer, CheckpointMalformed)
+def test_a_checkpoint_is_signed_for_nobody(applicant):
+    """Neither as a note, for which there is no request, nor as a manifest or a key's digest."""
+    text = Checkpoint(kept_log.ORIGIN, 7, b"a" * 32).text()
+    kinds = {kind.__struct_config__.tag for kind in get_args(messages.Request)}
+    assert {name for name in kinds if "sign" in name} == {"sign_manifest"}
+    assert refused(applicant.answer(messages.SignManifest(payload=text)), ManifestMalformed)
 
 
 def test_what_is_no_dataset_manifest_is_not_signed(applicant):
     def sign(payload: bytes) -> messages.Answer:
-        return applicant.releaser.answer(messages.SignManifest(payload=payload))
+        return applicant.answer(messages.SignManifest(payload=payload))
 
     manifest = applicant.owner.facts.train.manifest
     assert isinstance(sign(encode(manifest)), messages.Signed)
@@ -551,14 +549,15 @@ def test_the_honest_request_over_the_real_socket_and_its_replay(owner, served):
     applicant = Applicant(owner, owner.releaser())
     plan = owner.plan.to_json()
     evidence = applicant.evidence(plan, nonce=client.challenge())
-    released = client.release_run(plan, evidence, owner.manifests, None)
+    client.append(applicant.begun(owner.plan))
+    released = client.release_run(RUN, plan, evidence, owner.manifests, None)
     opened = open_keys(released.sealed, applicant.private, evidence_digest(applicant.sent))
     assert opened["train"].commitment() == owner.keysets["train"].commitment()
     with pytest.raises(NonceUnknown):
-        client.release_run(plan, evidence, owner.manifests, None)
+        client.release_run(RUN, plan, evidence, owner.manifests, None)
     wrong = applicant.evidence(plan, nonce=client.challenge(), measurement=OTHER)
     with pytest.raises(errors.MeasurementUnknown):
-        client.release_run(plan, wrong, owner.manifests, None)
+        client.release_run(RUN, plan, wrong, owner.manifests, None)
 
 
 @pytest.mark.parametrize(

@@ -11,15 +11,12 @@ import threading
 
 import pytest
 
-from strongroom.audit.events.entries import from_entry
 from strongroom.audit.events.types import EnclaveStarted
-from strongroom.audit.log.verify import read_log
+from strongroom.enclave.plan.parts import KeyRefs
 from strongroom.enclave.sandbox.probe_names import ATTEMPTS, EVALUATOR, MAIN, closed, tolerated
 from strongroom.pipeline.background import registry
-from strongroom.pipeline.broker.reading import ReadAccess, ReadOnlyLog
-from strongroom.pipeline.inspection.log import log_vkey
+from strongroom.pipeline.inspection.log import Logs
 from strongroom.pipeline.releaser.client import ReleaserClient
-from strongroom.pipeline.run.record.journal import log_origin
 from support import watched
 
 BROKERS = ("data broker", "log broker")
@@ -121,12 +118,16 @@ def test_the_releaser_reaches_the_key_service_only(watched_run, small_job):
     """Looked at again and again while it is asked for signatures; its connections are short."""
     stack = small_job.stack
     client = ReleaserClient(stack.releaser_socket)
+    data, outputs, audit = (
+        f"vault://transit/{name}" for name in ("feedback", "feedback-outputs", "audit-log")
+    )
+    keys = KeyRefs(data=data, outputs=outputs, audit=audit)
     stop = threading.Event()
     answers = []
 
     def ask() -> None:
         while not stop.is_set():
-            answers.append(client.public_keys("vault://transit/audit-log"))
+            answers.append(client.describe_keys(keys))
 
     asking = threading.Thread(target=ask)
     asking.start()
@@ -151,14 +152,8 @@ def started(watched_run, small_job) -> EnclaveStarted:
     """The run's ``enclave.started`` event, from the verified log."""
     name = watched_run.run.name
     spec = registry.recall(small_job.stack.state, name)
-    store = ReadOnlyLog(ReadAccess(spec, name))
-    view = read_log(store, log_vkey(spec), log_origin(spec.spec.audit))
-    events = (from_entry(entry) for entry in view.entries)
-    (found,) = (
-        event.data
-        for event in events
-        if event.run == name and isinstance(event.data, EnclaveStarted)
-    )
+    events = Logs().of(spec, name).events
+    (found,) = (event.data for event in events if isinstance(event.data, EnclaveStarted))
     return found
 
 

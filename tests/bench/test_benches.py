@@ -49,6 +49,7 @@ def test_enclave_start():
     assert found["guarded_s"] > 0 < found["believing_s"]
 
 
+@pytest.mark.full
 def test_sandbox_cost():
     found = document("sandbox_cost", "--steps", "2", ends=(0, 1))
     assert found["same_work"] == found["steps"] == 2

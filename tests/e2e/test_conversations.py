@@ -97,6 +97,7 @@ def test_it_trains_on_conversations(finished: Any, auditor: Any) -> None:
     assert any(step["reward_std"] > 0 for step in steps)
 
 
+@pytest.mark.full
 def test_it_is_verified_and_comes_out_the_same_again(
     finished: Any, strongroom: Any, auditor: Any
 ) -> None:

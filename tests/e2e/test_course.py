@@ -73,6 +73,7 @@ def test_a_killed_run_ends_early_with_its_best_checkpoint_and_replays(
     assert (controls["replay"], strongroom.red(RUN)) == ("pass", [])
 
 
+@pytest.mark.full
 def test_a_run_that_learns_nothing_raises_an_alarm_and_ends_on_it(
     strongroom: Any, auditor: Any, small_job: Any
 ) -> None:

@@ -178,6 +178,7 @@ def test_a_cancelled_run_is_told_and_verifies(
     assert strongroom.red(cancelled) == []
 
 
+@pytest.mark.full
 def test_a_cancelled_run_is_gone_on_with(
     strongroom: Any,
     auditor: Any,

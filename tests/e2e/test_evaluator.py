@@ -83,7 +83,7 @@ def test_a_trial_writes_nothing_and_is_logged(trial: Any, auditor: Any) -> None:
     assert "run.completed" not in told
     leases = [event.data for event in auditor.events(run) if event.type == "lease.issued"]
     assert leases
-    assert {lease.purpose for lease in leases} >= {"facts-read", "data-read", "audit-append"}
+    assert {lease.purpose for lease in leases} >= {"facts-read", "data-read", "audit-read"}
     assert "run-create" not in {lease.purpose for lease in leases}
     last = auditor.events(run)[-1].data
     assert isinstance(last, events.EvaluatorTested)

@@ -19,16 +19,32 @@ from strongroom.pipeline.releaser.errors import ReleaserUnreachable
 
 KEY = "vault://transit/feedback"
 DATA = "s3://acme-data"
+AUDIT = "s3://acme-audit/strongroom/own/"
+"""A log of this side's own, beside that of the stack's releaser."""
+COMMAND = [sys.executable, "-m", "strongroom"]
 ROW = {"messages": [{"role": "user", "content": "Say something nice."}], "ground_truth": "a"}
 
 
-@dataclass(frozen=True)
+@dataclass
 class Side:
     """Files of the key owner and of the data's owner, and the command with an empty state."""
 
     folder: Path
     strongroom: Any
     servers: Embedded
+    serving: subprocess.Popen[bytes] | None = None
+
+    def serve(self) -> None:
+        """Start the key owner's releaser."""
+        command = [*COMMAND, "releaser", "serve", "releaser.json"]
+        self.serving = subprocess.Popen(command, cwd=self.folder)
+        _wait_for(self.folder / "socket", self.serving)
+
+    def stop(self) -> None:
+        """End it."""
+        assert self.serving is not None
+        self.serving.kill()
+        self.serving.wait()
 
     def done(self, *arguments: str | Path) -> Any:
         result = self.strongroom(*arguments)
@@ -68,14 +84,13 @@ def side(
     settings = {
         "signers": signers,
         "output_prefixes": [f"{DATA}/runs/"],
-        "audit_prefixes": [f"s3://{info.audit_bucket}/strongroom/"],
+        "audit_prefixes": [AUDIT],
         "kms_prefixes": ["vault://transit/"],
     }
     (folder / "settings.json").write_text(json.dumps(settings))
-    command = [sys.executable, "-m", "strongroom"]
-    written = [*command, "policy", "write", "policy", "--settings", "settings.json"]
+    written = [*COMMAND, "policy", "write", "policy", "--settings", "settings.json"]
     subprocess.run(written, cwd=folder, check=True)
-    measured = [*command, "releaser", "measure", "--json"]
+    measured = [*COMMAND, "releaser", "measure", "--json"]
     measurement = json.loads(subprocess.check_output(measured))["measurement"]
     config = {
         "socket": "socket",
@@ -86,15 +101,24 @@ def side(
         "measurements": [measurement],
         "signers": signers,
         "manifest_signer": "vault://transit/feedback-signer",
+        "keys": [KEY, "vault://transit/feedback-outputs"],
+        "log": {
+            "uri": AUDIT,
+            "key": "vault://transit/audit-log",
+            "role": info.roles["log"],
+            "vault_addr": info.vault_addr,
+            "credentials_file": info.identities["log"],
+            "oidc_role": info.oidc_roles["log"],
+            "memory": "memory",
+            "endpoint": info.s3_endpoint,
+        },
     }
     (folder / "releaser.json").write_text(json.dumps(config))
-    serving = subprocess.Popen([*command, "releaser", "serve", "releaser.json"], cwd=folder)
     try:
-        _wait_for(folder / "socket", serving)
+        here.serve()
         yield here
     finally:
-        serving.kill()
-        serving.wait()
+        here.stop()
 
 
 def _wait_for(socket: Path, serving: subprocess.Popen[bytes]) -> None:
@@ -137,6 +161,7 @@ def test_a_whole_run_on_inputs_that_an_owner_file_put_there(
         "model_digest": model["digest"],
     }
     text = file.read_text().replace(f"{DATA}/models/tiny/", base)
+    text = text.replace("audit: s3://acme-audit/strongroom/", f"audit: {AUDIT}")
     for name, value in values.items():
         text = text.replace(f"${{stack.{name}}}", value)
     assert "${" not in text
@@ -144,6 +169,37 @@ def test_a_whole_run_on_inputs_that_an_owner_file_put_there(
     side.done("run", file, "--id", "own-bucket")
     assert all(check["ok"] for check in side.done("verify", "own-bucket")["checks"])
     assert not (side.strongroom.state / "stack.json").exists()
+
+
+def refused(side: Side) -> str:
+    """What the releaser says that does not start."""
+    command = [*COMMAND, "releaser", "serve", "releaser.json"]
+    done = subprocess.run(command, cwd=side.folder, capture_output=True, text=True)
+    assert done.returncode == 2
+    return done.stdout + done.stderr
+
+
+def test_a_log_whose_memory_was_lost_is_taken_over_with_a_checkpoint(side: Side) -> None:
+    """As docs/own-bucket.md says under "The releaser's memory"."""
+    vkey = side.folder / "vkey"
+    vkey.write_text(side.done("log", "key", "own-bucket")["vkey"])
+    kept = side.done("log", "checkpoint", "own-bucket", "--vkey", vkey)
+    (side.folder / "checkpoint").write_text(kept["checkpoint"])
+    assert "SR-RELEASE-008" in refused(side)
+    side.stop()
+    (side.folder / "memory").rename(side.folder / "lost")
+    assert "SR-AUDIT-022" in refused(side)
+    adopt = [*COMMAND, "releaser", "adopt", "releaser.json", "--checkpoint"]
+    nothing = subprocess.run([*adopt, "vkey"], cwd=side.folder, capture_output=True)
+    assert nothing.returncode == 5
+    subprocess.run([*adopt, "checkpoint"], cwd=side.folder, check=True)
+    side.serve()
+    since = ("--vkey", vkey, "--since", side.folder / "checkpoint")
+    assert all(check["ok"] for check in side.done("verify", "own-bucket", *since)["checks"])
+    entries = side.done("log", "entries", "own-bucket", "--all", "--vkey", vkey)
+    assert len(entries) > kept["size"]
+    memories = [row["entry"]["unmapped"].get("memory") for row in entries]
+    assert [memory for memory in memories if memory] == ["new", "adopted"]
 
 
 def test_an_evaluator_is_sealed_there_too(side: Side) -> None:

@@ -40,7 +40,14 @@ MOMENTS = {
 }
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize(
+    "moment",
+    [
+        pytest.param("verifying", marks=pytest.mark.full),
+        "training",
+        pytest.param("trained", marks=pytest.mark.full),
+    ],
+)
 def test_a_killed_run_resumes_to_the_same_adapter(
     strongroom: Any, auditor: Any, until: Any, slow_run_file: Path, whole: Any, moment: str
 ) -> None:

@@ -412,7 +412,7 @@ CHANGES: dict[str, tuple[str, Change]] = {
         "refusals",
         changed(types.KeyDenied, evidence=digest("evidence")),
     ),
-    "refused for another plan": ("refusals", changed(types.KeyDenied, plan=OTHER)),
+    "refused for another plan": ("refusals", changed(types.KeyDenied, subject=OTHER)),
     "refused for no reason": ("refusals", changed(types.KeyDenied, reasons=())),
     "trained on what was rejected": ("refusals", added("enclave", REJECTED, types.ShardOpened)),
     "went on after a failure": ("refusals", added("controller", FAILED, types.ShardOpened)),

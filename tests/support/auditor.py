@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from botocore.exceptions import ClientError
 
 from strongroom.audit.events.entries import Event, from_entry
 from strongroom.audit.log.note import LogKey
+from strongroom.audit.log.store import StoredVersion
+from strongroom.audit.log.tlog import covered_by, covered_paths
 from strongroom.audit.log.verify import Check, check_log, read_log
 from strongroom.audit.report.model import ReportData
 from strongroom.connectors.buckets.errors import ObjectMissing
@@ -17,6 +20,7 @@ from strongroom.crypto.dsse import KeyRef, public_key
 from strongroom.pipeline.broker.reading import ReadAccess
 from strongroom.pipeline.embedded.owner import Embedded
 from strongroom.pipeline.inspection.report import report_on
+from strongroom.pipeline.inspection.trust import Trust
 from strongroom.pipeline.inspection.verify import verify
 
 LOG_ORIGIN = "acme-audit/strongroom"
@@ -24,32 +28,67 @@ CHECKPOINT = f"s3://{LOG_ORIGIN}/checkpoint"
 
 
 class AdminLog:
-    """The audit log's objects, read with the administrator's key; but for the checkpoint once."""
+    """The audit log's objects, read with the administrator's key."""
 
     def __init__(self, client: Any) -> None:
         self._client = client
-        self._held: dict[str, tuple[bytes, str]] = {}
 
-    def read(self, key: str) -> tuple[bytes, str] | None:
-        """See ``audit.log.store.LogStore.read``."""
-        if key in self._held:
-            return self._held[key]
+    def read(self, key: str, **version: str) -> tuple[bytes, str] | None:
+        """See ``audit.log.store.LogReader.read``."""
         try:
-            found = self._client.get_object(Bucket="acme-audit", Key=f"strongroom/{key}")
+            found = self._client.get_object(Bucket="acme-audit", Key=f"strongroom/{key}", **version)
         except ClientError:
             return None
-        stored = found["Body"].read(), found["ETag"]
-        if key != "checkpoint":
-            self._held[key] = stored
-        return stored
+        return found["Body"].read(), found["ETag"]
 
-    def create(self, key: str, data: bytes) -> bool:
-        """Never: this is for looking."""
-        raise PermissionError(key)
+    def read_many(self, keys: Sequence[str]) -> list[bytes | None]:
+        """See ``LogReader.read_many``."""
+        return [None if (found := self.read(key)) is None else found[0] for key in keys]
 
-    def replace(self, key: str, data: bytes, etag: str) -> bool:
-        """Never: this is for looking."""
-        raise PermissionError(key)
+    def read_versions(self, key: str, versions: Sequence[str]) -> list[bytes | None]:
+        """See ``LogReader.read_versions``."""
+        found = (self.read(key, VersionId=version) for version in versions)
+        return [None if each is None else each[0] for each in found]
+
+    def versions(self) -> Iterator[StoredVersion]:
+        """See ``LogReader.versions``."""
+        pages = self._client.get_paginator("list_object_versions").paginate(
+            Bucket="acme-audit", Prefix="strongroom/"
+        )
+        for page in pages:
+            for each in (*page.get("Versions", ()), *page.get("DeleteMarkers", ())):
+                yield StoredVersion(
+                    each["Key"].removeprefix("strongroom/"),
+                    each["VersionId"],
+                    each["IsLatest"],
+                    "ETag" not in each,
+                    each.get("ETag", ""),
+                )
+
+
+class HeldLog:
+    """A copy of a log, by name."""
+
+    def __init__(self, objects: dict[str, bytes]) -> None:
+        self._objects = objects
+
+    def read(self, key: str) -> tuple[bytes, str] | None:
+        """See ``LogReader.read``."""
+        return (self._objects[key], "") if key in self._objects else None
+
+    def read_many(self, keys: Sequence[str]) -> list[bytes | None]:
+        """See ``LogReader.read_many``."""
+        return [self._objects.get(key) for key in keys]
+
+    def read_versions(self, key: str, versions: Sequence[str]) -> list[bytes | None]:
+        """See ``LogReader.read_versions``; a copy is of the current ones."""
+        return [None if version else self._objects.get(key) for version in versions]
+
+    def versions(self) -> Iterator[StoredVersion]:
+        """See ``LogReader.versions``."""
+        for key, data in sorted(self._objects.items()):
+            digest = hashlib.md5(data, usedforsecurity=False).hexdigest()
+            yield StoredVersion(key, "", current=True, etag=digest)
 
 
 class Auditor:
@@ -106,12 +145,16 @@ class Auditor:
         """The types of a run's events, in order."""
         return [str(event.data.__struct_config__.tag) for event in self.events(run)]
 
+    def covered(self) -> set[str]:
+        """The objects of the log that its checkpoint covers, and the checkpoint, by URI."""
+        size = int(self.get(CHECKPOINT).split(b"\n")[1])
+        paths = {path for path, _, _ in covered_paths(0, size)}
+        paths |= covered_by([b""] * size).keys()
+        return {f"s3://{LOG_ORIGIN}/{path}" for path in paths} | {CHECKPOINT}
+
     def check(self) -> list[Check]:
         """Every check of the log, with every object under its prefix accounted for."""
-        names = self.objects("strongroom/", "acme-audit")
-        self._log = AdminLog(self.client)
-        keys = [name.removeprefix("s3://acme-audit/strongroom/") for name in names]
-        return check_log(self._log, self.vkey, LOG_ORIGIN, keys=keys)
+        return check_log(self._log, self.vkey, LOG_ORIGIN)[0]
 
 
 Failures = set[tuple[str, str]]
@@ -163,13 +206,18 @@ class Copy:
         """See ``ReadAccess.names``."""
         return sorted(name.removeprefix(uri) for name in self.objects if name.startswith(uri))
 
+    def log(self) -> HeldLog:
+        """See ``RunReader.log``."""
+        held = {name.removeprefix(self.audit): data for name, data in self.objects.items()}
+        return HeldLog({name: data for name, data in held.items() if not name.startswith("s3:")})
+
     def checks(self, vkey: str) -> list[Check]:
         """Every check of ``strongroom verify`` on it."""
-        return list(verify(self, self.layout.run, vkey).checks)  # type: ignore[arg-type]
+        return list(verify(self, self.layout.run, Trust(vkey)).checks)
 
     def report(self, vkey: str) -> ReportData:
         """What ``strongroom report`` says of it."""
-        found = verify(self, self.layout.run, vkey)  # type: ignore[arg-type]
+        found = verify(self, self.layout.run, Trust(vkey))
         return report_on(found, self.layout.run)
 
     def failures(self, vkey: str) -> Failures:

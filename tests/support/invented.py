@@ -12,8 +12,10 @@ import random
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
+import msgspec
+
 from strongroom.audit.events import types
-from strongroom.audit.events.entries import Event, new_event
+from strongroom.audit.events.entries import RELEASER, Event, new_event
 from strongroom.audit.log.verify import Check
 from strongroom.audit.report.planned import (
     Planned,
@@ -83,7 +85,9 @@ def run_events(run: str = RUN) -> list[Event]:
     def say(actor, data, seconds=1.0):
         nonlocal clock
         clock += timedelta(seconds=seconds)
-        events.append(new_event(run, actor, data, at=clock))
+        caller = RELEASER if actor == "releaser" else "uid:1000"
+        event = new_event(run, actor, data, at=clock)
+        events.append(msgspec.structs.replace(event, caller=caller))
 
     def lease(purpose, read=(), create=()):
         expires = clock + timedelta(seconds=900)
@@ -136,7 +140,9 @@ def run_events(run: str = RUN) -> list[Event]:
     )
     say(
         "releaser",
-        types.KeyDenied(plan=plan, evidence=digest("stale"), reasons=("nonce_unknown",)),
+        types.KeyDenied(
+            role="train", subject=plan, evidence=digest("stale"), reasons=("nonce_unknown",)
+        ),
     )
     say(
         "releaser",

@@ -1,4 +1,4 @@
-"""What the planner wants for a run of ``examples/feedback/run.yaml`` with the modules' roles.
+"""What a run of ``examples/feedback/run.yaml`` and its releaser want, with the modules' roles.
 
 Written to ``terraform/tests/planned_run.json``, so that the modules' tests, in an environment
 without this project's dependencies, compare Terraform's policies with it. After a change:
@@ -12,10 +12,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from strongroom.enclave.plan.leases import plan_leases
 from strongroom.enclave.plan.objects import RunLayout, run_objects
 from strongroom.enclave.plan.run_file import NormalisedRun
 from strongroom.pipeline.cli.runs.plan_view import lease_policies
+from strongroom.pipeline.releaser.config import LogSettings
+from strongroom.pipeline.releaser.log_store import log_lease
 from strongroom.pipeline.runfile.load import load_text
 from strongroom.pipeline.runfile.spec import RunSpec
 
@@ -46,9 +50,22 @@ ACCESS = (
 """What ``modules/aws`` outputs as ``access``; the modules' tests hold it against the output."""
 ENDPOINT = "https://s3.us-east-1.amazonaws.com"
 
+LOG = LogSettings(
+    uri="s3://acme-audit/strongroom/",
+    key="vault://transit/audit-log",
+    role=f"{ROLES}log",
+    vault_addr=STACK["vault_addr"],
+    credentials_file="/etc/strongroom/log.json",
+    oidc_role="log",
+    memory="/var/lib/strongroom/log",
+    endpoint=ENDPOINT,
+)
+"""``log`` in ``releaser.json``: the two paths are the owner's, the modules output the rest."""
+
 
 def planned_run() -> dict[str, Any]:
-    """The run's access, keys and leases, each with the session policy that narrows its role."""
+    """The run's access and keys, the releaser's settings, and all their leases, each with the
+    session policy that narrows its role."""
     document = load_text(EXAMPLE.read_text(), EXAMPLE, stack=STACK).spec.normalised()
     document["spec"]["access"] = [
         {"uri": uri, "role": role, "via": "web-identity", "ttl": "15m", "endpoint": ENDPOINT}
@@ -65,8 +82,11 @@ def planned_run() -> dict[str, Any]:
         "access": document["spec"]["access"],
         "oidc_role": run.identity.oidc_role,
         "keys": {"data": run.keys.data, "outputs": run.keys.outputs, "audit": run.keys.audit},
+        "releaser": {"keys": [run.keys.data, run.keys.outputs], "log": msgspec.to_builtins(LOG)},
         "writes": list(run_objects(layout, run.training)),
-        "leases": lease_policies(plan_leases(NormalisedRun.of(document), layout)),
+        "leases": lease_policies(
+            [*plan_leases(NormalisedRun.of(document), layout), log_lease(LOG)]
+        ),
     }
 
 

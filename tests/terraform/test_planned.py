@@ -1,4 +1,4 @@
-"""``terraform/tests/planned_run.json`` is what the planner says today."""
+"""``terraform/tests/planned_run.json`` is what the planner and the releaser say today."""
 
 from __future__ import annotations
 
@@ -12,5 +12,16 @@ def test_the_modules_are_compared_with_what_is_planned_today():
 
 
 def test_every_lease_has_a_role_of_the_modules():
-    roles = {role for _, role in planned.ACCESS}
-    assert {lease["role"] for lease in planned.planned_run()["leases"]} == roles
+    roles = {role for _, role in planned.ACCESS} | {planned.LOG.role}
+    leases = planned.planned_run()["leases"]
+    assert {lease["role"] for lease in leases} == roles
+
+
+def test_only_the_releaser_s_lease_creates_in_the_log():
+    creating = [
+        (lease["role"], lease["purpose"])
+        for lease in planned.planned_run()["leases"]
+        for statement in lease["session_policy"]["Statement"]
+        if "s3:PutObject" in statement["Action"] and "acme-audit" in str(statement["Resource"])
+    ]
+    assert creating == [(planned.LOG.role, "audit-append")]

@@ -140,7 +140,10 @@ def refusals(case: Case) -> Iterator[Finding]:
         denied,
         lambda entry: faults(
             (entry.data.evidence not in released, "keys went to an enclave that was refused"),
-            (entry.data.plan in admitted, "refused for a plan that was not admitted"),
+            (
+                entry.data.role != "train" or entry.data.subject in admitted,
+                "refused for a plan that was not admitted",
+            ),
             (bool(entry.data.reasons), "refused for no reason"),
         ),
     )

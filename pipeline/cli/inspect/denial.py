@@ -13,9 +13,10 @@ def denial(run: RunId, state: State = STATE, as_json: Json = False) -> None:
     """Print which rules or checks refused a run, from the audit log."""
     from strongroom.pipeline.background import registry
     from strongroom.pipeline.inspection.denials import denials
+    from strongroom.pipeline.inspection.log import Logs
 
     with reporting(as_json):
-        found = denials(registry.recall(state, run), run)
+        found = denials(registry.recall(state, run), run, Logs(state))
         if as_json:
             print_json(msgspec.to_builtins(found))
             return

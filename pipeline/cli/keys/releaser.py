@@ -23,6 +23,32 @@ def serve(
         main(str(config))
 
 
+def adopt(
+    config: Annotated[Path, typer.Argument(help="The releaser's settings (releaser.json).")],
+    checkpoint: Annotated[
+        Path,
+        typer.Option(
+            "--checkpoint",
+            help="The newest checkpoint that somebody else has kept: the log in the bucket has to "
+            "extend it.",
+        ),
+    ],
+    as_json: Json = False,
+) -> None:
+    """Take the log in the bucket for the releaser's memory of it, which was lost.
+
+    What was in the log after the checkpoint and is not in the bucket now is given up for lost.
+    """
+    from strongroom.pipeline.releaser.adoption import adopt as take_over
+
+    with reporting(as_json):
+        size = take_over(config, checkpoint)
+        if as_json:
+            print_json({"size": size})
+        else:
+            out.say(f"the releaser remembers {size} entries; start it")
+
+
 def measure(as_json: Json = False) -> None:
     """Print the measurement of the enclave's code as installed here, for the owner to approve."""
     from strongroom.enclave import measurement

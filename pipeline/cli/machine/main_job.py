@@ -21,13 +21,16 @@ from strongroom.examples.packages import CACHE
 from strongroom.examples.rows import encoded
 from strongroom.pipeline import controller
 from strongroom.pipeline.background import registry, run_locks
+from strongroom.pipeline.broker.reading import ReadAccess
 from strongroom.pipeline.cli.console import Styled, Table, out, print_json
 from strongroom.pipeline.cli.progress import Terminal
 from strongroom.pipeline.embedded import stack
 from strongroom.pipeline.embedded.owner import Embedded
 from strongroom.pipeline.embedded.places import DATA_KEY
 from strongroom.pipeline.inspection.errors import VerificationFailed
+from strongroom.pipeline.inspection.log import Logs
 from strongroom.pipeline.inspection.report import write_report
+from strongroom.pipeline.inspection.trust import Trust
 from strongroom.pipeline.owner.seal import seal
 from strongroom.pipeline.planning.intent import new_run_id
 from strongroom.pipeline.releaser.client import ReleaserClient
@@ -94,7 +97,10 @@ def _train(example: Example, loaded: LoadedRun, state: Path, watcher: Watcher) -
     with run_locks.controlling(state, run):
         outcome = controller.run(loaded, run, watcher)
     watcher.stage("verify_run")
-    report, found = write_report(loaded.spec, run, None, state)
+    logs = Logs(state)
+    vkey = logs.key(loaded.spec)
+    reader = ReadAccess(loaded.spec, run)
+    report, found = write_report(reader, run, None, state, Trust(vkey, logs.copy(vkey)))
     held = found.checks_made - found.checks_failed
     watcher.fact(f"{held} of {found.checks_made} checks hold")
     return {

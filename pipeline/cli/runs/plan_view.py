@@ -7,10 +7,10 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
-from strongroom.connectors.access.scopes import Scope, session_policy
+from strongroom.connectors.access.scopes import session_policy
 from strongroom.enclave.plan.document import Plan
-from strongroom.enclave.plan.leases import FACTS_PURPOSES
 from strongroom.enclave.plan.parts import DatasetRef, LeaseRef
+from strongroom.pipeline.broker.scope import scope_of
 from strongroom.pipeline.cli.console import Output, Part, Styled, Table
 from strongroom.policies.gate import Decision
 
@@ -45,7 +45,7 @@ def lease_policies(leases: Iterable[LeaseRef]) -> list[dict[str, Any]]:
             "bucket": lease.bucket,
             "role": lease.role,
             "ttl_s": lease.ttl_s,
-            "session_policy": json.loads(session_policy(_scope(lease))),
+            "session_policy": json.loads(session_policy(scope_of(lease))),
         }
         for lease in leases
     ]
@@ -64,12 +64,6 @@ def size_text(size_bytes: int) -> str:
 def duration_text(seconds: int) -> str:
     """``15 min``, ``90 s``."""
     return f"{seconds // 60} min" if seconds % 60 == 0 else f"{seconds} s"
-
-
-def _scope(lease: LeaseRef) -> Scope:
-    bucket = lease.bucket.partition("://")[2]
-    facts = lease.purpose in FACTS_PURPOSES
-    return Scope(bucket=bucket, read=lease.read, create=lease.create, facts=facts)
 
 
 def _inputs(plan: Plan) -> Table:

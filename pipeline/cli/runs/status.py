@@ -9,7 +9,7 @@ import typer
 
 from strongroom.errors import StrongroomError
 from strongroom.pipeline.cli.console import out, print_json
-from strongroom.pipeline.cli.options import STATE, Json, State
+from strongroom.pipeline.cli.options import STATE, Json, State, Vkey
 from strongroom.pipeline.cli.reporting import reporting
 
 if TYPE_CHECKING:
@@ -28,24 +28,28 @@ def status(
     steps: Annotated[
         bool, typer.Option("--steps", help="Every number that the run's steps reported instead.")
     ] = False,
+    vkey: Vkey = None,
     state: State = STATE,
     as_json: Json = False,
 ) -> None:
     """Where runs stand, from the audit log and from what runs on this machine."""
     from strongroom.pipeline.background import registry, submit
+    from strongroom.pipeline.inspection.log import Logs
     from strongroom.pipeline.inspection.status import run_steps
+    from strongroom.pipeline.inspection.trust import read_key
 
     if steps and not run:
         raise typer.BadParameter("--steps needs a run's id")
     with reporting(as_json):
+        logs = Logs(state, read_key(vkey))
         if steps:
-            _show_steps(run_steps(registry.recall(state, run), run), as_json)
+            _show_steps(run_steps(registry.recall(state, run), run, logs), as_json)
             return
         runs = [run] if run else registry.known_runs(state)
         rows: list[LocalStatus | Unreadable] = []
         for each in runs:
             try:
-                rows.append(submit.run_status(state, each))
+                rows.append(submit.run_status(state, each, logs))
             except StrongroomError as error:
                 if run:
                     raise

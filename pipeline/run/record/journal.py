@@ -1,92 +1,58 @@
 """The run's audit log: what happened becomes an event, in order, before the run goes on.
 
-The log is kept in the audit bucket through a broker of its own (which holds only that bucket's
-lease) and signed by the releaser, so this process holds neither credential nor key. When the log
-cannot be written, ``record`` raises and the run stops: nothing happens unlogged.
+Events are given to the releaser, which keeps the log; this process holds neither the bucket's
+credentials nor the log's key. When the log cannot be written, ``record`` raises and the run stops:
+nothing happens unlogged. What the log says is read from the bucket, through a broker that may only
+read there, and verified: the releaser's word is not taken for it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, Protocol
 
 from strongroom.audit.events import types as events
-from strongroom.audit.events.entries import Actor, Event, from_entry, new_event, to_entry
-from strongroom.audit.log.errors import LogNotWritable, LogUnreadable
-from strongroom.audit.log.note import LogKey
+from strongroom.audit.events.entries import Actor, Event, from_entry, new_event
+from strongroom.audit.log.copy import LogCopy
+from strongroom.audit.log.store import LogReader
 from strongroom.audit.log.verify import LogView, read_log
-from strongroom.audit.log.writer import CHECKPOINT, AuditLog
-from strongroom.connectors.buckets.uri import parse
-from strongroom.crypto.dsse import KeyRef, public_key
-from strongroom.pipeline.broker.client import BrokerClient
-from strongroom.pipeline.broker.errors import BrokerLost
+from strongroom.pipeline.broker.log import log_origin
 
-PURPOSE: Final = "audit-append"
+PURPOSE: Final = "audit-read"
 
 
-class BucketLogStore:
-    """``audit.log.store.LogStore`` over a broker: objects under the audit prefix.
+class Notary(Protocol):
+    """Takes events into the log."""
 
-    A log's objects are written once, all but its checkpoint, so each is fetched once at most.
-    """
-
-    def __init__(self, broker: BrokerClient, prefix: str) -> None:
-        self._broker = broker
-        self._prefix = prefix
-        self._fetched: dict[str, tuple[bytes, str]] = {}
-
-    def read(self, key: str) -> tuple[bytes, str] | None:
-        """See ``LogStore.read``."""
-        if key in self._fetched:
-            return self._fetched[key]
-        stored = self._broker.read(self._prefix + key, PURPOSE)
-        if stored is None:
-            return None
-        if key != CHECKPOINT:
-            self._fetched[key] = stored.data, stored.etag
-        return stored.data, stored.etag
-
-    def create(self, key: str, data: bytes) -> bool:
-        """See ``LogStore.create``."""
-        return self._broker.create(self._prefix + key, PURPOSE, data)
-
-    def replace(self, key: str, data: bytes, etag: str) -> bool:
-        """See ``LogStore.replace``."""
-        return self._broker.replace(self._prefix + key, PURPOSE, data, etag)
-
-    def keys(self) -> list[str]:
-        """Names of all objects of the log."""
-        return sorted(self._broker.sizes(self._prefix, PURPOSE))
-
-
-def log_origin(audit_uri: str) -> str:
-    """The log's name: the audit prefix without its scheme."""
-    location = parse(audit_uri)
-    return f"{location.bucket}/{location.key}".rstrip("/")
+    def append(self, events: Sequence[Event]) -> int:
+        """Take events of one run in, in order, all or none; the log's size then."""
+        ...
 
 
 class Journal:
-    """One run's view of the log."""
+    """One run's view of the log.
+
+    ``store`` is where the log is read, under ``vkey``; ``copy`` is what this machine knows of it.
+    """
 
     def __init__(
         self,
         run: str,
         audit_uri: str,
-        broker: BrokerClient,
-        sign: Callable[[bytes], bytes],
-        audit_key: KeyRef,
+        notary: Notary,
+        store: LogReader,
+        vkey: str,
+        copy: LogCopy | None = None,
     ) -> None:
-        self._run = run
-        self._uri = audit_uri
-        self.store = BucketLogStore(broker, audit_uri)
-        self._key = LogKey(log_origin(audit_uri), public_key(audit_key))
-        self._log = AuditLog(self.store, self._key.name, sign, self._key.public_key)
+        self.run = run
+        """The id under which events are logged."""
+        self._notary = notary
+        self._store = store
+        self._origin = log_origin(audit_uri)
+        self._copy = LogCopy() if copy is None else copy
         self._pending: list[Event] = []
-
-    @property
-    def vkey(self) -> str:
+        self.vkey = vkey
         """The line that verifies the log."""
-        return self._key.vkey()
 
     @property
     def pending(self) -> bool:
@@ -95,7 +61,7 @@ class Journal:
 
     def note(self, actor: Actor, data: events.EventData) -> None:
         """Remember an event for the next ``record``; used where writing must wait a moment."""
-        self._pending.append(new_event(self._run, actor, data))
+        self._pending.append(new_event(self.run, actor, data))
 
     def record(self, actor: Actor, *data: events.EventData) -> None:
         """Write events, after those noted before; returns once a signed checkpoint holds them."""
@@ -104,25 +70,19 @@ class Journal:
         if not self._pending:
             return
         batch = list(self._pending)
-        try:
-            self._log.append([to_entry(event) for event in batch])
-        except (LogUnreadable, LogNotWritable) as error:
-            if isinstance(error.__cause__, BrokerLost):
-                raise error.__cause__ from None
-            raise type(error)(place=self._uri + error.place, actual=error.actual) from None
+        self._notary.append(batch)
         # Writing may itself have noted an event (a lease); that one waits for the next time.
         del self._pending[: len(batch)]
 
     def view(self) -> LogView:
         """The whole log, verified."""
-        return read_log(self.store, self.vkey, self._key.name)
+        return read_log(self._store, self.vkey, self._origin, self._copy)
 
     def events(self, run: str = "") -> list[Event]:
         """This run's events so far, or another's, from the verified log.
 
-        What a killed writer had begun to append is completed first: it comes before whatever is
-        decided from the history.
+        What was taken in before a crash is published first: it comes before whatever is decided
+        from the history.
         """
-        self._log.finish()
-        found = (from_entry(entry) for entry in self.view().entries)
-        return [event for event in found if event.run == (run or self._run)]
+        self._notary.append(())
+        return [from_entry(entry) for _, entry in self.view().of_run(run or self.run)]

@@ -28,6 +28,7 @@ module "policies" {
   oidc_provider_arn  = local.oidc_provider_arn
   audience           = var.audience
   broker_subject     = var.broker_subject
+  log_subject        = var.log_subject
   owner_subject      = var.owner_subject
   auditor_arns       = var.auditor_arns
   key_administrators = var.key_administrators

@@ -13,13 +13,18 @@ output "run_file" {
   value       = yamlencode({ spec = merge(module.policies.uris, { access = module.policies.access }) })
 }
 
+output "releaser_log" {
+  description = "The part of `log` in releaser.json that names the bucket: `uri`, `role`, `endpoint`. Merge it with that of modules/vault."
+  value       = module.policies.releaser_log
+}
+
 output "owner_access" {
   description = "Value of `access` in an owner file, for `strongroom seal --owner`; empty without `owner_subject`."
   value       = module.policies.owner_access
 }
 
 output "role_arns" {
-  description = "ARN of each role: inputs, runs, audit and, with `owner_subject`, owner."
+  description = "ARN of each role: inputs, runs, audit, log and, with `owner_subject`, owner."
   value       = { for role, made in aws_iam_role.this : role => made.arn }
 }
 

@@ -129,6 +129,17 @@ variable "broker_subject" {
   }
 }
 
+variable "log_subject" {
+  description = "The only `sub` that may assume the role that writes the audit log: the entity id of the releaser's identity for it."
+  type        = string
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[A-Za-z0-9][A-Za-z0-9._:@/-]{0,254}$", var.log_subject))
+    error_message = "log_subject must be one exact subject of 1 to 255 characters, without a wildcard."
+  }
+}
+
 variable "owner_subject" {
   description = "The only `sub` that may assume the role of the data's owner. Null: no such role is made."
   type        = string
@@ -141,7 +152,7 @@ variable "owner_subject" {
 }
 
 variable "auditor_arns" {
-  description = "ARNs of IAM roles or users, of this or another account, that may read the audit log and nothing else. They must exist."
+  description = "ARNs of IAM roles or users, of this or another account, that may read the audit log, its earlier versions too, and nothing else. They must exist."
   type        = list(string)
   default     = []
   nullable    = false

@@ -2,7 +2,7 @@
 # acts as a service account, and each lease narrows it by a credential access boundary.
 
 resource "google_service_account" "this" {
-  for_each = toset(["inputs", "runs", "audit"])
+  for_each = toset(["inputs", "runs", "audit", "log"])
 
   project      = var.project
   account_id   = "${var.name}-${each.value}"
@@ -43,7 +43,7 @@ resource "google_iam_workload_identity_pool_provider" "broker" {
   workload_identity_pool_provider_id = "broker"
   display_name                       = "Strongroom's brokers"
   attribute_mapping                  = { "google.subject" = "assertion.sub" }
-  attribute_condition                = module.policies.broker_condition
+  attribute_condition                = module.policies.token_condition
 
   oidc {
     issuer_uri        = var.issuer_url
@@ -72,5 +72,5 @@ resource "google_service_account_iam_binding" "broker" {
 
   service_account_id = each.value.name
   role               = "roles/iam.workloadIdentityUser"
-  members            = ["principal://iam.googleapis.com/${google_iam_workload_identity_pool.this.name}/subject/${var.broker_subject}"]
+  members            = ["principal://iam.googleapis.com/${google_iam_workload_identity_pool.this.name}/subject/${module.policies.subjects[each.key]}"]
 }

@@ -14,6 +14,7 @@ module "policies" {
   outputs_prefix           = var.outputs_prefix
   audit_prefix             = var.audit_prefix
   broker_subject           = var.broker_subject
+  log_subject              = var.log_subject
   confidential_space_image = var.confidential_space_image
   service_accounts         = { for account, made in google_service_account.this : account => made.email }
 }

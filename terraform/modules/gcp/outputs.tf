@@ -13,6 +13,11 @@ output "run_file" {
   value       = yamlencode({ spec = merge(module.policies.uris, { access = module.policies.access }) })
 }
 
+output "releaser_log" {
+  description = "The part of `log` in releaser.json that names the bucket: `uri`, `role`. Merge it with that of modules/vault."
+  value       = module.policies.releaser_log
+}
+
 output "kms_key_ids" {
   description = "Ids of the keys that encrypt the buckets at rest. They are no `spec.keys`: those come from modules/vault."
   value       = { for bucket, key in google_kms_crypto_key.this : bucket => key.id }

@@ -128,6 +128,17 @@ variable "broker_subject" {
   }
 }
 
+variable "log_subject" {
+  description = "The only `sub` that may act as the service account that writes the audit log: the entity id of the releaser's identity for it."
+  type        = string
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[A-Za-z0-9][A-Za-z0-9._:@-]{0,126}$", var.log_subject))
+    error_message = "log_subject must be one exact subject of 1 to 127 characters (Google's limit), without a wildcard."
+  }
+}
+
 variable "confidential_space_image" {
   description = "Digest of a container image that may also identify itself by a Confidential Space attestation. Strongroom has no use for it yet. Null: no such provider."
   type        = string

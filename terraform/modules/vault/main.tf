@@ -2,7 +2,7 @@
 # them. Who may do what is decided in ./policies.
 
 locals {
-  oidc_roles = merge({ broker = "${var.name}-broker" }, var.owner ? { owner = "${var.name}-owner" } : {})
+  oidc_roles = merge({ broker = "${var.name}-broker", log = "${var.name}-log" }, var.owner ? { owner = "${var.name}-owner" } : {})
 }
 
 module "policies" {
@@ -14,6 +14,7 @@ module "policies" {
   audit_key        = var.audit_key
   signer_key       = var.signer_key
   broker_oidc_role = local.oidc_roles.broker
+  log_oidc_role    = local.oidc_roles.log
   owner_oidc_role  = var.owner ? local.oidc_roles.owner : null
 }
 

@@ -116,14 +116,14 @@ variable "login_ttl_s" {
 }
 
 variable "bound_cidrs" {
-  description = "Networks from which each identity may log in and use its token: broker, releaser, sealer, owner. An identity that is left out may from anywhere."
+  description = "Networks from which each identity may log in and use its token: broker, log, releaser, sealer, owner. An identity that is left out may from anywhere."
   type        = map(list(string))
   default     = {}
   nullable    = false
 
   validation {
-    condition     = alltrue([for identity in keys(var.bound_cidrs) : contains(["broker", "releaser", "sealer", "owner"], identity)])
-    error_message = "bound_cidrs must have no other keys than broker, releaser, sealer and owner."
+    condition     = alltrue([for identity in keys(var.bound_cidrs) : contains(["broker", "log", "releaser", "sealer", "owner"], identity)])
+    error_message = "bound_cidrs must have no other keys than broker, log, releaser, sealer and owner."
   }
 
   validation {
@@ -170,14 +170,14 @@ variable "jwt" {
   validation {
     condition = var.jwt == null ? true : length(var.jwt.bound_subjects) > 0 && alltrue([
       for identity, subject in var.jwt.bound_subjects :
-      contains(["broker", "releaser", "sealer"], identity) && can(regex("^[^*]+$", subject))
+      contains(["broker", "log", "releaser", "sealer"], identity) && can(regex("^[^*]+$", subject))
     ])
-    error_message = "jwt.bound_subjects must give one exact subject each, without a wildcard, to one or more of broker, releaser and sealer."
+    error_message = "jwt.bound_subjects must give one exact subject each, without a wildcard, to one or more of broker, log, releaser and sealer."
   }
 
   validation {
-    condition     = var.jwt == null ? true : var.jwt.subject_claim == "sub" || !contains(keys(var.jwt.bound_subjects), "broker")
-    error_message = "jwt.subject_claim must be sub where bound_subjects names the broker: by its subject it is known as subjects.broker."
+    condition     = var.jwt == null ? true : var.jwt.subject_claim == "sub" || length(setintersection(keys(var.jwt.bound_subjects), ["broker", "log"])) == 0
+    error_message = "jwt.subject_claim must be sub where bound_subjects names broker or log: by that subject they are known in subjects."
   }
 
   validation {

@@ -57,11 +57,11 @@ class Page(HTMLParser):
 
 @pytest.fixture
 def page(run_events, plan, maker, memory) -> Page:
-    log = maker.writer(memory)
+    log = maker.sequencer(memory)
     for at in range(0, len(run_events), 5):
         log.append([to_entry(event) for event in run_events[at : at + 5]])
     view = read_log(memory, maker.vkey, maker.origin)
-    checks = check_log(memory, maker.vkey, maker.origin)
+    checks, _ = check_log(memory, maker.vkey, maker.origin)
     return Page(render(from_log(run_events, RUN, checks, plan, log=view)))
 
 
@@ -77,7 +77,7 @@ def words(page: Page) -> str:
 def test_a_whole_run_is_told(page, run_events, maker, memory):
     text = words(page)
     root = base64.b64encode(read_log(memory, maker.vkey, maker.origin).root).decode()
-    assert root in memory.objects["checkpoint"][0].decode().splitlines()
+    assert root in memory.read("checkpoint")[0].decode().splitlines()
     for part in (
         "Verified",
         "0.54 → 0.91",

@@ -95,6 +95,31 @@ def test_no_input_adds_a_statement_an_action_or_an_effect(read, create):
     assert len(policy) <= POLICY_LIMIT_CHARS
 
 
+@given(prefix=PREFIXES, key=PREFIXES)
+def test_history_is_read_where_objects_are_and_only_when_asked_for(prefix, key):
+    """Earlier versions, and a list of them, of the same prefixes; it gives no further right."""
+    try:
+        scopes = [Scope(bucket="acme-audit", read=(prefix,), history=past) for past in (0, 1)]
+        now, past = (session_policy(scope) for scope in scopes)
+    except ScopeTooBroad:
+        return
+    arn, inside = "arn:aws:s3:::acme-audit", key.startswith(prefix)
+    assert not allows(now, "s3:GetObjectVersion", f"{arn}/{prefix}")
+    assert not allows(now, "s3:ListBucketVersions", arn, listed=prefix)
+    assert allows(past, "s3:GetObjectVersion", f"{arn}/{prefix}{key}")
+    assert allows(past, "s3:GetObjectVersion", f"{arn}/{key}") == inside
+    assert allows(past, "s3:ListBucketVersions", arn, listed=key) == inside
+    added = {action for each in statements(past) for action in each["Action"]}
+    added -= {action for each in statements(now) for action in each["Action"]}
+    assert added == {"s3:GetObjectVersion", "s3:ListBucketVersions"}
+
+
+def test_history_of_nothing_is_nothing():
+    policy = session_policy(Scope(bucket="acme-audit", create=("log/",), history=True))
+    assert not allows(policy, "s3:GetObjectVersion", "arn:aws:s3:::acme-audit/log/x")
+    assert not allows(policy, "s3:ListBucketVersions", "arn:aws:s3:::acme-audit", listed="log/")
+
+
 @given(
     text=st.text(alphabet="$*?{}ab", max_size=12), other=st.text(alphabet="$*?{}ab", max_size=12)
 )

@@ -106,7 +106,7 @@ def test_the_log_tells_the_run_in_order(finished: Any, main_plan: Any, auditor: 
     assert story == MILESTONES
     data = [event.data for event in auditor.events(RUN)]
     leases = {item.purpose: item for item in data if isinstance(item, events.LeaseIssued)}
-    assert set(leases) == {"facts-read", "data-read", "run-read", "run-create", "audit-append"}
+    assert set(leases) == {"facts-read", "data-read", "run-read", "run-create", "audit-read"}
     assert leases["data-read"].create == ()
     assert leases["run-create"].read == ()
     assert leases["run-create"].create == (f"runs/{RUN}/",)

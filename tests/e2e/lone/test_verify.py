@@ -12,14 +12,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from independent import verify_tlog
+from strongroom.audit import independent
 from strongroom.errors import Exit
 from support.screens import on_terminal, plain
 
 RUN = "main-job"
 FOLDER = f"s3://acme-data/runs/{RUN}/"
 LOG = "s3://acme-audit/strongroom/"
-INDEPENDENT = Path(verify_tlog.__file__)
+INDEPENDENT = Path(independent.__file__)
 
 PLAN = "Plan is the admitted one"
 KEYS = "Output keyset is the released one"
@@ -59,7 +59,8 @@ def test_every_object_is_in_a_check_that_holds(
     assert all(check["name"] and check["ok"] is True for check in checks)
     named = {(check["name"], check["object"]) for check in checks}
     assert {(check_of(uri), uri) for uri in auditor.of(RUN)} <= named
-    assert main_job.logged | auditor.objects("datasets/tiny/").keys() <= {uri for _, uri in named}
+    inputs = auditor.objects("datasets/tiny/").keys()
+    assert auditor.covered() | inputs <= {uri for _, uri in named}
     assert copy.failures(auditor.vkey) == set(), "the copy says what the command says"
 
 
@@ -67,8 +68,8 @@ def test_the_command_names_an_object_with_one_wrong_byte(
     strongroom: Any, auditor: Any, main_job: Any
 ) -> None:
     adapter = f"{FOLDER}checkpoints/000004/adapter.sealed"
-    batch = max(uri for uri in main_job.logged if "/batches/" in uri)
-    for uri in (adapter, batch):
+    (bundle,) = (uri for uri in auditor.covered() if "/entries/" in uri)
+    for uri in (adapter, bundle):
         good = auditor.get(uri)
         auditor.put(uri, flipped(good))
         try:
@@ -77,7 +78,7 @@ def test_the_command_names_an_object_with_one_wrong_byte(
             auditor.put(uri, good)
         if uri == adapter:
             assert found == {("Checkpoint objects", uri)}
-        assert {named for _, named in found} & main_job.logged == {uri} - {adapter}
+        assert {named for _, named in found} & auditor.covered() == {uri} - {adapter}
 
 
 def test_one_wrong_byte_in_any_object_is_named(auditor: Any, main_job: Any, copy: Any) -> None:
@@ -85,8 +86,8 @@ def test_one_wrong_byte_in_any_object_is_named(auditor: Any, main_job: Any, copy
     model = auditor.objects("models/tiny/")
     assert (len(run), len(data), len(model) > 3) == (12, 6, True)
     kinds = {uri.removeprefix(LOG).partition("/")[0] for uri in main_job.logged}
-    assert kinds == {"batches", "checkpoint", "checkpoints", "tile"}
-    for uri in sorted({*run, *data, *model, *main_job.logged}):
+    assert kinds == {"checkpoint", "next", "tile"}
+    for uri in sorted({*run, *data, *model, *auditor.covered()}):
         good = auditor.get(uri)
         auditor.put(uri, flipped(good))
         copy.refresh(uri)
@@ -97,14 +98,28 @@ def test_one_wrong_byte_in_any_object_is_named(auditor: Any, main_job: Any, copy
             assert (check_of(uri), uri) in found
         named = {each for _, each in found}
         assert uri in named
-        assert named & main_job.logged <= {uri}, "and no object of the log beside it"
+        assert named & auditor.covered() <= {uri}, "and no object of the log beside it"
     assert copy.failures(auditor.vkey) == set()
+
+
+def test_what_the_log_has_left_behind_is_no_part_of_it_and_is_named_when_it_was_changed(
+    auditor: Any, main_job: Any, copy: Any
+) -> None:
+    """Whoever may write under the prefix must not be able to spoil the log for everybody."""
+    behind = {uri for uri in main_job.logged - auditor.covered() if "/tile/" in uri}
+    assert len(behind) > 10
+    planted = f"{LOG}tile/entries/000.p/250"
+    for uri in sorted(behind)[:6]:
+        changed = copy.holding(copy.objects | {uri: flipped(copy.objects[uri]), planted: b"x"})
+        checks = changed.checks(auditor.vkey)
+        assert [check for check in checks if not check.ok] == []
+        assert {check.object for check in checks if check.noted} == {uri, planted}
 
 
 def test_what_is_missing_and_what_is_too_much_is_named(
     strongroom: Any, auditor: Any, main_job: Any, copy: Any
 ) -> None:
-    for uri in sorted({*auditor.of(RUN), *main_job.logged}):
+    for uri in sorted({*auditor.of(RUN), *auditor.covered()}):
         there = {name: data for name, data in copy.objects.items() if name != uri}
         found = copy.holding(there).failures(auditor.vkey)
         assert uri in {named for _, named in found}
@@ -120,7 +135,7 @@ def test_what_is_missing_and_what_is_too_much_is_named(
         for uri in strays:
             remove(auditor, uri)
         auditor.put(gone, good)
-    assert {named for _, named in found} >= {*strays, gone}
+    assert {named for _, named in found} >= {*strays, gone} - {f"{LOG}tile/x"}
     assert {(STRAY, uri) for uri in strays if uri.startswith(FOLDER)} <= found
 
 
@@ -153,7 +168,7 @@ def remove(auditor: Any, uri: str) -> None:
 def test_the_log_passes_a_verifier_that_shares_no_code(
     auditor: Any, copy: Any, tmp_path: Path
 ) -> None:
-    """Signed by the key service, stored by the S3 server, read by ``tests/independent``."""
+    """Signed by the key service, stored by the S3 server, read by ``audit.independent``."""
     for name in copy.names(LOG):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -166,12 +181,14 @@ def test_the_log_passes_a_verifier_that_shares_no_code(
 
     code, said = verify()
     assert code == 0, said
-    assert said.startswith(f"ok: {len(auditor.every_event())} entries in {len(copy.names(LOG))} ")
-    for name in ("checkpoint", max(copy.names(f"{LOG}batches/"), key=int)):
-        path = tmp_path / (name if name == "checkpoint" else f"batches/{name}")
+    size = len(auditor.every_event())
+    assert said.startswith(f"ok: {size} entries, root ")
+    tile = max(uri for uri in auditor.covered() if "/tile/0/" in uri)
+    for name, named in (("checkpoint", "log: "), (tile.removeprefix(LOG), tile.removeprefix(LOG))):
+        path = tmp_path / name
         good = path.read_bytes()
         path.write_bytes(flipped(good))
         code, said = verify()
         path.write_bytes(good)
         assert code == Exit.INTEGRITY
-        assert said.startswith("log: " if name == "checkpoint" else f"batches/{name}: ")
+        assert said.startswith(named)

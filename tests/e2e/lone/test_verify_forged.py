@@ -17,9 +17,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from strongroom.audit.events import types as events
 from strongroom.audit.events.entries import Event, new_event, to_entry
+from strongroom.audit.log.copy import LogCopy
+from strongroom.audit.log.note import LogKey
+from strongroom.audit.log.sequencer import Sequencer
 from strongroom.audit.log.store import DirectoryStore
 from strongroom.audit.log.verify import COMPLETE, Check
-from strongroom.audit.log.writer import AuditLog
 from strongroom.crypto.digests import sha256
 from strongroom.enclave.plan.document import Plan
 from strongroom.pipeline.run.record.result import result_of
@@ -110,19 +112,27 @@ class Forgery:
     def _signed(self) -> tuple[Any, str]:
         """The copy with this log in place of the run's own, and the forger's key."""
         key = Ed25519PrivateKey.generate()
-        public = key.public_key().public_bytes_raw()
-        log = AuditLog(DirectoryStore(self._folder), "acme-audit/strongroom", key.sign, public)
+        named = LogKey("acme-audit/strongroom", key.public_key().public_bytes_raw())
+        folder = self._folder / str(len(list(self._folder.glob("*"))))
+        log = Sequencer(DirectoryStore(folder), LogCopy(), named, key.sign)
         log.append([to_entry(event) for event in self.said])
         stored = {
-            LOG + path.relative_to(self._folder).as_posix(): path.read_bytes()
-            for path in self._folder.rglob("*")
+            LOG + path.relative_to(folder).as_posix(): path.read_bytes()
+            for path in folder.rglob("*")
             if path.is_file()
         }
         return self._copy.holding({**self.objects, **stored}), log.key.vkey()
 
     def failures(self) -> set[tuple[str, str]]:
-        """Names and objects of the checks that do not hold."""
-        return {(check.name, check.object) for check in self.checks() if not check.ok}
+        """Names and objects of the checks that do not hold, other than the order of events.
+
+        Most forgeries upset that, too; ``tests/audit/events/test_order.py`` is about it.
+        """
+        return {
+            (check.name, check.object)
+            for check in self.checks()
+            if not check.ok and check.name != "Audit log: entries"
+        }
 
     def index(self, kind: type[Any], at: int = 0) -> int:
         """Where an event of a kind stands."""

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from strongroom.audit.events import types as events
+from strongroom.audit.events.entries import Event
 from strongroom.crypto.digests import sha256
 from strongroom.crypto.manifest import WrappedKeyset
 from strongroom.enclave.channel import frames
@@ -20,7 +21,7 @@ from strongroom.pipeline.planning import facts
 from strongroom.pipeline.releaser import messages as releaser_messages
 from strongroom.pipeline.releaser.client import ANSWERS as RELEASER_ANSWERS
 from strongroom.pipeline.releaser.server import REQUESTS as RELEASER_REQUESTS
-from support import sample
+from support import sample, told
 
 LEASE = LeaseRef(
     purpose="run-read",
@@ -49,7 +50,15 @@ SAMPLES: dict[Any, Any] = {
     int: 3,
     str: "text",
     bytes: b"\x00\xff",
+    bytes | None: b"\x00\xff",
     bool: True,
+    tuple[str, ...]: ("a.json", "b.json"),
+    tuple[messages.StoredVersion, ...]: (
+        messages.StoredVersion("a.json", "v1", current=False, deleted=True, etag="", size_bytes=0),
+    ),
+    tuple[Event, ...]: (told.said(told.ADMITTED), told.said(told.LEASE)),
+    events.RolloutsOpened: events.RolloutsOpened(uri="s3://b/k", sha256=told.OTHER),
+    events.AdapterExported: told.EXPORTED,
     dict[str, int]: {"a.json": 3},
     dict[str, bytes]: {"train": b"\x00\xff"},
     tuple[ErrorDocument, ...]: (ErrorDocument(code="SR-DATA-001"),),

@@ -40,7 +40,7 @@ from strongroom.enclave.plan.parts import LeaseRef
 from strongroom.enclave.plan.run_file import NormalisedRun
 from strongroom.errors import ErrorList
 from strongroom.errors.defect import Defect
-from strongroom.pipeline.broker import messages
+from strongroom.pipeline.broker import messages, process
 from strongroom.pipeline.broker.client import ANSWERS, BrokerClient
 from strongroom.pipeline.broker.errors import BrokerLost, OutputConflict, PurposeRefused
 from strongroom.pipeline.broker.objects import RunObjects
@@ -353,8 +353,9 @@ def test_creating_once(reach):
 
 
 @pytest.fixture
-def asked(reach: LocalReach) -> Iterator[Callable[[messages.Request], Any]]:
-    """Asks a broker that runs in a thread, over ``reach``."""
+def in_parts(reach: LocalReach) -> Iterator[Callable[[messages.Request], list[Any]]]:
+    """Asks a broker that runs in a thread, over ``reach``; the parts of its answer, if any, and
+    the reply."""
     ours, theirs = Channel.pair()
     broker = BrokerProcess(Channel(theirs, "controller"))
     broker._reach = reach  # type: ignore[assignment]
@@ -362,14 +363,23 @@ def asked(reach: LocalReach) -> Iterator[Callable[[messages.Request], Any]]:
     thread.start()
     channel = Channel(ours, "broker")
 
-    def ask(request: messages.Request) -> Any:
+    def ask(request: messages.Request) -> list[Any]:
         channel.send_record(request)
-        return channel.recv_record(ANSWERS)
+        answers = [channel.recv_record(ANSWERS)]
+        while isinstance(answers[-1], messages.Piece | messages.Page):
+            answers.append(channel.recv_record(ANSWERS))
+        return answers
 
     yield ask
     channel.close()
     thread.join(10)
     assert not thread.is_alive()
+
+
+@pytest.fixture
+def asked(in_parts: Callable[[messages.Request], list[Any]]) -> Callable[[messages.Request], Any]:
+    """The reply alone."""
+    return lambda request: in_parts(request)[-1]
 
 
 def test_control_objects(reach, asked):
@@ -438,6 +448,50 @@ def test_sizes_tell_names_below_the_prefix(reach, asked):
     reach.put("s3://acme-data/runs/r2/c", b"x")
     answer = asked(messages.Sizes(uri=RUN, purpose="run-read"))
     assert answer.sizes == {"a.json": 3, "deeper/b.sealed": 4}
+
+
+def test_many_objects_are_read_at_once_and_come_in_pieces(reach, in_parts, monkeypatch):
+    monkeypatch.setattr(process, "PIECE_BYTES", 2)
+    for name, data in (("a.json", b"a"), ("empty.json", b""), ("large.json", b"abcde")):
+        reach.put(RUN + name, data)
+    names = ("large.json", "none.json", "a.json", "empty.json", "a.json")
+    uris = tuple(RUN + name for name in names)
+    *pieces, done = in_parts(messages.ReadMany(uris=uris, purpose="run-read"))
+    assert [(piece.index, piece.data) for piece in pieces] == [
+        *((0, b"ab"), (0, b"cd"), (0, b"e")),
+        (1, None),
+        (2, b"a"),
+        (3, b""),
+        (4, b"a"),
+    ]
+    assert done == messages.Done()
+    assert in_parts(messages.ReadMany(uris=(), purpose="run-read")) == [messages.Done()]
+
+
+def test_a_version_is_read_as_it_was_or_not_at_all(reach, asked):
+    reach.put(RUN + "a.json", b"a")
+    for version, data in (("", b"a"), ("gone", None)):
+        answer = asked(
+            messages.ReadVersion(uri=RUN + "a.json", purpose="run-read", version=version)
+        )
+        assert (answer.stored.data if answer.stored else None) == data
+    none = messages.ReadVersion(uri=RUN + "none.json", purpose="run-read", version="")
+    assert asked(none) == messages.Contents(stored=None)
+
+
+def test_versions_are_told_by_page(reach, in_parts, monkeypatch):
+    monkeypatch.setattr(process, "VERSIONS_A_PAGE", 2)
+    for name in ("a.json", "b.json", "deeper/c.sealed"):
+        reach.put(RUN + name, name.encode())
+    *pages, done = in_parts(messages.Versions(uri=RUN, purpose="run-read"))
+    assert done == messages.Done()
+    assert [len(page.versions) for page in pages] == [2, 1]
+    found = [each for page in pages for each in page.versions]
+    assert [(each.name, each.current, each.deleted, each.size_bytes) for each in found] == [
+        ("a.json", True, False, 6),
+        ("b.json", True, False, 6),
+        ("deeper/c.sealed", True, False, 15),
+    ]
 
 
 def test_a_defect_tells_no_text(reach, asked, monkeypatch):
@@ -515,6 +569,9 @@ def test_an_unconfigured_broker_refuses_everything(broker):
     uri = RUN + "plan.json"
     for ask in (
         lambda: client.read(uri, "run-read"),
+        lambda: client.read_many([uri], "run-read"),
+        lambda: client.read_version(uri, "run-read", "v"),
+        lambda: client.versions(RUN, "run-read"),
         lambda: client.create(uri, "run-create", b""),
         lambda: client.replace(uri, "run-create", b"", ""),
         lambda: client.sizes(RUN, "run-read"),
@@ -532,9 +589,16 @@ def test_a_configured_broker_refuses_what_is_outside(broker):
     client, heard = broker
     client.configure(CONFIGURE)
     for uri in ("s3://acme-data/runs/r2/plan.json", RUN + "x.sealed"):
-        with pytest.raises(PurposeRefused) as caught:
-            client.read(uri, "run-read")
-        assert caught.value.place == uri
+        for ask in (
+            lambda uri: client.read(uri, "run-read"),
+            lambda uri: client.read_many([uri], "run-read"),
+            lambda uri: client.read_version(uri, "run-read", "v"),
+        ):
+            with pytest.raises(PurposeRefused) as caught:
+                ask(uri)
+            assert caught.value.place == uri
+    with pytest.raises(PurposeRefused):
+        client.versions("s3://acme-data/runs/r2/", "run-read")
     assert heard == []
 
 
@@ -635,6 +699,7 @@ def test_the_real_bucket(small_job, broker):
     assert found is not None
     assert found.data == b"{}"
     assert client.facts(run.folder, "run-read").versioned is True
+    assert client.read_many([run.plan, run.folder + "none.json"], "run-read") == [b"{}", None]
     assert [lease.purpose for lease in heard] == ["data-read", "run-create", "run-read"]
 
     # In scope by name for the broker, and refused by the bucket: the lease is narrower still.
@@ -642,3 +707,36 @@ def test_the_real_bucket(small_job, broker):
         client.read(run.plan, "run-create")
     with pytest.raises(BucketError, match="SR-BUCKET"):
         client.create(run.folder + "more.json", "run-read", b"{}")
+
+
+def test_a_run_s_broker_reads_the_log_with_its_history_and_cannot_write_there(small_job, broker):
+    client, heard = broker
+    configure, _run = real(small_job)
+    client.configure(configure)
+    log = "s3://acme-audit/strongroom/"
+    found = [each for each in client.versions(log, "audit-read") if each.name == "checkpoint"]
+    assert len(found) > 1
+    assert [each.current for each in found] == [True] + [False] * (len(found) - 1)
+    notes = [client.read_version(log + "checkpoint", "audit-read", v.version) for v in found]
+    sizes = [int(note.split(b"\n")[1]) for note in notes if note]
+    assert sizes == sorted(set(sizes), reverse=True)
+    assert client.read_version(log + "checkpoint", "audit-read", "0" * 32) is None
+    [bundle, none] = client.read_many([log + "next/0", log + "none"], "audit-read")
+    assert bundle
+    assert none is None
+    assert {(lease.purpose, lease.create) for lease in heard} == {("audit-read", ())}
+    with pytest.raises(PurposeRefused):
+        client.create(log + "planted", "audit-append", b"{}")
+    with pytest.raises(BucketError, match="SR-BUCKET"):
+        Planter(configure).plant(log + "planted")
+
+
+class Planter:
+    """A broker that lies to itself about what its lease is for."""
+
+    def __init__(self, configure: messages.Configure) -> None:
+        self._reach = Reach(configure, lambda _: None)
+
+    def plant(self, uri: str) -> None:
+        bucket, key = self._reach.bucket("audit-read", uri)
+        bucket.create(key, b"{}")

@@ -13,6 +13,8 @@ from strongroom.pipeline.background import registry
 from strongroom.pipeline.cli import reporting
 from strongroom.pipeline.cli import watching as cli_watching
 from strongroom.pipeline.cli.console import Output
+from strongroom.pipeline.cli.inspect import report as report_command
+from strongroom.pipeline.cli.inspect import verify as verify_command
 from strongroom.pipeline.cli.main import app
 from strongroom.pipeline.cli.progress import STAGES, Terminal
 from strongroom.pipeline.embedded import stack
@@ -23,7 +25,7 @@ from strongroom.pipeline.planning.errors import RunUnknown
 from support.screens import Screen, plain
 
 COMMANDS = {
-    "verify": (["verify", "r"], (verify, "verify_run"), "verify_run"),
+    "verify": (["verify", "r"], (verify, "verify"), "verify_run"),
     "report": (["report", "r"], (report, "write_report"), "report"),
     "export": (["export", "r", "--to", "out"], (export, "export"), "export"),
     "plan": (["plan", "run.yaml", "--id", "r"], (controller, "admit_early"), "plan"),
@@ -85,6 +87,8 @@ def end(command: str, monkeypatch: pytest.MonkeyPatch, *options: str) -> None:
     """Run a command whose long part fails at once; what lies around it stands still."""
     arguments, (module, long_part), _stage = COMMANDS[command]
     monkeypatch.setattr(registry, "recall", Anything())
+    for module_of_command in (report_command, verify_command):
+        monkeypatch.setattr(module_of_command, "reading", lambda *_, **__: (None, "r", None))
     monkeypatch.setattr(stack, "up", Anything())
     monkeypatch.setattr("strongroom.examples.base_model.base_model", Anything())
     monkeypatch.setattr("strongroom.pipeline.cli.runs.plan.read_run_file", Anything())

@@ -10,7 +10,7 @@ import pytest
 from strongroom.audit.log.verify import COMPLETE, Check
 from strongroom.audit.report.gather import from_log
 from strongroom.audit.report.planned import Planned
-from strongroom.pipeline.background import registry
+from strongroom.pipeline.cli.inspect import report as command
 from strongroom.pipeline.cli.main import app
 from strongroom.pipeline.inspection import report
 
@@ -21,7 +21,7 @@ UNFINISHED = Check(COMPLETE, False, "run.completed of r", "it is failed")
 
 def end(monkeypatch: pytest.MonkeyPatch, checks: list[Check], *options: str) -> int:
     found = from_log([], "r", checks, Planned())
-    monkeypatch.setattr(registry, "recall", lambda *_: None)
+    monkeypatch.setattr(command, "reading", lambda *_, **__: (None, "r", None))
     monkeypatch.setattr(report, "write_report", lambda *_: (Path("r.html"), found))
     with pytest.raises(SystemExit) as ended:
         app(["report", "r", *options])

@@ -22,24 +22,22 @@ import safetensors.torch
 import torch
 import transformers
 
-from strongroom.audit.events.entries import from_entry
 from strongroom.audit.events.types import AdapterExported, EvaluationFinished
-from strongroom.audit.log.verify import read_log
 from strongroom.connectors.stack.stack import admin_client
 from strongroom.crypto.digests import sha256
 from strongroom.crypto.errors import IntegrityError, ObjectDigestMismatch
 from strongroom.enclave.channel.capacity import rounded
 from strongroom.errors import Exit, StrongroomError
 from strongroom.pipeline.background import registry
-from strongroom.pipeline.broker.reading import ReadAccess, ReadOnlyLog
-from strongroom.pipeline.inspection.log import log_vkey
+from strongroom.pipeline.broker.reading import ReadAccess
+from strongroom.pipeline.inspection.log import Logs
 from strongroom.pipeline.inspection.report import write_report
-from strongroom.pipeline.inspection.verify import verify_run
+from strongroom.pipeline.inspection.trust import Trust
+from strongroom.pipeline.inspection.verify import verify
 from strongroom.pipeline.keyholder.errors import AdapterMissing, DestinationTaken, ExportNotWritten
 from strongroom.pipeline.keyholder.export import Exported, export
 from strongroom.pipeline.owner.model_upload import upload
 from strongroom.pipeline.releaser.errors import ReleaserUnreachable
-from strongroom.pipeline.run.record.journal import log_origin
 from strongroom.pipeline.runfile.spec import RunSpec
 
 BUCKET = "acme-data"
@@ -80,9 +78,7 @@ class Finished:
 
     def events(self, kind: type[Any]) -> list[Any]:
         """The run's events of this kind, from the verified log."""
-        store = ReadOnlyLog(ReadAccess(self.spec, RUN))
-        view = read_log(store, log_vkey(self.spec), log_origin(self.spec.spec.audit))
-        found = [event.data for event in map(from_entry, view.entries) if event.run == RUN]
+        found = [event.data for event in Logs().of(self.spec, RUN).events]
         return [data for data in found if isinstance(data, kind)]
 
     def score(self, phase: str) -> float:
@@ -163,6 +159,7 @@ def test_plain_peft_gives_the_score_that_the_enclave_reported(
     assert finished.score("after") != finished.score("before")
 
 
+@pytest.mark.full
 def test_the_merged_model_gives_that_score_too(finished: Finished, merged: Exported) -> None:
     """Rounding the merged weights to bfloat16 flips no answer of these; it could."""
     assert held_out_score(*plain(merged.folder)) == finished.score("after")
@@ -218,11 +215,13 @@ def test_an_export_is_logged_reported_and_the_run_still_verifies(
     found = finished.events(AdapterExported)
     assert len(found) == before + 1
     assert found[-1] == AdapterExported(step=4, adapter=adapter.adapter, form="adapter")
-    page, report = write_report(finished.spec, RUN, tmp_path / "report.html", finished.state)
+    trust = Trust(Logs().key(finished.spec))
+    reader = ReadAccess(finished.spec, RUN)
+    page, report = write_report(reader, RUN, tmp_path / "report.html", finished.state, trust)
     assert report.verified
     assert report.controls_failed == ()
     assert "Exports: weights that left the seal" in page.read_text()
-    assert all(check.ok for check in verify_run(finished.spec, RUN))
+    assert all(check.ok for check in verify(reader, RUN, trust).checks)
 
 
 # ---- what must not come out --------------------------------------------------------------------

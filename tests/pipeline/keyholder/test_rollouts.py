@@ -18,9 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from strongroom.audit.events.entries import from_entry
 from strongroom.audit.events.types import RolloutsOpened
-from strongroom.audit.log.verify import read_log
 from strongroom.connectors.stack.stack import admin_client
 from strongroom.crypto.digests import sha256
 from strongroom.crypto.errors import (
@@ -29,15 +27,15 @@ from strongroom.crypto.errors import (
     ObjectExtended,
     ObjectTruncated,
 )
-from strongroom.errors import Exit, StrongroomError
+from strongroom.errors import Exit
 from strongroom.pipeline.background import registry
-from strongroom.pipeline.broker.reading import ReadAccess, ReadOnlyLog
-from strongroom.pipeline.inspection.log import log_vkey
-from strongroom.pipeline.inspection.verify import verify_run
+from strongroom.pipeline.broker.reading import ReadAccess
+from strongroom.pipeline.inspection.log import Logs
+from strongroom.pipeline.inspection.trust import Trust
+from strongroom.pipeline.inspection.verify import verify
 from strongroom.pipeline.keyholder.errors import OutputIsFile, RolloutsMissing
 from strongroom.pipeline.keyholder.rollouts import show_rollouts
 from strongroom.pipeline.releaser.errors import ReleaserUnreachable
-from strongroom.pipeline.run.record.journal import log_origin
 from strongroom.pipeline.runfile.spec import RunSpec
 
 CANARY = "canary-b7f1c94e-4c1d"
@@ -176,9 +174,7 @@ def test_the_same_as_one_json_document(viewed: Viewed) -> None:
 
 def test_each_look_is_in_the_log_and_the_run_still_verifies(viewed: Viewed) -> None:
     def looks() -> list[RolloutsOpened]:
-        store = ReadOnlyLog(ReadAccess(viewed.spec, RUN))
-        view = read_log(store, log_vkey(viewed.spec), log_origin(viewed.spec.spec.audit))
-        found = [event.data for event in map(from_entry, view.entries) if event.run == RUN]
+        found = [event.data for event in Logs().of(viewed.spec, RUN).events]
         return [data for data in found if isinstance(data, RolloutsOpened)]
 
     before = len(looks())
@@ -188,24 +184,8 @@ def test_each_look_is_in_the_log_and_the_run_still_verifies(viewed: Viewed) -> N
     key = viewed.key(2, "rollouts.sealed")
     assert seen[-1].uri == f"s3://{BUCKET}/{key}"
     assert seen[-1].sha256 == sha256(viewed.stored(key))
-    assert all(check.ok for check in verify_run(viewed.spec, RUN))
-
-
-def test_without_a_log_nothing_is_shown(viewed: Viewed) -> None:
-    audit = viewed.spec.spec.audit
-    access = [
-        entry.model_copy(update={"role": "arn:aws:iam::000000000000:role/Nobody"})
-        if audit.startswith(entry.uri)
-        else entry
-        for entry in viewed.spec.spec.access
-    ]
-    inner = viewed.spec.spec.model_copy(update={"access": access})
-    spec = viewed.spec.model_copy(update={"spec": inner})
-    with pipe() as (reader, writer):
-        with pytest.raises(StrongroomError):
-            show_rollouts(spec, RUN, 2, writer)
-        os.close(writer)
-        assert read_to_end(reader) == b""
+    trust = Trust(Logs().key(viewed.spec))
+    assert all(check.ok for check in verify(ReadAccess(viewed.spec, RUN), RUN, trust).checks)
 
 
 def test_without_the_releaser_nothing_is_shown(viewed: Viewed, tmp_path: Path) -> None:

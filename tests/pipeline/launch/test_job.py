@@ -22,6 +22,7 @@ from packaging.utils import canonicalize_name
 from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
+from strongroom.audit.log.errors import LogMemoryLost
 from strongroom.enclave.sandbox import syscalls
 from strongroom.errors import ErrorList
 from strongroom.pipeline.cli.main import app
@@ -30,6 +31,7 @@ from strongroom.pipeline.launch.errors import LaunchTooLarge, LoopbackEndpoint, 
 from strongroom.pipeline.launch.job import Job, job_of
 from strongroom.pipeline.launch.kubernetes import kubernetes
 from strongroom.pipeline.planning.errors import ReleaserMissing
+from strongroom.pipeline.releaser.errors import ReleaserRuns
 from strongroom.pipeline.runfile.load import LoadedRun, load
 from strongroom.policies.gate import Settings, write_bundle
 
@@ -129,11 +131,25 @@ def test_secrets_are_files_of_the_container_that_needs_them(job):
         container["name"]: {mount["name"] for mount in container["volumeMounts"]}
         for container in containers(pod)
     }
-    assert not mounts["strongroom"] & {"owner", "releaser-secret", "broker-secret"}
+    assert not mounts["strongroom"] & {"owner", "releaser-secret", "broker-secret", "memory"}
     assert not mounts["releaser"] & {"identity", "broker-secret", "releaser-secret", "job"}
     assert pod["automountServiceAccountToken"] is False
     [token] = [v["projected"]["sources"][0] for v in pod["volumes"] if "projected" in v]
     assert token["serviceAccountToken"]["audience"] == "https://vault.example.com"
+
+
+def test_the_releaser_alone_has_its_memory_which_outlives_the_pod(job):
+    _, _, pod = pod_of(job)
+    [volume] = [volume for volume in pod["volumes"] if volume["name"] == "memory"]
+    assert set(volume) == {"name", "persistentVolumeClaim"}
+    having = {
+        container["name"]: [m for m in container["volumeMounts"] if m["name"] == "memory"]
+        for container in containers(pod)
+    }
+    [mount] = having.pop("releaser")
+    assert (mount["mountPath"], mount["readOnly"]) == ("/memory", False)
+    assert not any(having.values())
+    assert pod["securityContext"]["fsGroupChangePolicy"] == "OnRootMismatch"
 
 
 def test_secret_files_become_private(job, tmp_path):
@@ -253,6 +269,35 @@ def test_a_batch_run_waits_for_its_releaser(job, tmp_path):
     assert process.communicate()[0] == "two words\n"
 
 
+def test_a_batch_run_whose_releaser_does_not_start_is_tried_again(job, tmp_path):
+    definition = json.loads(aws_batch(job))["registerJobDefinition"]
+    command = definition["ecsProperties"]["taskProperties"][0]["containers"][0]["command"]
+    script = command[2].replace("left=120", "left=1").replace("/releaser/", f"{tmp_path}/")
+    ended = subprocess.run(
+        ["sh", "-c", script, "sh", "echo", "run"], capture_output=True, text=True
+    )
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr == "the releaser has not started: its container's log says why\n"
+    exits = {
+        each["onExitCode"]: each["action"] for each in definition["retryStrategy"]["evaluateOnExit"]
+    }
+    assert exits.get("1", exits["*"]) == "RETRY"
+
+
+def test_the_batch_releaser_alone_has_its_memory_which_outlives_the_job(job):
+    definition = json.loads(aws_batch(job))["registerJobDefinition"]
+    [task] = definition["ecsProperties"]["taskProperties"]
+    [volume] = [volume for volume in task["volumes"] if volume["name"] == "memory"]
+    assert set(volume) == {"name", "efsVolumeConfiguration"}
+    mounts = [
+        (container["name"], mount["readOnly"])
+        for container in task["containers"]
+        for mount in container["mountPoints"]
+        if mount["sourceVolume"] == "memory"
+    ]
+    assert mounts == [("releaser", False)]
+
+
 # ---- all of them ---------------------------------------------------------------------------------
 
 WRITERS = [kubernetes, aws_batch]
@@ -267,6 +312,20 @@ def test_each_says_that_nobody_started_it(write, job):
 @pytest.mark.parametrize("write", WRITERS)
 def test_each_is_the_same_again(write, job):
     assert write(job) == write(job)
+
+
+@pytest.mark.parametrize("write", WRITERS)
+def test_each_says_what_to_do_about_the_releasers_memory(write, job):
+    text = " ".join(write(job).replace("#", "").split())
+    for said in (
+        "/owner/log.json",
+        "/memory/log",
+        "One job at a time has",
+        ReleaserRuns.code,
+        LogMemoryLost.code,
+        "`strongroom releaser adopt`",
+    ):
+        assert said in text
 
 
 def test_addresses_of_this_machine_are_refused(example, load_example):
@@ -350,6 +409,7 @@ def test_the_build_gets_all_packages_and_little_else():
 
 AS_IN_A_CONTAINER = """
 import ctypes, os, resource, struct, sys
+from strongroom.audit.log.errors import LogMemoryLost
 from strongroom.enclave.sandbox import syscalls
 PR_CAPBSET_DROP, PR_SET_SECCOMP, UNSHARE = 24, 22, {unshare}
 for capability in range(64):

@@ -17,7 +17,7 @@ from strongroom.crypto.digests import canonical, sha256
 from strongroom.enclave.plan.derived import model_digest
 from strongroom.enclave.plan.document import Plan
 from strongroom.enclave.plan.errors import BadRunId, PlanMalformed
-from strongroom.enclave.plan.leases import FACTS_PURPOSES
+from strongroom.enclave.plan.leases import FACTS_PURPOSES, HISTORY_PURPOSES
 from strongroom.errors import ErrorList
 from strongroom.pipeline.cli.console import Output
 from strongroom.pipeline.cli.runs.plan_view import lease_policies, print_plan, size_text
@@ -81,11 +81,11 @@ def test_leases_are_as_narrow_as_their_use(plan: Plan) -> None:
     assert found["facts-read"].read == found["data-read"].read == inputs
     assert (found["run-read"].read, found["run-read"].create) == (("runs/feedback-1/",), ())
     assert (found["run-create"].read, found["run-create"].create) == ((), ("runs/feedback-1/",))
-    assert found["audit-append"].bucket == "s3://acme-audit"
-    assert found["audit-append"].role.endswith("strongroom-audit")
+    assert found["audit-read"].bucket == "s3://acme-audit"
+    assert found["audit-read"].role.endswith("strongroom-audit")
+    assert found["audit-read"].read == ("strongroom/",)
     assert {lease.ttl_s for lease in plan.leases} == {900}
-    for purpose in ("facts-read", "data-read", "run-read"):
-        assert found[purpose].create == ()
+    assert {lease.purpose for lease in plan.leases if lease.create} == {"run-create"}
 
 
 def test_the_narrowest_access_entry_applies(load_example: Load, example: str) -> None:
@@ -286,6 +286,7 @@ def test_the_session_policies_that_are_sent(plan: Plan) -> None:
         assert "Delete" not in text
         assert "Statement" in document["session_policy"]
         assert ("s3:GetBucketVersioning" in text) == (document["purpose"] in FACTS_PURPOSES)
+        assert ("s3:ListBucketVersions" in text) == (document["purpose"] in HISTORY_PURPOSES)
 
 
 @pytest.mark.parametrize(

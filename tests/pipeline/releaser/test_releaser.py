@@ -14,15 +14,17 @@ from typing import Any
 
 import msgspec
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
+from strongroom.audit.events import types
+from strongroom.audit.events.entries import RELEASER, Event
+from strongroom.audit.log.errors import EventRefused, LogNotWritable
 from strongroom.audit.log.note import Checkpoint
 from strongroom.connectors.keys.errors import KmsRefused
 from strongroom.connectors.keys.keyring import create_local_keyring
 from strongroom.connectors.keys.kms import Kms
 from strongroom.connectors.keys.open import open_kms
-from strongroom.crypto.digests import Sha256, canonical
+from strongroom.crypto.digests import Sha256, canonical, sha256
 from strongroom.crypto.dsse import KeyRef, key_ref, open_envelope, sign_envelope
 from strongroom.crypto.keyset import Keyset
 from strongroom.crypto.manifest import (
@@ -43,22 +45,25 @@ from strongroom.pipeline.planning.facts import Facts
 from strongroom.pipeline.planning.plan import build_plan
 from strongroom.pipeline.releaser import messages
 from strongroom.pipeline.releaser.config import ReleaserConfig
-from strongroom.pipeline.releaser.releaser import (
-    MAX_OPEN_NONCES,
-    NONCE_LIFETIME_S,
-    Releaser,
-)
-from strongroom.pipeline.releaser.signed_roots import ROOTS_PER_LOG
+from strongroom.pipeline.releaser.nonces import LIFETIME_S, MOST_PER_CALLER, Nonces
+from strongroom.pipeline.releaser.releaser import Releaser
 from strongroom.pipeline.runfile.load import LoadedRun
 from strongroom.pipeline.runfile.spec import RunSpec
 from strongroom.policies.gate import Settings, read_bundle, write_bundle
-from support import sample
+from support import kept_log, sample, told
+from support.kept_log import KeptLog
+from support.told import said
 
 DATA, OUTPUTS, AUDIT, SIGNER = (
     f"vault://transit/{name}"
     for name in ("feedback", "feedback-outputs", "audit-log", "feedback-signer")
 )
+OPENED = types.RolloutsOpened(uri="s3://acme-data/runs/r/rollouts.sealed", sha256=told.OTHER)
+NEVER_MADE = "vault://transit/never-made"
+"""Of the owner's settings, and not at the key service."""
 MEASUREMENT = sample.MEASUREMENT
+USER, ANOTHER = "uid:1000", "uid:1001"
+RUN = "feedback-1"
 
 
 def probes(role: str) -> dict[str, str]:
@@ -105,8 +110,13 @@ class Owner:
             measurements=(MEASUREMENT,),
             signers=(self.signer,),
             manifest_signer=SIGNER,
+            keys=(DATA, OUTPUTS, NEVER_MADE),
+            log=kept_log.SETTINGS,
         )
-        self.releaser = Releaser(config, open_key=self.key, clock=lambda: self.now)
+        self.log = KeptLog(self.folder / "log")
+        self.releaser = Releaser(
+            config, self.log.notary, self.log.vkey, open_key=self.key, clock=lambda: self.now
+        )
 
     @property
     def refs(self) -> tuple[str, ...]:
@@ -126,11 +136,23 @@ class Owner:
             commitment=keyset.commitment(),
         )
 
-    def ask(self, request: messages.Request) -> Any:
-        return self.releaser.answer(request)
+    def ask(self, request: messages.Request, caller: str = USER) -> Any:
+        return self.releaser.answer(request, caller)
 
-    def refuse(self, request: messages.Request) -> list[str]:
-        answer = self.releaser.answer(request)
+    def tell(self, *data: types.EventData, run: str = RUN) -> None:
+        """Say events of a run, as its controller."""
+        assert isinstance(
+            self.ask(messages.Append(events=tuple(said(each, run) for each in data))),
+            messages.Taken,
+        )
+
+    @property
+    def last(self) -> Event:
+        """The log's last entry."""
+        return self.log.events()[-1]
+
+    def refuse(self, request: messages.Request, caller: str = USER) -> list[str]:
+        answer = self.releaser.answer(request, caller)
         assert isinstance(answer, messages.Denied), answer
         return [error.code for error in errors_of(from_documents(answer.errors))]
 
@@ -199,7 +221,7 @@ def job(owner: Owner, facts: Facts, load_example: Callable[..., LoadedRun], exam
         made = signed(owner, getattr(facts, name).manifest)
         keysets[name], manifests[name], found = made
         facts = msgspec.structs.replace(facts, **{name: found})
-    plan = build_plan(load_example(example).spec, facts, "feedback-1")
+    plan = build_plan(load_example(example).spec, facts, RUN)
     owner.opened.clear()
     return Job(plan, facts, manifests, keysets)
 
@@ -219,7 +241,7 @@ def sealed_job(owner: Owner, job: Job, sealed_spec: RunSpec) -> Job:
     manifest = msgspec.structs.replace(one, format="python", records=1, shards=(shard,))
     keyset, envelope, found = signed(owner, manifest)
     facts = msgspec.structs.replace(job.facts, evaluator=found)
-    plan = build_plan(sealed_spec, facts, "feedback-1")
+    plan = build_plan(sealed_spec, facts, RUN)
     manifests = {**job.manifests, "evaluator": envelope}
     return Job(plan, facts, manifests, {**job.keysets, "evaluator": keyset})
 
@@ -256,10 +278,25 @@ def test_rows_do_not_pass_for_a_sealed_evaluator(owner, sealed_job):
     assert [error.code for error in answer.errors] == ["SR-CRYPTO-012"]
 
 
-def release_run(owner: Owner, job: Job, **changes: Any) -> tuple[Any, bytes, X25519PrivateKey]:
+def start(owner: Owner, job: Job, run: str = RUN) -> tuple[bytes, X25519PrivateKey]:
+    """What a run says before it asks for its keys: its admission, or that it goes on, and its
+    enclave's start."""
     evidence, private = owner.evidence("train", job.plan.digest)
-    said = {"plan": job.plan.to_json(), "evidence": evidence, "manifests": job.manifests} | changes
-    return owner.ask(messages.ReleaseRun(**said)), evidence, private
+    digest = evidence_digest(msgspec.json.decode(evidence, type=Evidence))
+    if run == RUN and not owner.log.notary.told(run).plans:
+        owner.tell(msgspec.structs.replace(told.ADMITTED, plan=job.plan.digest))
+    else:
+        owner.tell(types.RunResumed(plan=job.plan.digest, step=0), run=run)
+    owner.tell(msgspec.structs.replace(told.STARTED, evidence=digest), run=run)
+    return evidence, private
+
+
+def release_run(owner: Owner, job: Job, **changes: Any) -> tuple[Any, bytes, X25519PrivateKey]:
+    run = changes.get("run", RUN)
+    evidence, private = start(owner, job, run)
+    request = {"run": run, "plan": job.plan.to_json(), "evidence": evidence}
+    request |= {"manifests": job.manifests} | changes
+    return owner.ask(messages.ReleaseRun(**request)), evidence, private
 
 
 def test_a_runs_keys(owner, job):
@@ -269,7 +306,7 @@ def test_a_runs_keys(owner, job):
     assert keysets["train"].key == job.keysets["train"].key
     assert keysets["held_out"].key == job.keysets["held_out"].key
     assert answer.keyset.kms == OUTPUTS
-    assert answer.keyset.context == {"run": "feedback-1"}
+    assert answer.keyset.context == {"run": RUN}
     assert answer.keyset.commitment == keysets["outputs"].commitment()
 
 
@@ -298,7 +335,9 @@ def test_a_denied_plan_gets_no_keys_and_every_reason(owner, job):
     data["facts"]["data_bucket"]["versioned"] = False
     plan = Plan.from_json(msgspec.json.encode(data, order="deterministic"))
     evidence, _ = owner.evidence("train", plan.digest)
-    request = messages.ReleaseRun(plan=plan.to_json(), evidence=evidence, manifests=job.manifests)
+    request = messages.ReleaseRun(
+        run=RUN, plan=plan.to_json(), evidence=evidence, manifests=job.manifests
+    )
     answer = owner.ask(request)
     assert isinstance(answer, messages.Denied)
     assert {error.code for error in answer.errors} == {"SR-RELEASE-002"}
@@ -308,7 +347,7 @@ def test_a_denied_plan_gets_no_keys_and_every_reason(owner, job):
 
 def test_a_plan_that_is_none(owner, job):
     evidence, _ = owner.evidence("train", job.plan.digest)
-    request = messages.ReleaseRun(plan=b"{}", evidence=evidence, manifests=job.manifests)
+    request = messages.ReleaseRun(run=RUN, plan=b"{}", evidence=evidence, manifests=job.manifests)
     assert owner.refuse(request) == ["SR-RUN-030"]
 
 
@@ -322,7 +361,7 @@ def test_a_plan_that_is_none(owner, job):
 )
 def test_what_does_not_belong_to_the_plan(owner, job, changes, code):
     if "outputs" in changes:
-        good = owner.wrapped(OUTPUTS, {"run": "feedback-1"})[1]
+        good = owner.wrapped(OUTPUTS, {"run": RUN})[1]
         changes = {"outputs": msgspec.structs.replace(good, **changes["outputs"])}
     answer, _, _ = release_run(owner, job, **changes)
     assert isinstance(answer, messages.Denied)
@@ -331,10 +370,8 @@ def test_what_does_not_belong_to_the_plan(owner, job, changes, code):
 
 def test_a_key_that_is_not_the_one_that_sealed(owner, job):
     """The KMS unwraps it, and it is not what the signed manifest commits to."""
-    _, other = owner.wrapped(OUTPUTS, {"run": "feedback-1"})
-    lying = msgspec.structs.replace(
-        owner.wrapped(OUTPUTS, {"run": "feedback-1"})[1], wrapped=other.wrapped
-    )
+    _, other = owner.wrapped(OUTPUTS, {"run": RUN})
+    lying = msgspec.structs.replace(owner.wrapped(OUTPUTS, {"run": RUN})[1], wrapped=other.wrapped)
     answer, _, _ = release_run(owner, job, outputs=lying)
     assert isinstance(answer, messages.Denied)
     assert answer.errors[0].code.startswith("SR-CRYPTO-")
@@ -353,23 +390,27 @@ def test_a_key_to_seal_with(owner):
 
 
 def test_a_key_to_view_with(owner):
-    keyset, wrapped = owner.wrapped(OUTPUTS, {"run": "feedback-1"})
-    evidence, private = owner.evidence("view", view_subject("feedback-1"))
-    request = messages.ReleaseView(evidence=evidence, run="feedback-1", outputs=wrapped)
+    keyset, wrapped = owner.wrapped(OUTPUTS, {"run": RUN})
+    owner.tell(told.ADMITTED)
+    evidence, private = owner.evidence("view", view_subject(RUN))
+    request = messages.ReleaseView(evidence=evidence, run=RUN, outputs=wrapped, opened=OPENED)
     assert opened(owner.ask(request), evidence, private)["outputs"].key == keyset.key
 
 
 def test_a_key_to_export_with(owner):
-    keyset, wrapped = owner.wrapped(OUTPUTS, {"run": "feedback-1"})
-    evidence, private = owner.evidence("export", export_subject("feedback-1"))
-    request = messages.ReleaseExport(evidence=evidence, run="feedback-1", outputs=wrapped)
+    keyset, wrapped = owner.wrapped(OUTPUTS, {"run": RUN})
+    owner.tell(told.ADMITTED)
+    evidence, private = owner.evidence("export", export_subject(RUN))
+    request = messages.ReleaseExport(
+        evidence=evidence, run=RUN, outputs=wrapped, exported=told.EXPORTED
+    )
     assert opened(owner.ask(request), evidence, private)["outputs"].key == keyset.key
 
 
 def test_a_viewer_sees_its_own_run_only(owner):
     _, wrapped = owner.wrapped(OUTPUTS, {"run": "another"})
-    evidence, _ = owner.evidence("view", view_subject("feedback-1"))
-    request = messages.ReleaseView(evidence=evidence, run="feedback-1", outputs=wrapped)
+    evidence, _ = owner.evidence("view", view_subject(RUN))
+    request = messages.ReleaseView(evidence=evidence, run=RUN, outputs=wrapped, opened=OPENED)
     assert owner.refuse(request) == ["SR-RELEASE-002"]
 
 
@@ -391,9 +432,7 @@ def test_a_refused_challenge_is_used_up_too(owner):
     assert owner.refuse(request) == ["SR-RELEASE-003"]
 
 
-@pytest.mark.parametrize(
-    ("age", "good"), [(NONCE_LIFETIME_S - 1, True), (NONCE_LIFETIME_S + 1, False)]
-)
+@pytest.mark.parametrize(("age", "good"), [(LIFETIME_S - 1, True), (LIFETIME_S + 1, False)])
 def test_a_challenge_ends_after_a_while(owner, age, good):
     request = seal_request(owner)
     owner.now += age
@@ -405,14 +444,29 @@ def test_a_challenge_nobody_made(owner):
 
 
 def test_challenges_do_not_pile_up(owner):
-    request = seal_request(owner)
-    nonces = {owner.ask(messages.Challenge()).nonce for _ in range(MAX_OPEN_NONCES)}
-    assert len(nonces) == MAX_OPEN_NONCES
-    assert len(owner.releaser._nonces) == MAX_OPEN_NONCES
-    assert owner.refuse(request) == ["SR-RELEASE-003"]
-    owner.now += NONCE_LIFETIME_S + 1
+    """Of one caller the oldest is forgotten; another's, however many there are, stays."""
+    theirs = seal_request(owner)
+    mine = owner.ask(messages.Challenge(), ANOTHER).nonce
+    nonces = {owner.ask(messages.Challenge()).nonce for _ in range(MOST_PER_CALLER)}
+    assert len(nonces) == MOST_PER_CALLER
+    held = owner.releaser._nonces
+    assert isinstance(held, Nonces)
+    assert {caller: len(ends) for caller, ends in held._ends.items()} == {
+        USER: MOST_PER_CALLER,
+        ANOTHER: 1,
+    }
+    assert owner.refuse(theirs) == ["SR-RELEASE-003"]
+    request = seal_request(owner, nonce=mine)
+    assert isinstance(owner.ask(request, ANOTHER), messages.Released)
+    owner.now += LIFETIME_S + 1
     owner.ask(messages.Challenge())
-    assert len(owner.releaser._nonces) == 1
+    assert len(held._ends[USER]) == 1
+
+
+def test_a_challenge_is_its_caller_s(owner):
+    request = seal_request(owner)
+    assert owner.refuse(request, ANOTHER) == ["SR-RELEASE-003"]
+    assert isinstance(owner.ask(request), messages.Released), "and is not used up by another"
 
 
 @pytest.mark.parametrize(
@@ -438,44 +492,6 @@ def test_evidence_that_is_none(owner, evidence):
     assert owner.refuse(request) == ["SR-ENCLAVE-010"]
 
 
-def note(size: int, root: bytes = bytes(32), origin: str = "acme-audit/strongroom") -> bytes:
-    return Checkpoint(origin, size, root).text()
-
-
-def test_a_checkpoint_is_signed(owner):
-    answer = owner.ask(messages.SignNote(kms=AUDIT, note=note(5)))
-    public = owner.key(AUDIT).public_key()
-    assert answer.signer == key_ref(public)
-    Ed25519PublicKey.from_public_bytes(public).verify(answer.signature, note(5))
-
-
-def test_one_size_has_one_history(owner):
-    for _ in range(2):
-        assert isinstance(owner.ask(messages.SignNote(kms=AUDIT, note=note(5))), messages.Signed)
-    fork = note(5, b"\x01" * 32)
-    assert owner.refuse(messages.SignNote(kms=AUDIT, note=fork)) == ["SR-RELEASE-005"]
-    assert isinstance(
-        owner.ask(messages.SignNote(kms=AUDIT, note=note(6, b"\x01" * 32))), messages.Signed
-    )
-    other_log = note(5, b"\x01" * 32, origin="acme-audit/other")
-    assert isinstance(owner.ask(messages.SignNote(kms=AUDIT, note=other_log)), messages.Signed)
-
-
-def test_what_was_signed_is_remembered_in_bounded_memory(owner):
-    """Of what is forgotten nothing is signed again, so that there is still one history."""
-    for size in range(ROOTS_PER_LOG + 1):
-        assert isinstance(owner.ask(messages.SignNote(kms=AUDIT, note=note(size))), messages.Signed)
-    for root in (bytes(32), b"\x01" * 32):
-        assert owner.refuse(messages.SignNote(kms=AUDIT, note=note(0, root))) == ["SR-RELEASE-005"]
-    assert isinstance(owner.ask(messages.SignNote(kms=AUDIT, note=note(1))), messages.Signed)
-
-
-@pytest.mark.parametrize("text", [b"", b"hello", b"origin\n5\nnot base64\n", note(5) + b"more\n"])
-def test_nothing_else_is_signed_as_a_note(owner, text):
-    answer = owner.ask(messages.SignNote(kms=AUDIT, note=text))
-    assert isinstance(answer, messages.Denied)
-
-
 def test_a_manifest_is_signed(owner):
     payload = encode(sample.dataset("feedback-train", 2).manifest)
     answer = owner.ask(messages.SignManifest(payload=payload))
@@ -484,15 +500,22 @@ def test_a_manifest_is_signed(owner):
     assert open_envelope(envelope, DATASET_TYPE, [owner.signer], place="m") == (payload, signer)
 
 
-@pytest.mark.parametrize("payload", [b"", b"{}", b'{"kind":"checkpoint","version":1}', note(5)])
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"",
+        b"{}",
+        b'{"kind":"checkpoint","version":1}',
+        Checkpoint(kept_log.ORIGIN, 5, bytes(32)).text(),
+    ],
+)
 def test_nothing_else_is_signed_as_a_manifest(owner, payload):
     answer = owner.ask(messages.SignManifest(payload=payload))
     assert isinstance(answer, messages.Denied)
 
 
-def test_the_audit_keys_public_half(owner):
-    answer = owner.ask(messages.PublicKeys(audit=AUDIT))
-    assert answer.audit == key_ref(owner.key(AUDIT).public_key())
+def test_it_says_which_log_it_keeps(owner):
+    assert owner.ask(messages.WhichLog()) == messages.Log(uri=kept_log.URI, vkey=owner.log.vkey)
 
 
 def described(owner: Owner, **keys: str) -> KmsFacts:
@@ -507,24 +530,32 @@ def test_every_key_is_asked_of_its_service(owner):
     missing = KeyFacts(owner="http://127.0.0.1:8200", state="missing")
     assert described(owner) == KmsFacts(data=held, outputs=held, audit=held)
     for name in ("data", "outputs", "audit"):
-        facts = described(owner, **{name: "vault://transit/never-made"})
+        facts = described(owner, **{name: NEVER_MADE})
         assert facts == msgspec.structs.replace(
             KmsFacts(data=held, outputs=held, audit=held), **{name: missing}
         )
 
 
-def test_a_key_that_another_owner_keeps_is_refused(owner, monkeypatch):
-    theirs = "vault://theirs/log"
+def test_a_key_that_the_service_refuses_is_told(owner, monkeypatch):
     ours = owner.key
 
     def key(ref: str) -> Kms:
-        if ref == theirs:
+        if ref == AUDIT:
             raise KmsRefused(place=ref)
         return ours(ref)
 
-    monkeypatch.setattr(owner.releaser, "_open_key", key)
-    assert described(owner, audit=theirs).audit.state == "refused"
-    assert described(owner, audit=theirs).data.state == "held"
+    monkeypatch.setattr(owner.releaser, "_open", key)
+    assert described(owner).audit.state == "refused"
+    assert described(owner).data.state == "held"
+
+
+@pytest.mark.parametrize("ref", ["vault://theirs/log", "local:///etc/passwd#x", SIGNER])
+@pytest.mark.parametrize("name", ["data", "outputs", "audit"])
+def test_a_key_of_no_setting_is_not_opened(owner, name, ref):
+    refs = KeyRefs(**{"data": DATA, "outputs": OUTPUTS, "audit": AUDIT} | {name: ref})
+    owner.opened.clear()
+    assert owner.refuse(messages.DescribeKeys(keys=refs)) == ["SR-RELEASE-002"]
+    assert ref not in owner.opened
 
 
 def test_a_key_is_named_in_its_grammar(owner):
@@ -537,24 +568,151 @@ def test_a_key_is_named_in_its_grammar(owner):
 )
 def test_the_plan_s_word_about_keys_is_not_taken_for_it(owner, job, change):
     """The plan is the controller's; what it says of keys must be what the releaser is answered."""
-    answer, _, _ = release_run(owner, job)
+    answer, evidence, _ = release_run(owner, job)
     assert isinstance(answer, messages.Released)
     other = msgspec.structs.replace(sample.HELD, **change)
     kms = msgspec.structs.replace(job.plan.facts.kms, outputs=other)
     facts = msgspec.structs.replace(job.plan.facts, kms=kms)
-    job.plan = msgspec.structs.replace(job.plan, facts=facts)
-    answer, _, _ = release_run(owner, job)
+    plan = msgspec.structs.replace(job.plan, facts=facts).to_json()
+    answer = owner.ask(
+        messages.ReleaseRun(run=RUN, plan=plan, evidence=evidence, manifests=job.manifests)
+    )
     (error,) = errors_of(from_documents(answer.errors))
     assert error.code == "SR-RELEASE-002"
     assert error.place == ("spec.keys" if "owner" in change else "spec.keys.outputs")
 
 
+# ---- the log -------------------------------------------------------------------------------------
+
+
+def test_what_the_releaser_did_is_in_the_log_when_the_caller_learns_of_it(owner, job):
+    answer, evidence, _ = release_run(owner, job)
+    released = owner.last
+    assert (released.run, released.actor, released.caller) == (RUN, "releaser", RELEASER)
+    assert isinstance(released.data, types.KeyReleased)
+    decoded = msgspec.json.decode(evidence, type=Evidence)
+    assert released.data.plan == job.plan.digest
+    assert released.data.evidence == evidence_digest(decoded)
+    assert (released.data.measurement, released.data.assurance) == (MEASUREMENT, "A1")
+    commitments = {key.name: key.commitment for key in released.data.keys}
+    assert commitments == {
+        **{name: keyset.commitment() for name, keyset in job.keysets.items()},
+        "outputs": answer.keyset.commitment,
+    }
+    owner.ask(seal_request(owner))
+    assert owner.last.data.evidence != released.data.evidence
+    assert (owner.last.type, owner.last.run) == ("dataset.key.released", "")
+    owner.ask(messages.SignManifest(payload=encode(sample.dataset("d", 2).manifest)))
+    assert isinstance(owner.last.data, types.ManifestSigned)
+    assert (owner.last.data.dataset, owner.last.data.signer) == ("d", owner.signer)
+    owner.log.check()
+
+
 @pytest.mark.parametrize(
-    "request_",
-    [messages.PublicKeys(audit="vault://transit/none"), messages.SignNote(kms="x", note=note(1))],
+    ("request_", "subject", "event"),
+    [
+        (messages.ReleaseView, view_subject, OPENED),
+        (messages.ReleaseExport, export_subject, told.EXPORTED),
+    ],
 )
-def test_a_key_that_is_not_there(owner, request_):
-    assert isinstance(owner.ask(request_), messages.Denied)
+def test_what_a_key_holder_looks_at_is_in_the_log(owner, request_, subject, event):
+    """And a look at a run that there is not is none."""
+    _, wrapped = owner.wrapped(OUTPUTS, {"run": RUN})
+
+    def ask() -> messages.Request:
+        role = "view" if request_ is messages.ReleaseView else "export"
+        evidence, _ = owner.evidence(role, subject(RUN))
+        return request_(evidence, RUN, wrapped, event)
+
+    assert owner.refuse(ask()) == [EventRefused.code]
+    owner.tell(told.ADMITTED)
+    assert isinstance(owner.ask(ask()), messages.Released)
+    assert (owner.last.data, owner.last.run, owner.last.caller) == (event, RUN, RELEASER)
+
+
+def test_a_refusal_is_in_the_log_with_its_reasons(owner, job):
+    evidence, _ = start(owner, job)
+    request = messages.ReleaseRun(run=RUN, plan=job.plan.to_json(), evidence=evidence, manifests={})
+    for reasons in (["SR-RELEASE-002"], ["SR-RELEASE-003"]):
+        assert owner.refuse(request) == reasons
+        assert owner.last.data == types.KeyDenied(
+            role="train",
+            subject=job.plan.digest,
+            evidence=sha256(evidence),
+            reasons=tuple(reasons),
+        )
+        assert (owner.last.run, owner.last.caller) == (RUN, RELEASER)
+    assert owner.refuse(seal_request(owner, measurement="sha256:" + "b" * 64))
+    assert isinstance(owner.last.data, types.KeyDenied)
+    assert (owner.last.data.role, owner.last.run) == ("seal", "")
+
+
+def test_no_key_leaves_where_the_log_cannot_say_so(owner, job, monkeypatch):
+    requests = [
+        messages.ReleaseRun(
+            run=RUN,
+            plan=job.plan.to_json(),
+            evidence=start(owner, job)[0],
+            manifests=job.manifests,
+        ),
+        seal_request(owner),
+        messages.SignManifest(payload=encode(sample.dataset("d", 2).manifest)),
+    ]
+
+    def full(_path: str, _data: bytes) -> bool:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(owner.log.store, "create", full)
+    for request in requests:
+        assert owner.refuse(request) == [LogNotWritable.code]
+
+
+def test_keys_are_for_the_enclave_that_the_log_tells_of(owner, job):
+    """Not for a plan that was not admitted there, nor for an enclave that it does not know."""
+    evidence, _ = owner.evidence("train", job.plan.digest)
+    request = messages.ReleaseRun(
+        run=RUN, plan=job.plan.to_json(), evidence=evidence, manifests=job.manifests
+    )
+    assert owner.refuse(request) == [EventRefused.code]
+    start(owner, job)
+    evidence, _ = owner.evidence("train", job.plan.digest)
+    again = msgspec.structs.replace(request, evidence=evidence)
+    assert owner.refuse(again) == [EventRefused.code]
+    assert isinstance(release_run(owner, job)[0], messages.Released)
+
+
+def test_keys_of_a_replay_are_logged_with_the_replay(owner, job, load_example, example):
+    """Which is of a run that has completed, with the same plan."""
+    refusal, _, _ = release_run(owner, job, run="a-replay")
+    assert [error.code for error in refusal.errors] == ["SR-RELEASE-002"]
+    assert isinstance(release_run(owner, job)[0], messages.Released)
+    owner.tell(*told.AFTER_KEYS)
+    answer, evidence, private = release_run(owner, job, run="a-replay")
+    assert opened(answer, evidence, private)
+    assert (owner.last.type, owner.last.run) == ("key.released", "a-replay")
+    other = build_plan(load_example(example).spec, job.facts, "another-1")
+    refusal, _, _ = release_run(owner, Job(other, job.facts, job.manifests, {}), run="a-replay-2")
+    assert [error.place for error in refusal.errors] == ["a-replay-2"]
+    owner.log.check()
+
+
+@pytest.mark.parametrize("other", [{"uri": "s3://acme-audit/another/"}, {"key": DATA}])
+def test_a_plan_names_the_log_that_this_releaser_keeps(owner, job, monkeypatch, other):
+    config = owner.releaser._config
+    keeps = msgspec.structs.replace(config.log, **other)
+    monkeypatch.setattr(owner.releaser, "_config", msgspec.structs.replace(config, log=keeps))
+    answer, _, _ = release_run(owner, job)
+    assert isinstance(answer, messages.Denied)
+    assert [error.place for error in answer.errors] == ["spec.audit"]
+
+
+def test_events_are_taken_as_their_caller_s(owner):
+    owner.tell(told.ADMITTED)
+    assert (owner.last.caller, owner.last.data) == (USER, told.ADMITTED)
+    more = messages.Append(events=(said(told.FAILED, RUN),))
+    assert owner.refuse(more, ANOTHER) == [EventRefused.code]
+    assert owner.ask(more) == messages.Taken(size=2)
+    assert owner.ask(more) == messages.Taken(size=2)
 
 
 def test_answers_hold_no_key(owner, job):

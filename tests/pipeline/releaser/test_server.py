@@ -19,9 +19,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from strongroom.audit.log.errors import EventRefused
+from strongroom.audit.log.note import parse_vkey
 from strongroom.connectors.keys.keyring import create_local_keyring
+from strongroom.connectors.keys.kms import Kms
 from strongroom.connectors.keys.open import open_kms
-from strongroom.crypto.dsse import key_ref
+from strongroom.crypto.manifest import WrappedKeyset
 from strongroom.enclave.channel.framing import Channel, Kind
 from strongroom.enclave.sandbox import syscalls
 from strongroom.errors import ErrorList
@@ -32,19 +35,25 @@ from strongroom.pipeline.releaser.config import ReleaserConfig
 from strongroom.pipeline.releaser.errors import (
     NonceUnknown,
     ReleaseDenied,
+    ReleaserBusy,
     ReleaserUnreachable,
     RequestMalformed,
     SignRefused,
 )
 from strongroom.pipeline.releaser.releaser import Releaser
+from support import kept_log, told
+from support.kept_log import KeptLog
 from support.serving import serving
+from support.told import said
 
-AUDIT = "vault://transit/audit-log"
+DATA = "vault://transit/feedback"
+KEYSET = WrappedKeyset(kms=DATA, context={}, wrapped="w", key_id=1, commitment=told.OTHER)
 
 
 def real_releaser(folder: Path) -> Releaser:
     ring = folder / "keyring.json"
-    create_local_keyring(ring, ["audit-log"])
+    create_local_keyring(ring, ["feedback"])
+    log = KeptLog(folder / "log")
     config = ReleaserConfig(
         socket="unused",
         credentials_file="unused",
@@ -54,15 +63,24 @@ def real_releaser(folder: Path) -> Releaser:
         measurements=(),
         signers=(),
         manifest_signer="unused",
+        keys=(DATA,),
+        log=kept_log.SETTINGS,
     )
-    return Releaser(config, open_key=lambda ref: open_kms(f"local://{ring}#{ref.split('/')[-1]}"))
+
+    def open_key(ref: str) -> Kms:
+        return open_kms(f"local://{ring}#{ref.split('/')[-1]}")
+
+    return Releaser(config, log.notary, log.vkey, open_key)
 
 
 class Scripted:
     """A releaser that says what it is told to."""
 
     def __init__(self, answer: Callable[[messages.Request], Any]) -> None:
-        self.answer = answer
+        self._answer = answer
+
+    def answer(self, request: messages.Request, _caller: str) -> Any:
+        return self._answer(request)
 
 
 @pytest.fixture
@@ -83,19 +101,33 @@ def client(start: Callable[..., None], tmp_path: Path, path: Path) -> ReleaserCl
     return ReleaserClient(path)
 
 
-def test_it_answers(client, tmp_path):
+def test_it_answers(client):
     assert len(client.challenge()) >= 32
-    public = client.public_keys(AUDIT)
-    expected = open_kms(f"local://{tmp_path}/keyring.json#audit-log").public_key()
-    assert public.audit == key_ref(expected)
-    assert len(client.sign_note(AUDIT, b"origin\n0\n" + b"A" * 43 + b"=\n")) == 64
+    log = client.log()
+    assert log.uri == kept_log.URI
+    assert parse_vkey(log.vkey).name == kept_log.ORIGIN
+    assert client.append([said(told.ADMITTED), said(told.STARTED)]) == 2
+    assert client.append([]) == 2
+
+
+def test_a_caller_is_the_user_of_the_other_end(start, path):
+    callers: list[str] = []
+
+    class Listening:
+        def answer(self, _request: messages.Request, caller: str) -> messages.Answer:
+            callers.append(caller)
+            return messages.Nonce(nonce="n")
+
+    start(Listening(), path)
+    ReleaserClient(path).challenge()
+    assert callers == [f"uid:{os.getuid()}"]
 
 
 def test_refusals_arrive_as_errors(client):
     with pytest.raises(Exception, match="SR-ENCLAVE-010"):
-        client.release_seal(b"{}", "d", "vault://transit/audit-log")
-    with pytest.raises(Exception, match="SR-AUDIT"):
-        client.sign_note(AUDIT, b"hello")
+        client.release_seal(b"{}", "d", DATA)
+    with pytest.raises(EventRefused):
+        client.append([said(told.STARTED)])
     with pytest.raises(Exception, match="SR-CRYPTO"):
         client.sign_manifest(b"hello")
 
@@ -225,7 +257,9 @@ def raw(client: ReleaserClient, path: Path) -> Iterator[Channel]:
         b'{"message":"give_me_keys"}',
         b'{"message":"challenge","more":1}',
         b'{"message":"\xff"}',
-        b'{"message":"sign_note","kms":"\xff","note":""}',
+        b'{"message":"sign_manifest","payload":"\xff"}',
+        b'{"message":"append","events":[{}]}',
+        b'{"message":"sign_note","kms":"","note":""}',
         b'{"message":"release_view","outputs":' + b"[" * 50_000,
     ],
     ids=lambda payload: payload[:30],
@@ -262,7 +296,7 @@ def test_several_refusals_arrive_as_a_list(start, path):
     errors = (ReleaseDenied(place="a").document(), ReleaseDenied(place="b").document())
     start(Scripted(lambda _: messages.Denied(errors=errors)), path)
     with pytest.raises(ErrorList) as caught:
-        ReleaserClient(path).release_run(b"", b"", {}, None)
+        ReleaserClient(path).release_run("", b"", b"", {}, None)
     assert [error.place for error in caught.value.errors] == ["a", "b"]
 
 
@@ -286,13 +320,14 @@ def test_a_defect_of_the_releaser_tells_no_text(start, path):
 
 
 def test_another_kind_of_answer_is_refused(start, path):
-    start(Scripted(lambda _: messages.Public(audit="a")), path)
+    start(Scripted(lambda _: messages.Taken(size=1)), path)
     with pytest.raises(RequestMalformed):
         ReleaserClient(path).challenge()
 
 
 def test_requests_arrive_as_they_were_asked(start, path):
     heard: list[Any] = []
+    events = (said(told.ADMITTED), said(told.LEASE))
 
     def note(request: messages.Request) -> messages.Answer:
         heard.append(request)
@@ -301,14 +336,64 @@ def test_requests_arrive_as_they_were_asked(start, path):
     start(Scripted(note), path)
     client = ReleaserClient(path)
     for ask in (
-        lambda: client.release_run(b"p", b"e", {"train": b"m"}, None),
+        lambda: client.release_run("r", b"p", b"e", {"train": b"m"}, None),
         lambda: client.release_seal(b"e", "d", "k"),
         lambda: client.sign_manifest(b"m"),
+        lambda: client.release_export(b"e", "r", KEYSET, told.EXPORTED),
+        lambda: client.append(events),
     ):
         with pytest.raises(NonceUnknown):
             ask()
     assert [msgspec.structs.asdict(request) for request in heard] == [
-        {"plan": b"p", "evidence": b"e", "manifests": {"train": b"m"}, "outputs": None},
+        {"run": "r", "plan": b"p", "evidence": b"e", "manifests": {"train": b"m"}, "outputs": None},
         {"evidence": b"e", "dataset": "d", "kms": "k"},
         {"payload": b"m"},
+        {"evidence": b"e", "run": "r", "outputs": KEYSET, "exported": told.EXPORTED},
+        {"events": events},
     ]
+
+
+# ---- asked again ---------------------------------------------------------------------------------
+
+
+def test_a_busy_releaser_is_asked_again(start, path):
+    answers: list[messages.Answer] = [
+        messages.Denied(errors=(ReleaserBusy().document(),)),
+        messages.Nonce(nonce="n"),
+    ]
+    start(Scripted(lambda _: answers.pop(0)), path)
+    assert ReleaserClient(path).challenge() == "n"
+
+
+def test_a_releaser_that_stays_busy_is_told(start, path, monkeypatch):
+    monkeypatch.setattr("strongroom.pipeline.releaser.client.PATIENCE_S", 0.3)
+    start(Scripted(lambda _: messages.Denied(errors=(ReleaserBusy().document(),))), path)
+    with pytest.raises(ReleaserBusy):
+        ReleaserClient(path).challenge()
+
+
+def test_events_wait_for_a_releaser_that_is_started_again(start, path, tmp_path):
+    """And are taken once, though its answer was lost."""
+    releaser = real_releaser(tmp_path)
+    events = [said(told.ADMITTED)]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as first:
+        first.bind(str(path))
+        first.listen(1)
+
+        def taken_and_gone() -> None:
+            peer, _ = first.accept()
+            with peer:
+                releaser.answer(messages.Append(events=tuple(events)), f"uid:{os.getuid()}")
+            first.close()
+            start(releaser, path)
+
+        thread = threading.Thread(target=taken_and_gone)
+        thread.start()
+        assert ReleaserClient(path).append(events) == 1
+        thread.join(20)
+
+
+def test_events_do_not_wait_for_ever(path, monkeypatch):
+    monkeypatch.setattr("strongroom.pipeline.releaser.client.PATIENCE_S", 0.3)
+    with pytest.raises(ReleaserUnreachable):
+        ReleaserClient(path).append([said(told.ADMITTED)])

@@ -162,7 +162,7 @@ def test_each_thing_is_asked_for_under_its_own_purpose(world: World):
     world.collect()
     purposes = {uri: purpose for purpose, uri in (*world.data.asked, *world.log.asked)}
     assert purposes["s3://acme-data/runs/r/"] == "run-read"
-    assert purposes[world.spec.spec.audit] == "audit-append"
+    assert purposes[world.spec.spec.audit] == "audit-read"
     assert purposes[world.train] == purposes[world.model] == PURPOSE
     assert not [uri for uri in purposes if uri.endswith(".sealed")]
 

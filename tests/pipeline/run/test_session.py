@@ -43,6 +43,7 @@ class World:
         self.released = SimpleNamespace(keyset=keyset, sealed=b"sealed keys")
         self.meanwhile: Callable[[], None] = lambda: None
         self.data = self.releaser = self.journal = self
+        self.run = "r"
         self.watcher = SimpleNamespace(stage=lambda _name: None)
 
     def read(self, uri: str, _purpose: str) -> Stored | None:

@@ -61,9 +61,9 @@ locals {
     ]
   }
 
-  # IAM has no "create": s3:PutObject also overwrites. Runs and the log always send If-None-Match, or
-  # If-Match for the log's one changing object, so a put without either comes from somebody else.
-  # Parts of a multipart upload create no object; its completion does.
+  # IAM has no "create": s3:PutObject also overwrites. Runs and the log always send If-None-Match; the
+  # log sends If-Match where it replaces its checkpoint, or what somebody wrote over. So a put without
+  # either comes from somebody else. Parts of a multipart upload create no object; its completion does.
   conditional_statements = {
     data = [{
       Sid       = "DenyOverwritingRuns"
@@ -88,6 +88,16 @@ locals {
       }
     }]
   }
+
+  # The log has one writer. Whatever else IAM allows, in this account or another, is refused here.
+  writer_statements = [{
+    Sid       = "DenyOtherWritersOfTheLog"
+    Effect    = "Deny"
+    Principal = { AWS = "*" }
+    Action    = "s3:PutObject"
+    Resource  = ["${local.bucket_arns.audit}/${var.audit_prefix}*"]
+    Condition = { ArnNotEquals = { "aws:PrincipalArn" = local.role_arns.log } }
+  }]
 
   # Object Lock keeps the audit bucket's versions; without this a delete marker could still hide one.
   # The log bucket has no Object Lock, which S3's delivery of access logs would not take: there this
@@ -118,21 +128,22 @@ locals {
     ]
   }
 
-  # Who checks the log comes with credentials of their own, which no lease narrows.
+  # Who checks the log comes with credentials of their own, which no lease narrows. Earlier versions
+  # show what was written over.
   auditor_statements = [
     for statement in [
       {
         Sid       = "AuditorsReadTheLog"
         Effect    = "Allow"
         Principal = { AWS = var.auditor_arns }
-        Action    = ["s3:GetObject"]
+        Action    = local.read_actions["true"].objects
         Resource  = ["${local.bucket_arns.audit}/${var.audit_prefix}*"]
       },
       {
         Sid       = "AuditorsListTheLog"
         Effect    = "Allow"
         Principal = { AWS = var.auditor_arns }
-        Action    = ["s3:ListBucket"]
+        Action    = local.read_actions["true"].listing
         Resource  = [local.bucket_arns.audit]
         Condition = { StringLike = { "s3:prefix" = ["${var.audit_prefix}*"] } }
       },

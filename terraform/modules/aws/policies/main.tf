@@ -9,16 +9,21 @@ locals {
   }
 
   # The upper bound over all runs. Each lease narrows its role further by a session policy.
-  # No role reads inputs and creates objects, but the owner's.
+  # No role reads inputs and creates objects, but the owner's. `settings`: of the bucket; `history`:
+  # earlier versions of what may be read.
   run_roles = {
-    inputs = { bucket = "data", read = var.input_prefixes, create = [], subject = var.broker_subject }
-    runs   = { bucket = "data", read = [var.outputs_prefix], create = [var.outputs_prefix], subject = var.broker_subject }
-    audit  = { bucket = "audit", read = [var.audit_prefix], create = [var.audit_prefix], subject = var.broker_subject }
+    inputs = { bucket = "data", read = var.input_prefixes, create = [], settings = true, history = false, subject = var.broker_subject }
+    runs   = { bucket = "data", read = [var.outputs_prefix], create = [var.outputs_prefix], settings = true, history = false, subject = var.broker_subject }
+    audit  = { bucket = "audit", read = [var.audit_prefix], create = [], settings = true, history = true, subject = var.broker_subject }
+  }
+  # The log's one writer is the releaser, with an identity that no run has.
+  log_role = {
+    log = { bucket = "audit", read = [var.audit_prefix], create = [var.audit_prefix], settings = false, history = true, subject = var.log_subject }
   }
   owner_role = {
-    owner = { bucket = "data", read = var.owner_prefixes, create = var.owner_prefixes, subject = var.owner_subject }
+    owner = { bucket = "data", read = var.owner_prefixes, create = var.owner_prefixes, settings = true, history = false, subject = var.owner_subject }
   }
-  roles = merge(local.run_roles, { for role, grant in local.owner_role : role => grant if var.owner_subject != null })
+  roles = merge(local.run_roles, local.log_role, { for role, grant in local.owner_role : role => grant if var.owner_subject != null })
 
   role_names = { for role in keys(local.roles) : role => "${var.name}-${role}" }
   role_arns = {
@@ -33,28 +38,37 @@ locals {
   ]
   create_actions = ["s3:AbortMultipartUpload", "s3:ListMultipartUploadParts", "s3:PutObject"]
 
+  read_actions = {
+    for history in [false, true] : tostring(history) => {
+      objects = history ? ["s3:GetObject", "s3:GetObjectVersion"] : ["s3:GetObject"]
+      listing = history ? ["s3:ListBucket", "s3:ListBucketVersions"] : ["s3:ListBucket"]
+    }
+  }
+
   role_statements = {
     for role, grant in local.roles : role => concat(
       [
         {
           Sid      = "ReadObjects"
           Effect   = "Allow"
-          Action   = ["s3:GetObject"]
+          Action   = local.read_actions[tostring(grant.history)].objects
           Resource = [for prefix in grant.read : "${local.bucket_arns[grant.bucket]}/${prefix}*"]
         },
         {
           Sid       = "ListBelowPrefixes"
           Effect    = "Allow"
-          Action    = ["s3:ListBucket"]
+          Action    = local.read_actions[tostring(grant.history)].listing
           Resource  = [local.bucket_arns[grant.bucket]]
           Condition = { StringLike = { "s3:prefix" = [for prefix in grant.read : "${prefix}*"] } }
         },
-        {
+      ],
+      [
+        for actions in [local.settings_actions] : {
           Sid      = "ReadBucketSettings"
           Effect   = "Allow"
-          Action   = local.settings_actions
+          Action   = actions
           Resource = [local.bucket_arns[grant.bucket]]
-        },
+        } if grant.settings
       ],
       [
         for prefixes in [grant.create] : {

@@ -41,7 +41,7 @@ output "bucket_policies" {
     ) })
     audit = jsonencode({ Version = "2012-10-17", Statement = concat(
       local.transport_statements.audit, local.encryption_statements.audit,
-      local.conditional_statements.audit, local.removal_statements.audit,
+      local.conditional_statements.audit, local.writer_statements, local.removal_statements.audit,
       local.network_statements.audit, local.auditor_statements,
     ) })
     logs = jsonencode({ Version = "2012-10-17", Statement = concat(
@@ -82,6 +82,16 @@ output "access" {
       !startswith(prefix, var.outputs_prefix) && !startswith(var.outputs_prefix, prefix)
     ])
     error_message = "input_prefixes and owner_prefixes must lie apart from outputs_prefix, so that no run changes an input."
+  }
+}
+
+output "releaser_log" {
+  description = "The part of `log` in releaser.json that names the bucket: uri, role, endpoint."
+  value       = { uri = "s3://${var.audit_bucket}/${var.audit_prefix}", role = local.role_arns.log, endpoint = local.endpoint }
+
+  precondition {
+    condition     = !contains([for subject in [var.broker_subject, var.owner_subject] : subject if subject != null], var.log_subject)
+    error_message = "log_subject must be the releaser's own, so that neither a run nor the data's owner writes the log."
   }
 }
 

@@ -104,6 +104,12 @@ variable "broker_subject" {
   nullable    = false
 }
 
+variable "log_subject" {
+  description = "The only `sub` that may assume the role that writes the log."
+  type        = string
+  nullable    = false
+}
+
 variable "owner_subject" {
   description = "The only `sub` that may assume the owner's role. Null: there is no such role."
   type        = string

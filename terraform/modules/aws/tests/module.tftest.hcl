@@ -28,6 +28,7 @@ variables {
   input_prefixes       = ["datasets/feedback/train/"]
   issuer_url           = "https://bao.acme.example/v1/identity/oidc"
   broker_subject       = "entity-of-the-broker"
+  log_subject          = "entity-of-the-log"
   audit_retention_days = 30
 }
 
@@ -60,8 +61,8 @@ run "buckets_keys_and_roles" {
   }
 
   assert {
-    condition     = alltrue([for role in aws_iam_role.this : role.max_session_duration == 3600]) && length(aws_iam_role.this) == 3
-    error_message = "three roles with sessions of one hour at most"
+    condition     = alltrue([for role in aws_iam_role.this : role.max_session_duration == 3600]) && length(aws_iam_role.this) == 4
+    error_message = "four roles with sessions of one hour at most"
   }
 }
 

@@ -9,13 +9,16 @@ locals {
     settings = ["storage.buckets.get"]
   }
 
-  # Cloud Storage counts replacing an object as deleting it. One object is ever replaced: the log's
-  # newest checkpoint, by compare-and-swap.
+  # Cloud Storage counts replacing an object as deleting it. One object is replaced as the log grows:
+  # its newest checkpoint, by compare-and-swap. Runs only read the log; its one writer is the releaser.
+  # Earlier versions are read and listed by the same permissions.
   uses = {
-    inputs = { bucket = var.data_bucket, read = var.input_prefixes, create = [], replace = [] }
-    runs   = { bucket = var.data_bucket, read = [var.outputs_prefix], create = [var.outputs_prefix], replace = [] }
-    audit  = { bucket = var.audit_bucket, read = [var.audit_prefix], create = [var.audit_prefix], replace = ["${var.audit_prefix}checkpoint"] }
+    inputs = { bucket = var.data_bucket, read = var.input_prefixes, create = [], replace = [], settings = true }
+    runs   = { bucket = var.data_bucket, read = [var.outputs_prefix], create = [var.outputs_prefix], replace = [], settings = true }
+    audit  = { bucket = var.audit_bucket, read = [var.audit_prefix], create = [], replace = [], settings = true }
+    log    = { bucket = var.audit_bucket, read = [var.audit_prefix], create = [var.audit_prefix], replace = ["${var.audit_prefix}checkpoint"], settings = false }
   }
+  subjects = { for account in keys(local.uses) : account => account == "log" ? var.log_subject : var.broker_subject }
 
   # One binding for each prefix: a condition takes at most 12 logical operators.
   grants = flatten([
@@ -51,13 +54,13 @@ locals {
         }
       ],
       [
-        {
+        for bucket in [use.bucket] : {
           account   = account
-          bucket    = use.bucket
+          bucket    = bucket
           right     = "settings"
           of        = ""
-          condition = "resource.name == \"projects/_/buckets/${use.bucket}\""
-        }
+          condition = "resource.name == \"projects/_/buckets/${bucket}\""
+        } if use.settings
       ],
     )
   ])

@@ -18,9 +18,19 @@ output "grants" {
   }
 }
 
-output "broker_condition" {
+output "subjects" {
+  description = "The only `sub` that may act as each service account."
+  value       = local.subjects
+
+  precondition {
+    condition     = var.log_subject != var.broker_subject
+    error_message = "log_subject must be the releaser's own, so that no run writes the log."
+  }
+}
+
+output "token_condition" {
   description = "Which identity tokens the pool takes (CEL)."
-  value       = "assertion.sub == \"${var.broker_subject}\""
+  value       = join(" || ", [for subject in sort(distinct(values(local.subjects))) : "assertion.sub == \"${subject}\""])
 }
 
 output "confidential_space_condition" {
@@ -38,6 +48,11 @@ output "uris" {
     outputs = "gs://${var.data_bucket}/${var.outputs_prefix}"
     audit   = "gs://${var.audit_bucket}/${var.audit_prefix}"
   }
+}
+
+output "releaser_log" {
+  description = "The part of `log` in releaser.json that names the bucket: uri, role."
+  value       = { uri = "gs://${var.audit_bucket}/${var.audit_prefix}", role = var.service_accounts.log }
 }
 
 output "access" {

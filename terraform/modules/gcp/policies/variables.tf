@@ -34,6 +34,12 @@ variable "broker_subject" {
   nullable    = false
 }
 
+variable "log_subject" {
+  description = "The only `sub` that may act as the service account that writes the log."
+  type        = string
+  nullable    = false
+}
+
 variable "confidential_space_image" {
   description = "Digest of the only container image that the Confidential Space form accepts."
   type        = string
@@ -41,7 +47,7 @@ variable "confidential_space_image" {
 }
 
 variable "service_accounts" {
-  description = "E-mail address of each service account: inputs, runs, audit."
-  type        = object({ inputs = string, runs = string, audit = string })
+  description = "E-mail address of each service account: inputs, runs, audit, log."
+  type        = object({ inputs = string, runs = string, audit = string, log = string })
   nullable    = false
 }

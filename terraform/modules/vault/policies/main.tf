@@ -9,6 +9,9 @@ locals {
       # Identity tokens for the buckets, and no key.
       broker = { "identity/oidc/token/${var.broker_oidc_role}" = ["read"] }
 
+      # The releaser's own identity at the log's bucket, and no key: whoever steals it cannot sign.
+      log = { "identity/oidc/token/${var.log_oidc_role}" = ["read"] }
+
       # A run: open datasets, make and open output keysets, sign the log and show its public key.
       releaser = merge(
         { for key in var.data_keys : "${var.transit_mount}/decrypt/${key}" => ["update"] },

@@ -1,5 +1,5 @@
 output "policies" {
-  description = "Policy of each identity: broker, releaser, sealer and, with `owner_oidc_role`, owner."
+  description = "Policy of each identity: broker, log, releaser, sealer and, with `owner_oidc_role`, owner."
   value       = local.documents
 }
 
@@ -16,6 +16,11 @@ output "grants" {
     condition     = length(setintersection(var.data_keys, var.outputs_keys)) == 0
     error_message = "data_keys and outputs_keys must not share a key: who may read runs' outputs need not read datasets."
   }
+
+  precondition {
+    condition     = !contains([for role in [var.broker_oidc_role, var.owner_oidc_role] : role if role != null], var.log_oidc_role)
+    error_message = "log_oidc_role must be an OIDC role of its own: by its subject alone the log is written."
+  }
 }
 
 output "keys" {
@@ -27,4 +32,14 @@ output "keys" {
       audit   = "vault://${var.transit_mount}/${var.audit_key}"
     }
   }
+}
+
+output "releaser_keys" {
+  description = "Value of `keys` in releaser.json: the keys that wrap, of datasets and of outputs."
+  value       = [for key in concat(sort(var.data_keys), sort(var.outputs_keys)) : "vault://${var.transit_mount}/${key}"]
+}
+
+output "releaser_log" {
+  description = "The part of `log` in releaser.json that names key and identity: key, oidc_role."
+  value       = { key = "vault://${var.transit_mount}/${var.audit_key}", oidc_role = var.log_oidc_role }
 }

@@ -34,6 +34,12 @@ variable "broker_oidc_role" {
   nullable    = false
 }
 
+variable "log_oidc_role" {
+  description = "Name of the OIDC role that issues the releaser's tokens for the log's bucket."
+  type        = string
+  nullable    = false
+}
+
 variable "owner_oidc_role" {
   description = "Name of the OIDC role that issues the data owner's tokens. Null: there is none."
   type        = string

@@ -1,5 +1,5 @@
 # The buckets, keys and roles for runs like examples/feedback/run.yaml.
-# `broker_subject` and `owner_subject` are outputs of modules/vault.
+# `broker_subject`, `log_subject` and `owner_subject` are outputs of modules/vault.
 
 terraform {
   required_version = ">= 1.7.0"
@@ -24,6 +24,11 @@ variable "region" {
 
 variable "broker_subject" {
   description = "The broker's entity id, `subjects.broker` of modules/vault."
+  type        = string
+}
+
+variable "log_subject" {
+  description = "Entity id of the releaser's identity for the log, `subjects.log` of modules/vault."
   type        = string
 }
 
@@ -52,6 +57,7 @@ module "strongroom" {
 
   issuer_url           = "https://bao.acme.example/v1/identity/oidc"
   broker_subject       = var.broker_subject
+  log_subject          = var.log_subject
   owner_subject        = var.owner_subject
   auditor_arns         = var.auditor_arns
   audit_retention_days = 365
@@ -60,6 +66,11 @@ module "strongroom" {
 output "run_file" {
   description = "Put this into the run file."
   value       = module.strongroom.run_file
+}
+
+output "releaser_log" {
+  description = "The bucket's part of `log` in releaser.json."
+  value       = module.strongroom.releaser_log
 }
 
 output "access" {

@@ -15,6 +15,7 @@ variables {
   oidc_provider_arn = "arn:aws:iam::111122223333:oidc-provider/bao.acme.example/v1/identity/oidc"
   audience          = "strongroom"
   broker_subject    = "entity-of-the-broker"
+  log_subject       = "entity-of-the-log"
   key_arns          = { data = "arn:aws:kms:eu-central-1:111122223333:key/data", audit = "arn:aws:kms:eu-central-1:111122223333:key/audit" }
 }
 
@@ -22,8 +23,8 @@ run "no_owner_no_network_and_no_auditor_by_default" {
   command = plan
 
   assert {
-    condition     = join(" ", sort(keys(output.role_arns))) == "audit inputs runs"
-    error_message = "without owner_subject there are three roles"
+    condition     = join(" ", sort(keys(output.role_arns))) == "audit inputs log runs"
+    error_message = "without owner_subject there are four roles"
   }
 
   assert {
@@ -33,7 +34,7 @@ run "no_owner_no_network_and_no_auditor_by_default" {
 
   assert {
     condition     = !strcontains(output.bucket_policies.audit, "Auditors") && !strcontains(output.key_policies.audit, "Auditors")
-    error_message = "without auditor_arns nobody but the log's role reads the log"
+    error_message = "without auditor_arns nobody but the roles for it reads the log"
   }
 }
 
@@ -68,7 +69,7 @@ run "network_is_asked_of_every_role" {
         for statement in jsondecode(output.bucket_policies[bucket]).Statement :
         jsonencode([statement.Effect, statement.Condition]) if statement.Sid == "DenyRolesFromOtherNetworks"
         ] == [jsonencode(["Deny", {
-          ArnEquals       = { "aws:PrincipalArn" = [for role in ["audit", "inputs", "runs"] : "arn:aws:iam::111122223333:role/strongroom-${role}"] }
+          ArnEquals       = { "aws:PrincipalArn" = [for role in ["audit", "inputs", "log", "runs"] : "arn:aws:iam::111122223333:role/strongroom-${role}"] }
           StringNotEquals = { "aws:SourceVpce" = ["vpce-0123456789abcdef0"] }
       }])]
     ])
@@ -84,6 +85,41 @@ run "log_has_a_bucket_of_its_own" {
   }
 
   expect_failures = [output.access]
+}
+
+run "log_has_a_writer_of_its_own" {
+  command = plan
+
+  assert {
+    condition     = jsondecode(output.trust_policies.log).Statement[0].Condition.StringEquals["bao.acme.example/v1/identity/oidc:sub"] == "entity-of-the-log"
+    error_message = "only the releaser's identity assumes the role that writes the log"
+  }
+
+  assert {
+    condition     = !strcontains(output.role_policies.audit, "Put") && !strcontains(output.role_policies.log, "Delete")
+    error_message = "runs only read the log, and its writer removes nothing"
+  }
+}
+
+run "run_does_not_write_the_log" {
+  command = plan
+
+  variables {
+    log_subject = "entity-of-the-broker"
+  }
+
+  expect_failures = [output.releaser_log]
+}
+
+run "owner_does_not_write_the_log" {
+  command = plan
+
+  variables {
+    log_subject   = "entity-of-the-owner"
+    owner_subject = "entity-of-the-owner"
+  }
+
+  expect_failures = [output.releaser_log]
 }
 
 run "inputs_lie_apart_from_outputs" {

@@ -26,6 +26,11 @@ variable "broker_subject" {
   type        = string
 }
 
+variable "log_subject" {
+  description = "Entity id of the releaser's identity for the log, `subjects.log` of modules/vault."
+  type        = string
+}
+
 module "strongroom" {
   source = "../.."
 
@@ -42,6 +47,7 @@ module "strongroom" {
 
   issuer_url           = "https://bao.acme.example/v1/identity/oidc"
   broker_subject       = var.broker_subject
+  log_subject          = var.log_subject
   audit_retention_days = 365
 }
 

@@ -7,11 +7,13 @@ variables {
   outputs_prefix = "runs/"
   audit_prefix   = "strongroom/"
   broker_subject = "entity-of-the-broker"
+  log_subject    = "entity-of-the-log"
 
   service_accounts = {
     inputs = "strongroom-inputs@acme-ml.iam.gserviceaccount.com"
     runs   = "strongroom-runs@acme-ml.iam.gserviceaccount.com"
     audit  = "strongroom-audit@acme-ml.iam.gserviceaccount.com"
+    log    = "strongroom-log@acme-ml.iam.gserviceaccount.com"
   }
 }
 
@@ -32,6 +34,16 @@ run "log_has_a_bucket_of_its_own" {
   }
 
   expect_failures = [output.grants]
+}
+
+run "run_does_not_write_the_log" {
+  command = plan
+
+  variables {
+    log_subject = "entity-of-the-broker"
+  }
+
+  expect_failures = [output.subjects]
 }
 
 run "inputs_lie_apart_from_outputs" {

@@ -25,6 +25,7 @@ module "strongroom" {
   bound_cidrs = {
     broker   = ["10.0.1.0/24"]
     releaser = ["10.0.2.0/24"]
+    log      = ["10.0.2.0/24"] # the releaser's, too
     sealer   = ["10.0.3.0/24"]
     owner    = ["10.0.4.0/24"]
   }
@@ -38,6 +39,21 @@ output "keys" {
 output "identity" {
   description = "spec.identity of the run file."
   value       = module.strongroom.identity
+}
+
+output "releaser_keys" {
+  description = "keys of releaser.json."
+  value       = module.strongroom.releaser_keys
+}
+
+output "releaser_log" {
+  description = "The key service's part of log in releaser.json."
+  value       = module.strongroom.releaser_log
+}
+
+output "log_subject" {
+  description = "For modules/aws or modules/gcp."
+  value       = module.strongroom.subjects.log
 }
 
 output "broker_subject" {
