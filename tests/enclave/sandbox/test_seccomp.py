@@ -90,7 +90,7 @@ def test_arguments_decide(machine, role):
         ("prlimit64", 0, 4, 0x7000_0000_0000): (ERRNO, EPERM),
         ("tgkill", me, me, 6): (ERRNO, EPERM),  # a pending signal is seen
         ("kill", me, 9): (ERRNO, EPERM),
-        ("dup2", 4, 3): (ERRNO, EPERM),
+        ("dup3", 4, 3): (ERRNO, EPERM),
         ("umask", 0o777): (ERRNO, EACCES),
         ("mmap", 0, 4096, WX, PRIVATE | ANONYMOUS): (ERRNO, EPERM),
         ("mmap", 0, 4096, RX, PRIVATE | ANONYMOUS): (ERRNO, EPERM),
