@@ -96,7 +96,7 @@ def test_a_trial_of_a_file_that_is_no_evaluator_says_where(strongroom: Any, smal
     path = small_job.run_file("trial-syntax", evaluator="def evaluate(:\n")
     result = strongroom("evaluator", "test", path, "--rows", "2")
     assert (result.code, result.codes) == (Exit.BAD_INPUT, ["SR-EVAL-001"])
-    assert "line 1:14" in result.errors[0]["place"]
+    assert result.errors[0]["place"] == "evaluator.py:1:14"
 
 
 def test_a_row_that_no_completion_can_be_sampled_for_is_told(
