@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable
 from pathlib import Path
 
 from pydantic import ValidationError
 
+from strongroom.audit.log.verify import Check
 from strongroom.audit.report.formats import FORMATS
 from strongroom.audit.report.gather import from_log
 from strongroom.audit.report.model import ReportData
@@ -18,6 +20,8 @@ from strongroom.pipeline.inspection.trust import Trust
 from strongroom.pipeline.inspection.verify import Verification, verify
 
 PAGE = ".html"
+WRITTEN_OVER = ("Audit log: written over", "Audit log: rolled back")
+"""Names of checks that note what somebody did to objects of the log."""
 
 
 def write_report(
@@ -35,7 +39,26 @@ def report_on(found: Verification, run: str) -> ReportData:
         # A plan of another version is no plan that anything could be held against.
         with contextlib.suppress(LookupError, TypeError, ValidationError):
             planned = planned_in(found.plan, found.manifests)
-    return from_log(found.events, run, found.checks, planned, log=found.log, walls=judged)
+    return from_log(
+        found.events,
+        run,
+        found.checks,
+        planned,
+        log=found.log,
+        walls=judged,
+        deletions=_deleted(found.checks),
+    )
+
+
+def _deleted(checks: Iterable[Check]) -> tuple[str, ...] | None:
+    """What is noted of objects of the log that were deleted or written over. None where nothing is:
+    a copy of a log has no versions, and nobody can say of it that there were none."""
+    found = (
+        check.object
+        for check in checks
+        if check.noted and (check.name in WRITTEN_OVER or check.detail == "a delete marker")
+    )
+    return tuple(found) or None
 
 
 def save(report: ReportData, to: Path | None, state: Path) -> Path:

@@ -15,12 +15,15 @@ from support import invented
 from support.altered import EXPORT, OPENED, added, replayed
 from support.every_field import altered
 
-STORY = replayed("same")(added("owner", OPENED)(added("owner", EXPORT)(invented.run_events())))
+STORY = replayed("same")(
+    added("releaser", OPENED)(added("releaser", EXPORT)(invented.run_events()))
+)
 BUCKET = "verify holds it against an object in the bucket"
 ONLY_HERE = "nothing else has it: it is as true as whoever signed the log"
 ELSEWHERE = {
     "lease.issued lease": "a name that nothing refers to",
     "enclave.started signing_key": BUCKET,
+    "key.denied role": ONLY_HERE,
     "key.denied evidence": ONLY_HERE,
     "key.denied reasons": ONLY_HERE,
     "training.step values": ONLY_HERE,

@@ -88,4 +88,4 @@ def test_every_row_that_rests_on_events_was_attacked() -> None:
 def test_honest_looks_after_the_run_leave_every_row_as_it_was(
     data: types.EventData, tmp_path: Path
 ) -> None:
-    assert verdicts(report(tmp_path, added("owner", data)(invented.run_events()))) == TRUE
+    assert verdicts(report(tmp_path, added("releaser", data)(invented.run_events()))) == TRUE

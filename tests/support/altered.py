@@ -81,8 +81,8 @@ def added(actor: str, data: types.EventData, after: type = types.RunCompleted) -
 
     def change(story: Story) -> Story:
         where = at(story, after, -1)
-        event = new_event(RUN, actor, data)
-        story.insert(where + 1, msgspec.structs.replace(event, time=story[where].time))
+        event, at_once = invented.said(RUN, actor, data), story[where].time
+        story.insert(where + 1, msgspec.structs.replace(event, time=at_once))
         return story
 
     return change
@@ -371,8 +371,8 @@ CHANGES: dict[str, tuple[str, Change]] = {
     "an end in 2099": ("order", stamped(types.RunCompleted, ENDLESS)),
     "a step after the end": ("order", added("enclave", types.TrainingStep(60, {"loss": 0.1}))),
     "an export before there was anything": (
-        "order",
-        everywhere(added("owner", EXPORT), moved(types.AdapterExported, types.TrainingStep)),
+        "looks",
+        everywhere(added("releaser", EXPORT), moved(types.AdapterExported, types.TrainingStep)),
     ),
     "keys before the enclave": ("order", moved(RELEASE, START)),
     "steps in another order": ("order", moved(types.TrainingStep, types.TrainingStep, 5)),
@@ -419,13 +419,13 @@ CHANGES: dict[str, tuple[str, Change]] = {
     # Looks.
     "an export of another run's adapter": (
         "looks",
-        added("owner", msgspec.structs.replace(EXPORT, adapter=OTHER)),
+        added("releaser", msgspec.structs.replace(EXPORT, adapter=OTHER)),
     ),
     "rollouts of another run": (
         "looks",
-        added("owner", msgspec.structs.replace(OPENED, uri="s3://acme-data/runs/x/r.sealed")),
+        added("releaser", msgspec.structs.replace(OPENED, uri="s3://acme-data/runs/x/r.sealed")),
     ),
-    "other rollouts": ("looks", added("owner", msgspec.structs.replace(OPENED, sha256=OTHER))),
+    "other rollouts": ("looks", added("releaser", msgspec.structs.replace(OPENED, sha256=OTHER))),
     # What the model remembers.
     "secrets that no plan planted": ("memory", exposed(1.5, 4.0)),
     # Repetitions.

@@ -76,6 +76,12 @@ def released_keys() -> tuple[types.ReleasedKey, ...]:
     )
 
 
+def said(run: str, actor, data, at: datetime | None = None) -> Event:
+    """An event as its role says it: what the releaser does is said by nobody else."""
+    caller = RELEASER if actor == "releaser" else "uid:1000"
+    return msgspec.structs.replace(new_event(run, actor, data, at=at), caller=caller)
+
+
 def run_events(run: str = RUN) -> list[Event]:
     """Every event of a run of 60 steps, with curves that look like learning."""
     clock = datetime(2026, 3, 14, 9, 26, 53, 589000, tzinfo=UTC)
@@ -85,9 +91,7 @@ def run_events(run: str = RUN) -> list[Event]:
     def say(actor, data, seconds=1.0):
         nonlocal clock
         clock += timedelta(seconds=seconds)
-        caller = RELEASER if actor == "releaser" else "uid:1000"
-        event = new_event(run, actor, data, at=clock)
-        events.append(msgspec.structs.replace(event, caller=caller))
+        events.append(said(run, actor, data, clock))
 
     def lease(purpose, read=(), create=()):
         expires = clock + timedelta(seconds=900)

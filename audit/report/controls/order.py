@@ -1,59 +1,27 @@
-"""Whether the log tells one plausible story: who said what, after what, when, and once."""
+"""Whether the log tells one plausible story: who said what, after what, when, and once.
+
+What may follow on what is the releaser's rule (``audit.events.order``); here it is asked of a log
+that a thief of its key may have written without a releaser, with what a whole log tells besides.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 from strongroom.audit.events import types
+from strongroom.audit.events.order import RunOrder
+from strongroom.audit.log.errors import EventRefused
 from strongroom.audit.report.controls.access import CLOCKS_APART_S
 from strongroom.audit.report.controls.row import LOG, Case, Finding, faults, places, plural
 from strongroom.audit.report.entries import Entry, seconds_between
 
 QUIET_S = 7 * 24 * 3600
 """No command that goes on is silent for longer, though its machine may be suspended for a while."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where an event type belongs: who says it, and what came before it, if anything.
-
-    ``session``: since the last start of an enclave. ``late``: also when the run has ended.
-    """
-
-    actor: str
-    after: type[types.EventData] | None = None
-    session: bool = False
-    late: bool = False
-
-
-PLACES: Mapping[type[types.EventData], Place] = {
-    types.RunAdmitted: Place("controller"),
-    types.RunDenied: Place("controller"),
-    types.RunResumed: Place("controller", types.RunAdmitted),
-    types.LeaseIssued: Place("broker", late=True),
-    types.EnclaveStarted: Place("enclave", types.RunAdmitted),
-    types.KeyReleased: Place("releaser", types.EnclaveStarted, session=True),
-    types.KeyDenied: Place("releaser", types.EnclaveStarted, session=True),
-    types.ShardOpened: Place("enclave", types.KeyReleased, session=True),
-    types.RecordRejected: Place("enclave", types.KeyReleased, session=True),
-    types.EvaluationFinished: Place("enclave", types.ShardOpened, session=True),
-    types.TrainingStep: Place("enclave", types.EvaluationFinished),
-    types.TrainingAlarm: Place("controller", types.TrainingStep),
-    types.CheckpointWritten: Place("enclave", types.TrainingStep, session=True),
-    types.TrainingFinished: Place("controller", types.CheckpointWritten),
-    types.RunPublished: Place("controller", types.TrainingFinished),
-    types.RunCompleted: Place("controller", types.RunPublished),
-    types.RunFailed: Place("controller"),
-    types.RunCancelled: Place("owner"),
-    types.RolloutsOpened: Place("owner", types.CheckpointWritten, late=True),
-    types.AdapterExported: Place("owner", types.CheckpointWritten, late=True),
-}
-"""Event types that are not here may stand anywhere."""
-
-ENDINGS = (types.RunCompleted, types.RunFailed, types.RunCancelled, types.RunDenied)
-AGAIN = (types.RunAdmitted, types.RunDenied, types.RunResumed, types.RunFailed, types.RunCancelled)
-"""What a further command may begin with, where the run had not completed."""
+BEGINNINGS = (
+    *(types.RunAdmitted, types.RunDenied, types.RunResumed, types.RunFailed, types.RunCancelled),
+    *(types.LeaseIssued, types.KeyDenied, types.RolloutsOpened, types.AdapterExported),
+)
+"""What a further command may begin with, however long after the one before."""
 
 
 def order(case: Case) -> Iterator[Finding]:
@@ -76,79 +44,43 @@ class _Story:
     """A run as far as it was told."""
 
     def __init__(self) -> None:
-        self._told: set[type[types.EventData]] = set()
-        self._in_session: set[type[types.EventData]] = set()
+        self._order = RunOrder()
         self._ids: set[str] = set()
-        self._ended: Entry[types.EventData] | None = None
         self._before: Entry[types.EventData] | None = None
         self._begun: Entry[types.EventData] | None = None
         self._may_start = False
         """Whether the run was admitted or resumed since its last enclave started."""
-        self._step = self._reached = self._kept = 0
-        """The step that training is at, the last that it ever came to, and that of the last
-        checkpoint."""
-        self._finished: types.TrainingFinished | None = None
+        self._reached = 0
+        """The last step that training ever came to."""
 
     def take(self, entry: Entry[types.EventData]) -> str:
         """Go on by one event; returns what is wrong with it, or nothing."""
-        fault = faults(
-            (entry.id not in self._ids, "the same event a second time"),
+        found = faults(
             *self._placed(entry),
-            *self._numbered(entry.data),
+            (entry.id not in self._ids, "the same event a second time"),
             *self._timed(entry),
         )
-        kind = type(entry.data)
-        if kind is types.EnclaveStarted:
-            self._in_session.clear()
-            self._may_start = False
-        self._told.add(kind)
-        self._in_session.add(kind)
         self._ids.add(entry.id)
         self._before = entry
-        if isinstance(entry.data, ENDINGS):
-            self._ended = entry
-        elif isinstance(entry.data, types.RunAdmitted | types.RunResumed):
-            self._ended, self._begun, self._may_start = None, entry, True
-        return fault
+        self._order.apply(entry.data)
+        match entry.data:
+            case types.RunAdmitted() | types.RunResumed():
+                self._begun, self._may_start = entry, True
+            case types.EnclaveStarted():
+                self._may_start = False
+            case types.TrainingStep(step=step):
+                self._reached = max(step, self._reached)
+        return found
 
     def _placed(self, entry: Entry[types.EventData]) -> Iterator[tuple[bool, str]]:
-        place = PLACES.get(type(entry.data))
-        if place is None:
-            return
-        yield entry.actor == place.actor, f"said by the {entry.actor}, not by the {place.actor}"
-        if place.after is not None:
-            told = self._in_session if place.session else self._told
-            what = place.after.__struct_config__.tag
-            yield place.after in told, f"comes without {what} before it"
-        if isinstance(entry.data, types.EnclaveStarted):
-            yield self._may_start, "a second one without a resumption"
-        if self._ended is not None and not place.late:
-            completed = isinstance(self._ended.data, types.RunCompleted)
-            again = isinstance(entry.data, AGAIN) and not completed
-            yield again, f"comes after {self._ended.type}"
-
-    def _numbered(self, data: types.EventData) -> Iterator[tuple[bool, str]]:
-        at = self._step
-        match data:
-            case types.RunResumed(step=step):
-                yield step == self._kept, f"from step {step}; kept was step {self._kept}"
-                self._step = step
-            case types.TrainingStep(step=step):
-                yield step == at + 1, f"step {step} follows step {at}"
-                yield self._finished is None, "training had finished"
-                self._step, self._reached = step, max(step, self._reached)
-            case types.TrainingAlarm(step=step):
-                yield step == at, f"of step {step} after step {at}"
-            case types.CheckpointWritten(step=step):
-                yield step == at, f"of step {step} after step {at}"
-                self._kept = step
-            case types.TrainingFinished(step=step, chosen=chosen):
-                yield step == at and chosen <= step, f"at step {step}, after step {at}"
-                self._finished = data
-            case types.EvaluationFinished(phase=phase, step=step):
-                chosen = self._finished.chosen if self._finished else -1
-                want = {"before": 0, "during": at, "after": chosen}
-                yield step == want.get(phase), f"{phase}, of step {step} after step {at}"
+        try:
+            self._order.check(entry.event)
+        except EventRefused as error:
+            found = f", not {error.actual}" if error.actual else ""
+            yield False, f"expected {error.expected}{found}"
+        match entry.data:
+            case types.EnclaveStarted():
+                yield self._may_start, "a second one without a resumption"
             case types.RunFailed(step=step) | types.RunCancelled(step=step):
                 yield step <= self._reached, f"at step {step}; reached was {self._reached}"
 
@@ -157,9 +89,8 @@ class _Story:
             return
         passed = seconds_between(self._before.time, entry.time)
         yield passed >= -CLOCKS_APART_S, f"{-passed:.0f} s before the event that stands before it"
-        place = PLACES.get(type(entry.data))
-        by_itself = isinstance(entry.data, AGAIN) or place is None or place.late
-        yield by_itself or passed <= QUIET_S, f"{passed:.0f} s after the event before it"
+        fits = passed <= QUIET_S or isinstance(entry.data, BEGINNINGS)
+        yield fits, f"{passed:.0f} s after the event before it"
         if isinstance(entry.data, types.RunCompleted) and self._begun:
             lasted = seconds_between(self._begun.time, entry.time) + CLOCKS_APART_S
             seconds = entry.data.seconds
