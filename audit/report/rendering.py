@@ -35,6 +35,7 @@ CHECKS = {
     "remembered": "It extends what was read of it before",
     "earlier checkpoint": "It extends checkpoints that were kept elsewhere",
     "witnesses": "Witnesses have signed its checkpoint",
+    "rolled back": "Checkpoints that were put back to an earlier size",
     "written over": "Objects that somebody has written over",
     "not in the log": "Objects beside the log, which are no part of it",
     "superseded": "Objects of earlier sizes",

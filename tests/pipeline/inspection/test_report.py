@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from strongroom.audit.log.verify import Check
 from strongroom.audit.report.formats import FORMATS
 from strongroom.audit.report.gather import from_log
 from strongroom.audit.report.model import ReportData
 from strongroom.audit.report.planned import Planned
-from strongroom.pipeline.inspection.report import save
+from strongroom.pipeline.inspection.report import report_on, save
+from strongroom.pipeline.inspection.verify import Verification
 
 
 @pytest.fixture
@@ -37,3 +39,20 @@ def test_every_format_goes_into_the_state_folder(report: ReportData, tmp_path: P
     assert page == tmp_path / "reports" / "nothing.html"
     found = {path.name for path in page.parent.iterdir()}
     assert found == {f"nothing{ending}" for ending in FORMATS}
+
+
+@pytest.mark.parametrize(
+    ("name", "detail", "verdict"),
+    [
+        ("tile", "", "not tested"),
+        ("not in the log", "somebody's object", "not tested"),
+        ("not in the log", "a delete marker", "fail"),
+        ("written over", "2 versions", "fail"),
+        ("rolled back", "to size 3 from 5, and put right since", "fail"),
+    ],
+)
+def test_what_was_done_to_objects_of_the_log_is_told(name: str, detail: str, verdict: str) -> None:
+    """A listing in which nothing is noted may be that of a copy, which has no versions."""
+    check = Check(f"Audit log: {name}", True, "checkpoint", detail, noted=name != "tile")
+    report = report_on(Verification((check,), None, (), None, {}), "r")
+    assert {c.id: c.verdict for c in report.controls}["deletions"] == verdict
