@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import socket
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,7 @@ from strongroom.crypto.manifest import DATASET_TYPE, WrappedKeyset, encode
 from strongroom.crypto.release import new_private_key, public_bytes
 from strongroom.enclave.channel import capacity, frames
 from strongroom.enclave.channel.framing import Channel
-from strongroom.enclave.evidence import Evidence
+from strongroom.enclave.evidence import Evidence, evidence_digest
 from strongroom.enclave.plan import derived
 from strongroom.enclave.plan.document import Plan
 from strongroom.enclave.plan.errors import PlanInconsistent
@@ -49,12 +50,14 @@ from strongroom.pipeline.releaser.config import ReleaserConfig
 from strongroom.pipeline.releaser.releaser import Releaser
 from strongroom.pipeline.run.stored import stored_plan
 from strongroom.policies.gate import Settings, write_bundle
-from support import sample
+from support import kept_log, sample, told
 from support.forks import Forks
+from support.told import said
 
 LAYOUT = RunLayout("s3://acme-data/runs/", "feedback-1")
 KEYS = ("feedback", "feedback-outputs", "feedback-signer", "audit-log")
 OTHER = "sha256:" + "f" * 64
+CALLER = "uid:1000"
 Lie = Callable[[Plan], Plan]
 
 
@@ -142,27 +145,45 @@ class World:
     folder: Path
     plan: Plan
     manifests: dict[str, bytes]
-    releaser: Releaser
+    config: ReleaserConfig
+    kms: Callable[[str], KeyringKms]
 
-    def evidence(self, plan: bytes, measurement: str = sample.MEASUREMENT) -> bytes:
+    def ask(self, plan: Plan, measurement: str = sample.MEASUREMENT) -> messages.Answer:
+        """A releaser with a log of its own, asked for the keys of a run that has begun."""
+        log = kept_log.KeptLog(Path(tempfile.mkdtemp(dir=self.folder)))
+        releaser = Releaser(self.config, log.notary, log.vkey, self.kms)
+        data = plan.to_json()
+        nonce = releaser.answer(messages.Challenge(), CALLER)
+        assert isinstance(nonce, messages.Nonce)
+        evidence = self.evidence(data, nonce.nonce, measurement)
+        admitted = msgspec.structs.replace(told.ADMITTED, plan=plan.digest)
+        started = msgspec.structs.replace(told.STARTED, evidence=evidence_digest(evidence))
+        log.notary.take([said(each, plan.run) for each in (admitted, started)], CALLER)
+        return releaser.answer(
+            messages.ReleaseRun(
+                run=plan.run,
+                plan=data,
+                evidence=msgspec.json.encode(evidence),
+                manifests=self.manifests,
+            ),
+            CALLER,
+        )
+
+    def evidence(self, plan: bytes, nonce: str, measurement: str) -> Evidence:
         """What a well-locked enclave says of itself."""
         names = probe_names.MAIN | probe_names.EVALUATOR
         found = {name: _best(name) for name in names}
         key = base64.b64encode(public_bytes(new_private_key())).decode()
-        nonce = self.releaser.answer(messages.Challenge())
-        assert isinstance(nonce, messages.Nonce)
-        return msgspec.json.encode(
-            Evidence(
-                role="train",
-                assurance="A1",
-                measurement=measurement,
-                plan_digest=sha256(plan),
-                nonce=nonce.nonce,
-                hpke_key=key,
-                signing_key=f"ed25519:{key}",
-                probes=found,
-                warnings=tuple(sorted(n for n in found if probe_names.tolerated(n, found[n]))),
-            )
+        return Evidence(
+            role="train",
+            assurance="A1",
+            measurement=measurement,
+            plan_digest=sha256(plan),
+            nonce=nonce,
+            hpke_key=key,
+            signing_key=f"ed25519:{key}",
+            probes=found,
+            warnings=tuple(sorted(n for n in found if probe_names.tolerated(n, found[n]))),
         )
 
 
@@ -219,9 +240,11 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
         measurements=(sample.MEASUREMENT, OTHER),
         signers=(signer,),
         manifest_signer="vault://transit/feedback-signer",
+        keys=("vault://transit/feedback", "vault://transit/feedback-outputs"),
+        log=kept_log.SETTINGS,
     )
     plan = build_plan(sample.spec(folder), facts, "feedback-1")
-    return World(folder, plan, manifests, Releaser(config, kms))
+    return World(folder, plan, manifests, config, kms)
 
 
 # ---- the five ------------------------------------------------------------------------------------
@@ -260,11 +283,7 @@ def broker(world: World, plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def releaser(world: World, plan: Plan) -> None:
-    data = plan.to_json()
-    request = messages.ReleaseRun(
-        plan=data, evidence=world.evidence(data), manifests=world.manifests
-    )
-    answer = world.releaser.answer(request)
+    answer = world.ask(plan)
     if isinstance(answer, messages.Denied):
         raise Refused({(error.code, error.place) for error in answer.errors})
     assert isinstance(answer, messages.Released)
@@ -394,12 +413,7 @@ def test_without_the_check_an_enclave_asks_for_the_other_files(world, enclaves):
 
 def test_no_keys_for_evidence_of_other_code_than_the_plan_s(world):
     """Both are approved; the plan, and so the report, would name the wrong one."""
-    data = world.plan.to_json()
-    answer = world.releaser.answer(
-        messages.ReleaseRun(
-            plan=data, evidence=world.evidence(data, OTHER), manifests=world.manifests
-        )
-    )
+    answer = world.ask(world.plan, OTHER)
     assert isinstance(answer, messages.Denied)
     assert [error.place for error in answer.errors] == ["code.measurement"]
     releaser(world, replaced("code", "measurement", to=lambda _: sample.MEASUREMENT)(world.plan))
