@@ -47,6 +47,9 @@ ENTRIES = (
     *("transformers.convert_slow_tokenizer", "transformers.tokenization_utils_tokenizers"),
     "transformers.models.llama.modeling_llama",
     "transformers.models.qwen2.modeling_qwen2",
+    # A run starts two brokers, and asks the rules some times.
+    *("strongroom.pipeline.broker.process", "strongroom.policies.interpreter"),
+    "strongroom.pipeline.releaser.process",
 )
 
 _CONSTANT, _NAME, _IMPORT = opmap["LOAD_CONST"], opmap["LOAD_NAME"], opmap["IMPORT_NAME"]

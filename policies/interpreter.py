@@ -21,6 +21,7 @@ from typing import Any
 import msgspec
 from regopy import Interpreter, LogLevel, RegoError
 
+from strongroom.isolated.compiled import compiled_set
 from strongroom.isolated.start import run
 
 TIMEOUT_S = 30
@@ -77,6 +78,7 @@ def ask_apart(request: Request) -> Answer:
             environment={},
             given=msgspec.json.encode(request),
             timeout_s=TIMEOUT_S,
+            measured=compiled_set(),
         )
     except TimeoutExpired:
         return Answer(error=f"the rules took more than {TIMEOUT_S} s")

@@ -25,6 +25,7 @@ from strongroom.connectors.host.errors import (
     StackStartFailed,
     StackStopFailed,
 )
+from strongroom.isolated.compiled import compiled_set
 from strongroom.isolated.start import Child
 
 START_LIMIT_S = 60.0
@@ -91,6 +92,7 @@ def start_module(
             module,
             arguments,
             environment=environment,
+            measured=compiled_set(),
             stdout=output,
             stderr=output,
             start_new_session=True,

@@ -17,6 +17,7 @@ from pathlib import Path
 from strongroom.errors import Exit, Fault, StrongroomError
 from strongroom.errors.defect import defect
 from strongroom.errors.visible import visible
+from strongroom.isolated.compiled import compiled_set
 from strongroom.isolated.start import Child, user_environment
 from strongroom.pipeline.background import run_locks
 from strongroom.pipeline.background.errors import RunBusy
@@ -51,6 +52,7 @@ def _run_controller(state: Path, run: str) -> None:
         module,
         (str(state), run, str(os.getpid())),
         environment=user_environment(),
+        measured=compiled_set(),
         stdout=None,
         stderr=None,
     )

@@ -18,6 +18,7 @@ from strongroom.enclave.channel.framing import Channel
 from strongroom.enclave.evidence import Evidence
 from strongroom.enclave.plan.parts import BucketFacts, Purpose
 from strongroom.errors.registry import from_documents
+from strongroom.isolated.compiled import compiled_set
 from strongroom.isolated.start import Child, user_environment
 from strongroom.pipeline.broker import messages
 from strongroom.pipeline.broker.errors import BrokerLost
@@ -44,6 +45,7 @@ class BrokerClient:
             (str(theirs.fileno()), str(os.getpid())),
             environment=user_environment(),
             keep=[theirs.fileno()],
+            measured=compiled_set(),
             start_new_session=True,  # Ctrl-C is for the controller, which ends its brokers in order
         )
         theirs.close()
