@@ -8,6 +8,7 @@ from strongroom.connectors.keys.errors import KmsKeyMissing, KmsRefused
 from strongroom.connectors.keys.kms import Kms
 from strongroom.connectors.keys.reference import parse
 from strongroom.enclave.plan.parts import KeyFacts, KeyRefs, KmsFacts
+from strongroom.pipeline.releaser.errors import ReleaseDenied
 
 
 def kms_facts(keys: KeyRefs, open_key: Callable[[str], Kms], vault_addr: str) -> KmsFacts:
@@ -22,7 +23,7 @@ def kms_facts(keys: KeyRefs, open_key: Callable[[str], Kms], vault_addr: str) ->
             use(open_key(ref))
         except KmsKeyMissing:
             return KeyFacts(owner=owner, state="missing")
-        except KmsRefused:
+        except (KmsRefused, ReleaseDenied):  # by the service, or by the owner's settings
             return KeyFacts(owner=owner, state="refused")
         return KeyFacts(owner=owner, state="held")
 

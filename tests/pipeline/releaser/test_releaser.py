@@ -554,7 +554,8 @@ def test_a_key_that_the_service_refuses_is_told(owner, monkeypatch):
 def test_a_key_of_no_setting_is_not_opened(owner, name, ref):
     refs = KeyRefs(**{"data": DATA, "outputs": OUTPUTS, "audit": AUDIT} | {name: ref})
     owner.opened.clear()
-    assert owner.refuse(messages.DescribeKeys(keys=refs)) == ["SR-RELEASE-002"]
+    found = owner.ask(messages.DescribeKeys(keys=refs))
+    assert getattr(found.kms, name).state == "refused"
     assert ref not in owner.opened
 
 
