@@ -267,9 +267,9 @@ def cases(
     found.add("no-dataset", train="s3://acme-data/datasets/nowhere/")
     found.add(
         "no-bucket",
-        ("outputs: s3://acme-data/runs/", "outputs: s3://acme-nowhere/runs/"),
         ("  access:\n", "  access:\n    - {uri: s3://acme-nowhere/, role: "
          '"${stack.broker_role}", ttl: 15m, endpoint: "${stack.s3_endpoint}"}\n'),
+        train="s3://acme-nowhere/datasets/",
     )  # fmt: skip
     found.add("unreachable", ("${stack.s3_endpoint}", "http://127.0.0.1:9"))
     for name, body in EVALUATORS.items():

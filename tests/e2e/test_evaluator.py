@@ -161,7 +161,7 @@ def test_a_run_with_a_sealed_evaluator_verifies_and_keeps_no_source(
     ]
     assert "evaluator.py" not in auditor.names("sealed-evaluator")
     released = [e.data for e in auditor.events("sealed-evaluator") if e.type == "key.released"]
-    assert [key.name for key in released[0].keys] == ["train", "held_out", "outputs", "evaluator"]
+    assert [key.name for key in released[0].keys] == ["train", "held_out", "evaluator", "outputs"]
 
 
 def test_another_source_in_its_place_is_refused(
