@@ -334,11 +334,16 @@ def test_an_empty_folder_is_filled(finished: Finished, tmp_path: Path) -> None:
 def test_a_disk_that_fills_up_leaves_nothing_half_written(
     finished: Finished, tmp_path: Path
 ) -> None:
-    """A file size limit, which the kernel also enforces on ``splice``, stands for a full disk."""
+    """A file size limit, which the kernel also enforces on ``splice``, stands for a full disk.
+
+    It is set when the files are filled: what starts the exporter is larger, and in memory.
+    """
     program = (
         "import resource, signal, sys; from strongroom.pipeline.cli.main import main;"
+        "from strongroom.pipeline.keyholder import export; fill = export.fill_file;"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096));"
+        "limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096));"
+        "export.fill_file = lambda *given: (limit(), fill(*given))[1];"
         "sys.argv[0] = 'strongroom'; main()"
     )
     arguments = ["export", RUN, "--to", str(tmp_path / "out"), "--state", str(finished.state)]
