@@ -215,15 +215,18 @@ def test_what_cannot_begin_is_told_to_whoever_waits(
 ) -> None:
     """A denial and a missing dataset: with the exit codes and places of a run in the foreground."""
     unsafe = small_job.run_file("detached-unsafe", assurance="A0")
+    at_once = strongroom("run", unsafe, "--detach", "--id", "detached-unsafe")
+    assert (at_once.code, at_once.codes) == (3, ["SR-POLICY-001"]), "the run file alone decides"
+    keyless = small_job.run_file("detached-keyless")
+    keyless.write_text(keyless.read_text().replace("transit/feedback-outputs", "transit/absent"))
     missing = small_job.run_file("detached-missing", train="s3://acme-data/datasets/none/")
-    for run, path in (("detached-denied", unsafe), ("detached-without", missing)):
+    for run, path in (("detached-denied", keyless), ("detached-without", missing)):
         assert strongroom("run", path, "--detach", "--id", run).data["state"] == "submitted"
     denied = strongroom("wait", "detached-denied")
     assert (denied.code, set(denied.codes)) == (3, {"SR-POLICY-001"})
-    assert denied.errors[0]["place"].startswith("detached-unsafe.yaml:")
+    assert denied.errors[0]["place"].startswith("detached-keyless.yaml:")
     row = strongroom.status("detached-denied")
     assert (row["state"], row["code"]) == ("denied", "SR-POLICY-001")
-    assert "assurance_is_enough" in row["reason"]
     absent = strongroom("wait", "detached-without")
     assert (absent.code, absent.codes) == (2, ["SR-RUN-205"])
     row = strongroom.status("detached-without")
