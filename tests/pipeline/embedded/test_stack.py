@@ -21,6 +21,7 @@ from strongroom.pipeline.planning.model_list import decode_model_list
 from strongroom.pipeline.releaser.client import ReleaserClient
 from strongroom.pipeline.releaser.errors import ReleaserUnreachable
 from strongroom.policies.gate import read_bundle
+from support.tiny_folder import save_tiny_model
 
 
 @pytest.fixture
@@ -108,10 +109,7 @@ def test_the_state_is_private(stack):
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
     folder = tmp_path / "model"
-    folder.mkdir()
-    for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
-        (folder / name).write_bytes(b"{}")
-    (folder / "model.safetensors").write_bytes(bytes(1000))
+    save_tiny_model(folder)
     (folder / "README.md").write_text("Not what an enclave reads.")
     return folder
 
@@ -134,22 +132,20 @@ def test_a_model_is_put_there_once(stack, model, tmp_path):
     bucket = stack.owner_bucket(key)
     listing, _ = bucket.get(key + "model.json")
     assert sha256(listing) == digest
-    assert [file.name for file in decode_model_list(listing)] == [
-        "config.json",
-        "model.safetensors",
-        "tokenizer.json",
-        "tokenizer_config.json",
-    ]
+    names = [file.name for file in decode_model_list(listing)]
+    assert {"config.json", "model.safetensors", "tokenizer.json"} <= set(names)
+    assert "README.md" not in names
     assert embedded.upload_model(stack, model, uri) == digest
 
-    (model / "config.json").write_bytes(b"[]")
+    config = (model / "config.json").read_bytes()
+    (model / "config.json").write_bytes(config.replace(b": ", b":\t"))  # of the same length
     with pytest.raises(OutputConflict) as caught:
         embedded.upload_model(stack, model, uri)
     assert caught.value.place == uri + "config.json"
-    (model / "config.json").write_bytes(b"longer than before")
+    (model / "config.json").write_bytes(config + b"\n")
     with pytest.raises(ObjectExists):
         embedded.upload_model(stack, model, uri)
-    assert bucket.get(key + "config.json")[0] == b"{}"
+    assert bucket.get(key + "config.json")[0] == config
     assert stack.variables()["model_digest"] == digest
 
 
