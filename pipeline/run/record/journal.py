@@ -14,8 +14,10 @@ from typing import Final, Protocol
 from strongroom.audit.events import types as events
 from strongroom.audit.events.entries import Actor, Event, from_entry, new_event
 from strongroom.audit.log.copy import LogCopy
+from strongroom.audit.log.errors import LogUnreadable
 from strongroom.audit.log.store import LogReader
 from strongroom.audit.log.verify import LogView, read_log
+from strongroom.pipeline.broker.errors import BrokerLost
 from strongroom.pipeline.broker.log import log_origin
 
 PURPOSE: Final = "audit-read"
@@ -75,8 +77,13 @@ class Journal:
         del self._pending[: len(batch)]
 
     def view(self) -> LogView:
-        """The whole log, verified."""
-        return read_log(self._store, self.vkey, self._origin, self._copy)
+        """The whole log, verified. Raises ``BrokerLost`` and what ``read_log`` does."""
+        try:
+            return read_log(self._store, self.vkey, self._origin, self._copy)
+        except LogUnreadable as error:
+            if isinstance(error.__cause__, BrokerLost):
+                raise error.__cause__ from None
+            raise
 
     def events(self, run: str = "") -> list[Event]:
         """This run's events so far, or another's, from the verified log.
