@@ -396,7 +396,14 @@ def test_a_session_ends(embedded_stack, arena):
 
 
 @pytest.mark.parametrize(
-    ("holder", "role"), [("owner", "broker"), ("broker", "owner"), ("owner", "audit")]
+    ("holder", "role"),
+    [
+        ("owner", "broker"),
+        ("broker", "owner"),
+        ("owner", "audit"),
+        ("broker", "log"),
+        ("log", "audit"),
+    ],
 )
 def test_another_subject_s_token_assumes_no_role(embedded_stack, holder, role):
     stranger = WebIdentityLeaser(
@@ -475,9 +482,13 @@ def test_sessions_cannot_be_chained_or_made_into_users(embedded_stack):
 
 def test_the_audit_session_appends_but_removes_and_weakens_nothing(embedded_stack, admin, arena):
     scope = Scope(bucket=AUDIT, read=("strongroom/",), create=("strongroom/",))
-    lease = embedded_stack.leaser("audit").lease(scope, 900, "attack")
+    reader = embedded_stack.s3(
+        embedded_stack.leaser("audit").lease(scope, 900, "attack").credentials()
+    )
+    lease = embedded_stack.leaser("log").lease(scope, 900, "attack")
     s3 = embedded_stack.s3(lease.credentials())
     key = f"strongroom/{arena.nonce}"
+    expect_refused(lambda: reader.put_object(Bucket=AUDIT, Key=key, Body=b"a run's"))
     s3.put_object(Bucket=AUDIT, Key=key, Body=b"later")
     versions = admin.list_object_versions(Bucket=AUDIT, Prefix=key)["Versions"]
     assert len(versions) == 2
