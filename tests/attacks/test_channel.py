@@ -66,8 +66,8 @@ def plan(tmp_path_factory) -> Plan:
     folder = tmp_path_factory.mktemp("plan")
     (folder / "evaluator.py").write_text("def evaluate(): ...\n")
     loaded = load_text(sample.EXAMPLE.read_text(), folder / "run.yaml", stack=sample.stack(folder))
-    facts = msgspec.structs.replace(sample.facts(), limits=LIMITS)
-    return build_plan(loaded.spec, facts, "feedback-1")
+    made = build_plan(loaded.spec, sample.facts(), "feedback-1")
+    return msgspec.structs.replace(made, limits=LIMITS)
 
 
 class Folder:
