@@ -206,8 +206,9 @@ def start_run(
 
     ``evaluator_secret`` is a text in the evaluator's source;
     ``seal_evaluator`` seals that source first and removes its file.
-    ``policy`` and ``releaser``: another key owner's, for a run without a sandbox. ``core_files``:
-    whether the process and its children may leave core files, as far as they themselves let it.
+    ``policy_bundle``, ``releaser_socket`` and ``audit``: another key owner's, for a run without a
+    sandbox. ``core_files``: whether the process and its children may leave core files, as far as
+    they themselves let it.
     """
     folder.mkdir()
     code = LEAKING_EVALUATOR.format(
@@ -235,6 +236,8 @@ def start_run(
     for variable in ("policy_bundle", "releaser_socket"):
         if variable in options:
             text = text.replace(f"${{stack.{variable}}}", str(options[variable]))
+    if "audit" in options:
+        text = text.replace("audit: s3://acme-audit/strongroom/", f"audit: {options['audit']}")
     path.write_text(text)
     state = job.stack.state
     command = ["run", str(path), "--id", name, "--state", str(state), "--json"]

@@ -38,7 +38,7 @@ SPECIAL_TOKENS = ("bos_token", "eos_token", "pad_token", "unk_token")
 _Width = Annotated[int, Meta(ge=1, le=1 << 20)]
 _Heads = Annotated[int, Meta(ge=1, le=4096)]
 _Token = Annotated[int, Meta(ge=0, lt=1 << 24)]
-_Tokens = _Token | Annotated[tuple[_Token, ...], Meta(min_length=1, max_length=64)] | None
+_Tokens = _Token | Annotated[tuple[_Token, ...], Meta(min_length=1, max_length=1 << 18)] | None
 _Number = float | int | bool | str | None
 _Rope = dict[str, _Number | Annotated[tuple[float, ...], Meta(max_length=4096)]] | None
 
