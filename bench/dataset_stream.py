@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import figures
-import torch  # before anything that loads the Rego interpreter: see tests/conftest.py
+import torch
 
 from strongroom.connectors.buckets.uri import parse
 from strongroom.enclave.channel.errors import EnclaveKilled

@@ -17,6 +17,8 @@ from typing import Any
 import msgspec
 
 from strongroom.crypto.digests import Sha256
+from strongroom.policies import asking
+from strongroom.policies.asking import Answer, Request
 from strongroom.policies.bundle import (
     Bundle,
     Rule,
@@ -27,7 +29,6 @@ from strongroom.policies.bundle import (
     write_bundle,
 )
 from strongroom.policies.errors import AdmissionDenied, DenialList
-from strongroom.policies.interpreter import Answer, Request, ask_apart
 
 __all__ = [
     "Bundle",
@@ -104,7 +105,7 @@ def decide(
     plan: Mapping[str, Any],
     *,
     now: datetime | None = None,
-    ask: Callable[[Request], Answer] = ask_apart,
+    ask: Callable[[Request], Answer] = asking.ask,
 ) -> Decision:
     """Like :func:`evaluate`, for a bundle that was read; ``ask`` runs the rules."""
     today = (now or datetime.now(UTC)).astimezone(UTC).date().isoformat()

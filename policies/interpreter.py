@@ -1,13 +1,4 @@
-"""Runs a bundle's rules on one plan, in a process of its own.
-
-The rules run in native code (rego-cpp). A process that crashes, hangs or answers nonsense must
-deny and never take the gate with it: so the gate starts it, and reads one JSON answer from it.
-
-What decides (``verdict``) is asked for apart from what explains
-(``denied``): explanations hold text from the plan, and rego-cpp 1.5.2 does not escape every string
-that its built-ins return, so plan text could otherwise forge parts of the answer. An explanation
-that cannot be read is dropped, and the gate says so with a text of its own.
-"""
+"""The process that runs a bundle's rules on one plan, see :mod:`policies.asking`."""
 
 from __future__ import annotations
 
@@ -15,82 +6,18 @@ import resource
 import sys
 from contextlib import suppress
 from functools import lru_cache
-from subprocess import TimeoutExpired
 from typing import Any
 
 import msgspec
 from regopy import Interpreter, LogLevel, RegoError
 
-from strongroom.isolated.compiled import compiled_set
-from strongroom.isolated.start import run
+from strongroom.policies.asking import TIMEOUT_S, Answer, Reason, Refusal, Request
 
-TIMEOUT_S = 30
 _ADMISSION = "strongroom/admission"
 _QUESTIONS = ("verdict", "denied", "refused_waivers")
 
 
-class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Rules by file name, and their documents ``data`` and ``input`` as JSON text."""
-
-    modules: dict[str, str]
-    data: str
-    input: str
-
-
-class Reason(msgspec.Struct, frozen=True, kw_only=True):
-    """One denial as a rule gives it."""
-
-    rule: str
-    control: str
-    path: str
-    expected: str
-    actual: str
-    fix: str
-
-
-class Refusal(msgspec.Struct, frozen=True, kw_only=True):
-    """Why a waiver does not count."""
-
-    rule: str
-    reason: str
-
-
-class Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What the rules say. ``waived`` holds indexes into the run file's waivers."""
-
-    allow: bool = False
-    passed: tuple[str, ...] = ()
-    explained: tuple[str, ...] = ()
-    waived: tuple[int, ...] = ()
-    denied: tuple[Reason, ...] = ()
-    refused_waivers: tuple[Refusal, ...] = ()
-    error: str = ""
-
-
-def ask_apart(request: Request) -> Answer:
-    """Run the rules in a process of its own. Crash, timeout and nonsense become ``error``.
-
-    Raises ``CodeRefused``.
-    """
-    try:
-        done = run(
-            "strongroom.policies.interpreter",
-            environment={},
-            given=msgspec.json.encode(request),
-            timeout_s=TIMEOUT_S,
-            measured=compiled_set(),
-        )
-    except TimeoutExpired:
-        return Answer(error=f"the rules took more than {TIMEOUT_S} s")
-    if done.returncode != 0:
-        return Answer(error=f"the rules' interpreter ended with status {done.returncode}")
-    try:
-        return msgspec.json.decode(done.stdout, type=Answer)
-    except msgspec.DecodeError:
-        return Answer(error="the rules' interpreter gave no readable answer")
-
-
-def ask_here(request: Request) -> Answer:
+def answer(request: Request) -> Answer:
     """Run the rules in this process; the last few bundles stay compiled."""
     try:
         rules = _compiled(tuple(request.modules.items()), request.data)
@@ -166,5 +93,4 @@ def main() -> None:
     # No limit on address space: rego-cpp's allocator reserves far more than it uses.
     resource.setrlimit(resource.RLIMIT_CPU, (TIMEOUT_S, TIMEOUT_S))
     request = msgspec.json.decode(sys.stdin.buffer.read(), type=Request)
-    answer = ask_here(request)
-    sys.stdout.buffer.write(msgspec.json.encode(answer))
+    sys.stdout.buffer.write(msgspec.json.encode(answer(request)))

@@ -1,8 +1,4 @@
-"""What all tests share: a session's stacks, the order of its work, and what it must not leave.
-
-torch comes first: the Rego interpreter and torch each bring a C++ runtime, and this order of
-loading is the one in which they live together. The product never loads both in one process.
-"""
+"""What all tests share: a session's stacks, the order of its work, and what it must not leave."""
 
 from __future__ import annotations
 
@@ -13,7 +9,6 @@ from typing import Any
 
 import hypothesis
 import pytest
-import torch  # noqa: F401
 import tqdm
 
 from support import order
@@ -23,6 +18,8 @@ from support.shared import Guardian, Shared
 from support.small_job import SmallJob
 from support.tiny_folder import save_tiny_model
 
+# Arrow's own allocator keeps a gigabyte mapped, which each fork that locks its memory would fill.
+os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"
 # TRL and transformers would start a thread that tells their makers, and tqdm one that watches.
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 tqdm.tqdm.monitor_interval = 0

@@ -147,7 +147,7 @@ class EvaluatorProcess:
                 twin._send(Probe(), deadline, None)
                 return _named(twin._receive(Ready, deadline, None))
             except EvaluatorError as error:
-                raise ChildSetupFailed(actual=error.code) from None
+                raise ChildSetupFailed(actual=f"{error.code} {error.actual}".strip()) from None
 
     @classmethod
     def _fork(cls, locked: bool, memory_bytes: int) -> EvaluatorProcess:
@@ -167,7 +167,7 @@ class EvaluatorProcess:
                 process._listener = process._receive_listener()
             ready = process._receive(Ready, time.monotonic() + _START_S, None)
         except EvaluatorError as error:
-            raise ChildSetupFailed(actual=error.code) from None
+            raise ChildSetupFailed(actual=f"{error.code} {error.actual}".strip()) from None
         process.probes = _named(ready)
         return process
 

@@ -52,6 +52,7 @@ from strongroom.pipeline.run.stored import stored_plan
 from strongroom.policies.gate import Settings, write_bundle
 from support import kept_log, sample, told
 from support.forks import Forks
+from support.releasers import settings
 from support.told import said
 
 LAYOUT = RunLayout("s3://acme-data/runs/", "feedback-1")
@@ -231,17 +232,12 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     )
     policy = PolicyFacts(digest=bundle.digest, rules=bundle.rule_ids)
     facts = msgspec.structs.replace(facts, policy=policy)
-    config = ReleaserConfig(
-        socket="unused",
-        credentials_file="unused",
-        vault_addr="http://127.0.0.1:8200",
+    config = settings(
         policy=str(folder / "policy"),
-        min_assurance="A1",
         measurements=(sample.MEASUREMENT, OTHER),
         signers=(signer,),
         manifest_signer="vault://transit/feedback-signer",
         keys=("vault://transit/feedback", "vault://transit/feedback-outputs"),
-        log=kept_log.SETTINGS,
     )
     plan = build_plan(sample.spec(folder), facts, "feedback-1")
     return World(folder, plan, manifests, config, kms)

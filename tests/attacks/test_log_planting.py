@@ -35,12 +35,13 @@ from strongroom.pipeline.broker import messages as broker_messages
 from strongroom.pipeline.broker.client import BrokerClient
 from strongroom.pipeline.broker.log import BrokerLog, log_origin
 from strongroom.pipeline.releaser import messages
-from strongroom.pipeline.releaser.config import LogSettings, ReleaserConfig
+from strongroom.pipeline.releaser.config import LogSettings
 from strongroom.pipeline.releaser.log_store import LeasedLog
 from strongroom.pipeline.releaser.notary import Notary
 from strongroom.pipeline.releaser.releaser import Releaser
-from support import kept_log, told
+from support import told
 from support.kept_log import KeptLog
+from support.releasers import settings
 from support.told import AFTER_KEYS, BEFORE_KEYS, EXPORTED, LEASE, RELEASED, said, step
 
 BUCKET = "acme-audit"
@@ -343,18 +344,7 @@ def log(tmp_path: Path) -> KeptLog:
 
 @pytest.fixture
 def releaser(log: KeptLog) -> Releaser:
-    config = ReleaserConfig(
-        socket="unused",
-        credentials_file="unused",
-        vault_addr="unused",
-        policy="unused",
-        min_assurance="A1",
-        measurements=(),
-        signers=(),
-        manifest_signer="unused",
-        keys=(),
-        log=kept_log.SETTINGS,
-    )
+    config = settings()
 
     def no_key(ref: str) -> Any:
         raise AssertionError(ref)

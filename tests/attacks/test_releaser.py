@@ -63,6 +63,7 @@ from strongroom.pipeline.releaser.releaser import Releaser
 from strongroom.pipeline.runfile.load import load_text
 from strongroom.policies.gate import Settings, write_bundle
 from support import kept_log, sample, told
+from support.releasers import settings
 from support.serving import serving
 from support.told import said
 
@@ -136,17 +137,13 @@ def owner(tmp_path_factory) -> Owner:
     create_local_keyring(folder / "keyring", KEYS)
     signer = key_ref(KeyringKms(folder / "keyring", "feedback-signer", place="test").public_key())
     bundle = write_policy(folder / "policy", (signer,))
-    config = ReleaserConfig(
+    config = settings(
         socket=str(folder / "socket"),
-        credentials_file="",
-        vault_addr="http://127.0.0.1:8200",
         policy=str(folder / "policy"),
-        min_assurance="A1",
         measurements=(DIGEST,),
         signers=(signer,),
         manifest_signer=SIGNER_KEY,
         keys=(DATA_KEY, OUTPUT_KEY),
-        log=kept_log.SETTINGS,
     )
     made = Owner(folder, config, None, {}, {}, None, None)
     facts = sample.facts()

@@ -32,7 +32,6 @@ from strongroom.errors import ErrorDocument
 from strongroom.pipeline.releaser import client as client_module
 from strongroom.pipeline.releaser import messages, nonces, server
 from strongroom.pipeline.releaser.client import ANSWERS, ReleaserClient
-from strongroom.pipeline.releaser.config import ReleaserConfig
 from strongroom.pipeline.releaser.errors import (
     NonceUnknown,
     ReleaseDenied,
@@ -43,6 +42,7 @@ from strongroom.pipeline.releaser.errors import (
 from strongroom.pipeline.releaser.releaser import Releaser
 from support import kept_log, told
 from support.kept_log import KeptLog
+from support.releasers import settings
 from support.serving import serving
 from support.told import said
 
@@ -71,17 +71,10 @@ def keys() -> Keys:
 @pytest.fixture
 def releaser(tmp_path: Path, keys: Keys) -> Releaser:
     log = KeptLog(tmp_path / "log")
-    config = ReleaserConfig(
-        socket="unused",
-        credentials_file="unused",
-        vault_addr="http://127.0.0.1:8200",
-        policy="unused",
-        min_assurance="A1",
+    config = settings(
         measurements=(told.CODE,),
-        signers=(),
         manifest_signer="vault://transit/feedback-signer",
         keys=(DATA, OUTPUTS),
-        log=kept_log.SETTINGS,
     )
     return Releaser(config, log.notary, log.vkey, keys)
 

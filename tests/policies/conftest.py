@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,14 @@ import pytest
 from strongroom.pipeline.planning.plan import build_plan
 from strongroom.pipeline.runfile.load import load_text
 from strongroom.policies.bundle import Bundle, Settings, read_bundle, write_bundle
-from support import sample
+from support import rules, sample
+
+
+@pytest.fixture(scope="session", autouse=True)
+def rules_process() -> Iterator[None]:
+    """No process of the rules outlives the session."""
+    yield
+    rules.end()
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ import pytest
 
 from strongroom.policies.bundle import SHIPPED, Bundle, Settings
 from strongroom.policies.gate import Decision, decide
-from strongroom.policies.interpreter import ask_here
+from support.rules import answer
 
 FOLDER = SHIPPED
 RULES = [rule["id"] for rule in json.loads((FOLDER / "manifest.json").read_text())["rules"]]
@@ -75,7 +75,7 @@ def alone(rule: str, plan: dict[str, Any], bundle: Bundle) -> tuple[dict[str, An
 def notices(rule: str, case: Case, plan: dict[str, Any], bundle: Bundle) -> str:
     """What is wrong with the rule's answer to a case; empty when it is right."""
     changed, bundle = apply(case, *alone(rule, plan, bundle))
-    return difference(rule, case, decide(bundle, changed, ask=ask_here))
+    return difference(rule, case, decide(bundle, changed, ask=answer))
 
 
 def difference(rule: str, case: Case, decision: Decision) -> str:
@@ -104,7 +104,7 @@ def test_every_rule_has_cases_for_both_answers() -> None:
 
 
 def test_the_sample_plan_is_allowed(sample_plan: dict[str, Any], bundle: Bundle) -> None:
-    decision = decide(bundle, sample_plan, ask=ask_here)
+    decision = decide(bundle, sample_plan, ask=answer)
     assert decision.allowed
     assert decision.passed == tuple(sorted(RULES))
     assert decision.denials == ()
@@ -120,7 +120,7 @@ def test_rule(rule: str, sample_plan: dict[str, Any], bundle: Bundle) -> None:
 def test_denials_say_what_to_do(rule: str, sample_plan: dict[str, Any], bundle: Bundle) -> None:
     for case in cases(rule):
         changed, theirs = apply(case, *alone(rule, sample_plan, bundle))
-        for denial in decide(theirs, changed, ask=ask_here).denials:
+        for denial in decide(theirs, changed, ask=answer).denials:
             assert "cannot be shown" not in denial.actual
             assert denial.control
             assert denial.path.split(".")[0] in ("spec", "apiVersion", "kind", "version")
@@ -169,7 +169,7 @@ def is_noticed(rule: str, text: str, plan: dict[str, Any], bundle: Bundle) -> bo
     bare = msgspec.structs.replace(bundle, modules={**bundle.modules, name: verdict_only(text)})
     for case in cases(rule):
         changed, theirs = apply(case, *alone(rule, plan, bare))
-        passed = rule in decide(theirs, changed, ask=ask_here).passed
+        passed = rule in decide(theirs, changed, ask=answer).passed
         if passed != bool(case.get("passes")) or notices(rule, case, plan, whole):
             return True
     return False
@@ -204,6 +204,6 @@ def test_a_rule_that_is_deleted_denies(
     rule: str, sample_plan: dict[str, Any], bundle: Bundle
 ) -> None:
     modules = {name: text for name, text in bundle.modules.items() if name != f"{rule}.rego"}
-    decision = decide(msgspec.structs.replace(bundle, modules=modules), sample_plan, ask=ask_here)
+    decision = decide(msgspec.structs.replace(bundle, modules=modules), sample_plan, ask=answer)
     assert not decision.allowed
     assert [denial.rule for denial in decision.denials] in ([rule], ["bundle"])

@@ -170,11 +170,15 @@ def evaluate(messages, ground_truth, **row):
     assert (summary.completions, summary.failures) == (5, 1)
 
 
-def test_scores_at_the_ends_of_floating_point_are_told_clamped(policy):
-    source = "def evaluate(messages, ground_truth, **row): return (1, -1)[ground_truth % 2] * 1e308"
-    faults, summary = tried(policy, source, rows=10)
-    assert faults == []
-    assert (summary.values["score_min"], summary.values["score_max"]) == (-9.999e9, 9.999e9)
+@pytest.mark.parametrize(("score", "faults"), [(1e9, 0), (1.000001e9, 30), (1e308, 30)])
+def test_scores_at_the_ends_of_what_is_allowed_are_told_as_they_are(policy, score, faults):
+    source = (
+        f"def evaluate(messages, ground_truth, **row): return (1, -1)[ground_truth % 2] * {score}"
+    )
+    found, summary = tried(policy, source, rows=10)
+    assert [fault.code for fault in found] == ["SR-EVAL-008"] * faults
+    if not faults:
+        assert (summary.values["score_min"], summary.values["score_max"]) == (-1e9, 1e9)
 
 
 @pytest.mark.parametrize(

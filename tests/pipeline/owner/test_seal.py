@@ -43,9 +43,10 @@ from strongroom.pipeline.owner import seal as sealing
 from strongroom.pipeline.owner.errors import DatasetExists, DatasetNameInvalid, SourceMissing
 from strongroom.pipeline.owner.seal import Sealed, describe, seal
 from strongroom.pipeline.releaser.client import ReleaserClient
-from strongroom.pipeline.releaser.config import ReleaserConfig
 from strongroom.pipeline.releaser.errors import ReleaserUnreachable
 from strongroom.pipeline.releaser.releaser import Releaser
+from support.kept_log import KeptLog
+from support.releasers import settings
 from support.serving import serving
 
 DATA, SIGNER = "vault://transit/feedback", "vault://transit/feedback-signer"
@@ -117,18 +118,11 @@ def started(folder: Path, measurements: tuple[str, ...]) -> Iterator[World]:
     def key(ref: str) -> Kms:
         return open_kms(f"local://{ring}#{ref.rpartition('/')[2]}")
 
-    config = ReleaserConfig(
-        socket="unused",
-        credentials_file="unused",
-        vault_addr="unused",
-        policy="unused",
-        min_assurance="A1",
-        measurements=measurements,
-        signers=(),
-        manifest_signer=SIGNER,
-    )
+    config = settings(measurements=measurements, manifest_signer=SIGNER)
     (folder / "bucket").mkdir()
-    with serving(Releaser(config, open_key=key), folder / "socket"):
+    log = KeptLog(folder / "log")
+    releaser = Releaser(config, log.notary, log.vkey, open_key=key)
+    with serving(releaser, folder / "socket"):
         yield World(folder, ReleaserClient(folder / "socket"), ring)
 
 

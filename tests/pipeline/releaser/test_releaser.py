@@ -44,7 +44,6 @@ from strongroom.errors.registry import from_documents
 from strongroom.pipeline.planning.facts import Facts
 from strongroom.pipeline.planning.plan import build_plan
 from strongroom.pipeline.releaser import messages
-from strongroom.pipeline.releaser.config import ReleaserConfig
 from strongroom.pipeline.releaser.nonces import LIFETIME_S, MOST_PER_CALLER, Nonces
 from strongroom.pipeline.releaser.releaser import Releaser
 from strongroom.pipeline.runfile.load import LoadedRun
@@ -52,6 +51,7 @@ from strongroom.pipeline.runfile.spec import RunSpec
 from strongroom.policies.gate import Settings, read_bundle, write_bundle
 from support import kept_log, sample, told
 from support.kept_log import KeptLog
+from support.releasers import settings
 from support.told import said
 
 DATA, OUTPUTS, AUDIT, SIGNER = (
@@ -101,17 +101,12 @@ class Owner:
                 kms_prefixes=("vault://transit/",),
             ),
         )
-        config = ReleaserConfig(
-            socket="unused",
-            credentials_file="unused",
-            vault_addr="http://127.0.0.1:8200",
+        config = settings(
             policy=str(self.bundle),
-            min_assurance="A1",
             measurements=(MEASUREMENT,),
             signers=(self.signer,),
             manifest_signer=SIGNER,
             keys=(DATA, OUTPUTS, NEVER_MADE),
-            log=kept_log.SETTINGS,
         )
         self.log = KeptLog(self.folder / "log")
         self.releaser = Releaser(

@@ -31,7 +31,6 @@ from strongroom.errors import ErrorList
 from strongroom.errors.defect import Defect
 from strongroom.pipeline.releaser import messages
 from strongroom.pipeline.releaser.client import ANSWERS, ReleaserClient
-from strongroom.pipeline.releaser.config import ReleaserConfig
 from strongroom.pipeline.releaser.errors import (
     NonceUnknown,
     ReleaseDenied,
@@ -43,6 +42,7 @@ from strongroom.pipeline.releaser.errors import (
 from strongroom.pipeline.releaser.releaser import Releaser
 from support import kept_log, told
 from support.kept_log import KeptLog
+from support.releasers import settings
 from support.serving import serving
 from support.told import said
 
@@ -54,18 +54,7 @@ def real_releaser(folder: Path) -> Releaser:
     ring = folder / "keyring.json"
     create_local_keyring(ring, ["feedback"])
     log = KeptLog(folder / "log")
-    config = ReleaserConfig(
-        socket="unused",
-        credentials_file="unused",
-        vault_addr="http://127.0.0.1:8200",
-        policy="unused",
-        min_assurance="A1",
-        measurements=(),
-        signers=(),
-        manifest_signer="unused",
-        keys=(DATA,),
-        log=kept_log.SETTINGS,
-    )
+    config = settings(keys=(DATA,))
 
     def open_key(ref: str) -> Kms:
         return open_kms(f"local://{ring}#{ref.split('/')[-1]}")
