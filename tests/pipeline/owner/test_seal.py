@@ -118,7 +118,7 @@ def started(folder: Path, measurements: tuple[str, ...]) -> Iterator[World]:
     def key(ref: str) -> Kms:
         return open_kms(f"local://{ring}#{ref.rpartition('/')[2]}")
 
-    config = settings(measurements=measurements, manifest_signer=SIGNER)
+    config = settings(measurements=measurements, manifest_signer=SIGNER, keys=(DATA,))
     (folder / "bucket").mkdir()
     log = KeptLog(folder / "log")
     releaser = Releaser(config, log.notary, log.vkey, open_key=key)
