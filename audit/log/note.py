@@ -103,6 +103,11 @@ def _parse_key(text: str, kind: type[K]) -> K:
     return key
 
 
+def root_text(root: bytes) -> str:
+    """A root as checkpoints have it."""
+    return base64.b64encode(root).decode()
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """A log's head: ``size`` entries under the 32-byte ``root``."""
@@ -113,8 +118,7 @@ class Checkpoint:
 
     def text(self) -> bytes:
         """The signed text."""
-        root = base64.b64encode(self.root).decode()
-        return f"{self.origin}\n{self.size}\n{root}\n".encode()
+        return f"{self.origin}\n{self.size}\n{root_text(self.root)}\n".encode()
 
 
 def sign_checkpoint(

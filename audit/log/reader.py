@@ -20,7 +20,7 @@ from strongroom.audit.log.errors import (
     RootMismatch,
     TileMismatch,
 )
-from strongroom.audit.log.note import Checkpoint, LogKey, open_checkpoint, parse_vkey
+from strongroom.audit.log.note import Checkpoint, LogKey, open_checkpoint, parse_vkey, root_text
 from strongroom.audit.log.store import CHECKPOINT, GuardedReader, LogReader
 from strongroom.audit.log.tlog import (
     TILE_WIDTH,
@@ -113,7 +113,7 @@ def check_extends(edge: Edge, head: Checkpoint) -> None:
             place=CHECKPOINT, expected=f"size {edge.size} or more", actual=f"size {head.size}"
         )
     if head.size == edge.size and head.root != edge.root():
-        raise CheckpointForked(place=CHECKPOINT, expected=edge.root().hex())
+        raise CheckpointForked(place=CHECKPOINT, expected=root_text(edge.root()))
 
 
 def read_entries(store: GuardedReader, first: int, size: int) -> list[bytes]:
@@ -150,7 +150,7 @@ def _culprit(store: GuardedReader, seen: Edge, head: Checkpoint) -> AuditError:
             return TileMismatch(place=path, expected="the entries of its hash tile")
     if seen.size:
         return CheckpointForked(place=CHECKPOINT, expected=f"what size {seen.size} had")
-    return RootMismatch(place=CHECKPOINT, expected=head.root.hex())
+    return RootMismatch(place=CHECKPOINT, expected=root_text(head.root))
 
 
 def root_at(copy: LogCopy, size: int) -> bytes:
@@ -167,4 +167,4 @@ def check_prefix(copy: LogCopy, earlier: Checkpoint, place: str) -> None:
             place=place, expected=f"size {earlier.size} or more", actual=f"size {copy.size}"
         )
     if root_at(copy, earlier.size) != earlier.root:
-        raise CheckpointForked(place=place, expected=earlier.root.hex())
+        raise CheckpointForked(place=place, expected=root_text(earlier.root))

@@ -30,6 +30,7 @@ from strongroom.audit.log.note import (
     check_cosignatures,
     open_checkpoint,
     parse_vkey,
+    root_text,
 )
 from strongroom.audit.log.reader import LogView, check_extends, hold_for, read_head, read_log
 from strongroom.audit.log.store import CHECKPOINT, GuardedReader, LogReader, StoredVersion
@@ -131,7 +132,7 @@ class _Checking:
             # The rest is checked as for somebody who never saw the log.
             seen, self._copy = Edge(), LogCopy()
         if tree.levels is None:
-            self.failed("checkpoint", RootMismatch(place=CHECKPOINT, expected=head.root.hex()))
+            self.failed("checkpoint", RootMismatch(place=CHECKPOINT, expected=root_text(head.root)))
             for _, error in tree.contradicted():
                 self.failed("tile", error)
         else:
@@ -281,7 +282,7 @@ def _check_earlier(earlier: _Earlier, head: Checkpoint, roots: Mapping[int, byte
             actual=f"size {head.size}",
         )
     if earlier.root is not None and roots[earlier.size] != earlier.root:
-        raise CheckpointForked(place=earlier.place, expected=roots[earlier.size].hex())
+        raise CheckpointForked(place=earlier.place, expected=root_text(roots[earlier.size]))
 
 
 def _same(stored: StoredVersion) -> str:

@@ -1,7 +1,7 @@
 """Charts as inline SVG, drawn from numbers: no script, no font file, no external picture.
 
 Colours come from the page's CSS variables, so that a chart follows light, dark and print. Every
-text inside is made from numbers or escaped.
+text inside is made from numbers, or escaped and visible.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
+
+from strongroom.errors.visible import visible
 
 WIDTH, HEIGHT = 460, 200
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 14, 14, 30
@@ -90,7 +92,7 @@ def bars(title: str, values: Sequence[tuple[str, float]]) -> Markup:
                 '<text class="value" x="{7}" y="{0}">{8}</text>'
             ).format(
                 y + 14.5,
-                label,
+                visible(label),
                 start,
                 y,
                 room,
@@ -130,7 +132,7 @@ def spans(
                 '<path class="line" d="M{7:.1f} {8}H{9:.1f}M{9:.1f} {10}v10"/>'
                 '<text class="value" x="{11}" y="{0}">{12} · {13}</text>'
             ).format(
-                *(y + 14.5, label, start, y, room, kind, across(mean) - start),
+                *(y + 14.5, visible(label), start, y, room, kind, across(mean) - start),
                 *(across(mean), y + 10, across(maximum), y + 5),
                 *(start + room + 12, number(mean), number(maximum)),
             )
@@ -153,7 +155,7 @@ def number(value: float) -> str:
 
 def _open(title: str, height: int = HEIGHT) -> Markup:
     return Markup('<svg class="chart" viewBox="0 0 {0} {1}" role="img" aria-label="{2}">').format(
-        WIDTH, height, escape(title)
+        WIDTH, height, visible(title)
     )
 
 

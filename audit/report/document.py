@@ -5,6 +5,8 @@ The same log gives the same bytes. ``holds`` is null where something could not b
 
 from __future__ import annotations
 
+import json
+
 import msgspec
 
 from strongroom.audit.report.controls.row import Control
@@ -47,9 +49,9 @@ def render(report: ReportData) -> str:
         "buckets": report.planned.buckets,
         "deletions": report.deletions,
     }
-    text = msgspec.json.format(msgspec.json.encode(document), indent=2).decode()
+    text = json.dumps(msgspec.json.decode(msgspec.json.encode(document)), indent=2)  # in ASCII
     # Whoever puts the document into a page must not get markup from a name in it.
-    return text.replace("<", "\\u003c") + "\n"
+    return text.replace("<", "\\u003c").replace("\x7f", "\\u007f") + "\n"
 
 
 def _control(control: Control) -> dict[str, object]:

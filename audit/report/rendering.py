@@ -1,6 +1,6 @@
 """What the formats share: the templates, and how a report's series, sizes and times are written.
 
-Everything that a template is given is escaped.
+Everything that a template is given is escaped, and what cannot be seen is spelled out.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from markupsafe import Markup
 from strongroom.audit.report.charts import Series, curve, number
 from strongroom.audit.report.controls.row import Control
 from strongroom.audit.report.model import HeldOut, ReportData
+from strongroom.errors.visible import visible
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -52,6 +53,7 @@ def template(name: str) -> Template:
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
+        finalize=_shown,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -67,6 +69,11 @@ def template(name: str) -> Template:
         "light": _light,
     }
     return environment.get_template(name)
+
+
+def _shown(value: object) -> object:
+    """Text from outside, so that nobody reads it as other text; markup of ours is none."""
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def series_title(series: Series) -> str:

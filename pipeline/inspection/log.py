@@ -6,14 +6,12 @@ older than one seen before is noticed, by whichever command sees it.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from strongroom.audit.events.entries import Event, from_entry
 from strongroom.audit.log.copy import LogCopy
-from strongroom.audit.log.errors import LogCopyDamaged
 from strongroom.audit.log.note import parse_vkey
 from strongroom.audit.log.verify import LogView, read_log
 from strongroom.connectors.host.folders import private_folder
@@ -67,17 +65,9 @@ class Logs:
         return RunLog(view, tuple(from_entry(entry) for _, entry in view.of_run(run)))
 
     def copy(self, vkey: str) -> LogCopy:
-        """What this machine has read of the log with this key."""
+        """What this machine has read of the log with this key. Raises ``LogCopyDamaged``."""
         if self._state is None:
             return LogCopy()
         name = hashlib.sha256(vkey.encode()).hexdigest()[:32]
         path = private_folder(private_folder(self._state) / "log") / f"{name}.sqlite3"
-        try:
-            copy = LogCopy(path)
-            _ = copy.edge
-        except LogCopyDamaged:
-            for left in path.parent.glob(f"{path.name}*"):
-                with contextlib.suppress(FileNotFoundError):
-                    left.unlink()
-            return LogCopy(path)
-        return copy
+        return LogCopy(path)

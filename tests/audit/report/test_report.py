@@ -23,10 +23,12 @@ from strongroom.audit.report.page import render
 from strongroom.audit.report.picture import render as picture
 from strongroom.audit.report.planned import Planned, Waiver
 from strongroom.audit.report.rendering import clock, css, duration, size
+from strongroom.errors.visible import visible
 from support import invented
 
 RUN = "feedback-json-7f3a"
-HOSTILE = "\"'><script>alert(1)</script><img src=x onerror=alert(1)>{{ 7*7 }}&lt;"
+HOSTILE = "\"'><script>alert(1)</script><img src=x onerror=alert(1)>{{ 7*7 }}&lt;\u202e"
+SHOWN = visible(HOSTILE)
 GOOD = [Check("Audit log: checkpoint", True, "checkpoint")]
 
 
@@ -146,7 +148,7 @@ def test_the_curves_stand_alone_as_a_picture(run_events, plan):
         picture(from_log(hostile_events(run_events), HOSTILE, GOOD, Planned(metrics=(HOSTILE,))))
     )
     assert "script" not in {part.tag.rpartition("}")[2] for part in hostile.iter()}
-    assert HOSTILE.capitalize() in "".join(hostile.itertext())
+    assert SHOWN.capitalize() in "".join(hostile.itertext())
 
 
 def test_a_picture_of_what_is_not_verified_says_so(run_events, plan):
@@ -162,6 +164,7 @@ def test_no_format_trusts_a_string(run_events):
     assert set(FORMATS) == {".html", ".json", ".svg"}
     for render_as in FORMATS.values():
         assert "<script>alert" not in render_as(report)
+        assert "\u202e" not in render_as(report)
 
 
 def test_the_page_needs_nothing_and_runs_nothing(page):
@@ -210,7 +213,7 @@ def test_hostile_strings_stay_text(run_events, page):
     poisoned = Page(render(from_log(events, HOSTILE, checks, plan)))
     assert poisoned.tags <= page.tags
     assert not [name for name, _ in poisoned.attributes if name.startswith("on")]
-    assert HOSTILE in poisoned.text
+    assert SHOWN in poisoned.text
 
 
 def test_a_failed_check_is_the_first_thing_said(run_events, plan):
