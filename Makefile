@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 VENV_VLLM := .venv-vllm
 
-.PHONY: quickstart test test-full test-vllm bench-vllm test-eval-protocol test-terraform lint docs tamper-matrix clean
+.PHONY: quickstart test test-full test-vllm bench-vllm test-eval-protocol test-log-readers test-terraform lint docs tamper-matrix clean
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -54,6 +54,17 @@ test-eval-protocol: $(VENV)/installed .venv-eval-protocol/installed
 	EVAL_PROTOCOL_PYTHON=$(CURDIR)/.venv-eval-protocol/bin/python \
 		$(BIN)/python -m pytest tests/enclave/evaluator/test_eval_protocol_package.py
 
+# Another reader of transparency logs, which shares no code with ours and needs a newer Python.
+PYTHON_LOG_READERS ?= python3.12
+.venv-log-readers/installed:
+	$(PYTHON_LOG_READERS) -m venv .venv-log-readers
+	.venv-log-readers/bin/pip install --quiet aics-tlog==0.2.1
+	touch $@
+
+test-log-readers: $(VENV)/installed .venv-log-readers/installed
+	LOG_READER_PYTHON=$(CURDIR)/.venv-log-readers/bin/python \
+		$(BIN)/python -m pytest tests/audit/test_other_reader.py
+
 # Terraform's plugin library needs an older protobuf than Beam, so the provider lives apart, too.
 .venv-terraform/installed: terraform/provider/pyproject.toml
 	$(PYTHON) -m venv .venv-terraform
@@ -79,4 +90,4 @@ docs: $(VENV)/installed
 	$(BIN)/strongroom docs docs/reference
 
 clean:
-	rm -rf $(VENV) $(VENV_VLLM) .venv-eval-protocol .venv-terraform .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(VENV) $(VENV_VLLM) .venv-eval-protocol .venv-log-readers .venv-terraform .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info

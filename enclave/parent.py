@@ -5,15 +5,22 @@ For sealer, viewer, exporter and prober; ``broker`` drives the one that trains.
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import Sequence
 from types import TracebackType
 
 from strongroom.enclave.channel import frames
 from strongroom.enclave.channel.ending import ending
-from strongroom.enclave.channel.errors import ChannelBroken, ChannelViolation, EnclaveKilled
+from strongroom.enclave.channel.errors import (
+    ChannelBroken,
+    ChannelError,
+    ChannelViolation,
+    EnclaveKilled,
+)
 from strongroom.enclave.channel.framing import Channel
 from strongroom.enclave.sandbox import launch
+from strongroom.errors import StrongroomError
 from strongroom.errors.registry import all_codes
 
 SILENCE_S = 3600.0
@@ -23,7 +30,8 @@ SILENCE_S = 3600.0
 class TaskEnclave:
     """An enclave at A1, for as long as the ``with`` block lasts; plaintext dies with it.
 
-    In the block, a channel that breaks is raised as ``EnclaveKilled``, with how the process ended.
+    In the block, a channel that breaks is raised as what the process reported before it ended, else
+    as ``EnclaveKilled``, with how it did.
     """
 
     def __init__(
@@ -60,11 +68,19 @@ class TaskEnclave:
             if isinstance(error, ChannelBroken):
                 how = ending(self._process)
                 killed = EnclaveKilled(place=self._name, actual=how)
-                raise self._process.refusal() or killed from None
+                raise self._process.refusal() or self._reported() or killed from None
         finally:
             self.channel.close()
             self._process.kill()
             self._process.wait()
+
+    def _reported(self) -> StrongroomError | None:
+        """What it said before it ended, while it was still being written to."""
+        with contextlib.suppress(ChannelError):
+            match self.receive():
+                case frames.Failure(code=code) if code in all_codes():
+                    return all_codes()[code](place=self._name)
+        return None
 
     def receive(self) -> frames.Outgoing:
         """Its next record."""

@@ -20,6 +20,8 @@ import os
 import resource
 import socket
 import sys
+import threading
+import time
 import types
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -90,6 +92,7 @@ def run(end: socket.socket, parent: int, confinement: Confinement | None) -> NoR
         if boot.guard:
             boot.guard.forget_parent()
         _drop_descriptors(end)
+        _give_back_stacks()
         results = _confine(confinement, parent) if confinement else {}
         stream = _Stream()
         stream.send(Ready(results))
@@ -108,6 +111,16 @@ def _drop_descriptors(end: socket.socket) -> None:
     lockdown.mute()
     os.dup2(channel, SOCKET)
     os.closerange(SOCKET + 1, os.sysconf("SC_OPEN_MAX"))
+
+
+def _give_back_stacks() -> None:
+    """Have the C library unmap what it does not keep of stacks of threads that were not forked.
+
+    It does so whenever a thread ends, and aborts where it cannot, as later in the last stage.
+    """
+    threading.Thread(target=int).start()
+    while len(list(Path("/proc/self/task").iterdir())) > 1:
+        time.sleep(0.0005)
 
 
 @cache

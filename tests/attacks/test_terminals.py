@@ -52,13 +52,17 @@ yaml_reader.secrets_in = lambda document: []
 """The defence of passwords, turned off."""
 RUN = f"""
 from strongroom.pipeline.background import registry, submit
-from strongroom.pipeline.inspection import denials, report, status, verify
+from strongroom.pipeline.broker import reading
+from strongroom.pipeline.inspection import denials, log, report, status, verify
 from strongroom.audit.log.verify import Check
 from types import SimpleNamespace as Found
 H = {HOSTILE!r}
 registry.recall = lambda *_: None
 registry.known_runs = lambda _state: [H]
-verify.verify_run = lambda *_: (Check(H, False, H, H), Check("Log", True, "", ""))
+log.Logs.key = lambda *_: H
+log.Logs.copy = reading.ReadAccess = lambda *_: None
+checks = (Check(H, False, H, H), Check(H, True, H, H, noted=True))
+verify.verify = lambda *_: Found(checks=checks)
 denials.denials = lambda *_: [Found(time=H, event=H, reason=H)]
 counts = {{"checks_made": 1, "checks_failed": 1, "verified": False, "intact": False}}
 made = Found(controls=[], controls_failed=[Found(question=H)], **counts)

@@ -76,8 +76,8 @@ with TaskEnclave("prober", "strongroom.enclave.roles.probe") as prober:
     prober.evidence()
 """,
     "policy interpreter": """
-from strongroom.policies.interpreter import Request, ask_apart
-answer = ask_apart(Request(modules={}, data="{}", input="{}"))
+from strongroom.policies.asking import Request, ask
+answer = ask(Request(modules={}, data="{}", input="{}"))
 assert "status" not in answer.error, answer.error
 """,
     "broker": """

@@ -14,7 +14,12 @@ from hypothesis import strategies as st
 
 from strongroom.enclave.attest import COMMANDS
 from strongroom.enclave.channel import frames
-from strongroom.enclave.channel.errors import ChannelBroken, ChannelViolation, FrameTooLarge
+from strongroom.enclave.channel.errors import (
+    ChannelBroken,
+    ChannelViolation,
+    EnclaveTimedOut,
+    FrameTooLarge,
+)
 from strongroom.enclave.channel.frames import RECORDS
 from strongroom.enclave.channel.framing import MAX_FRAME_BYTES, Channel, Kind
 
@@ -139,10 +144,10 @@ def test_sending_to_nobody(ends):
         one.send_object([bytes(1 << 20)] * 4)
 
 
-def test_a_silent_peer_is_a_broken_one(ends):
+def test_a_silent_peer_is_told_apart_from_one_that_has_ended(ends):
     one, _other = ends
     one._sock.settimeout(0.05)
-    with pytest.raises(ChannelBroken):
+    with pytest.raises(EnclaveTimedOut):
         one.recv()
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import threading
 import time
 from pathlib import Path
 
@@ -103,6 +104,22 @@ def test_what_must_be_done_at_the_top_of_the_file_is_told(process, body):
     assert type(caught) is errors.EvaluatorLate
     assert caught.line == 1 + len(body.splitlines())
     assert "at the top of the file" in caught.fix
+
+
+def test_threads_of_the_process_that_forks_it_do_not_matter():
+    """Their stacks are beyond what the C library keeps, and cannot be given back any more."""
+    end = threading.Event()
+    threads = [threading.Thread(target=end.wait) for _ in range(10)]
+    for thread in threads:
+        thread.start()
+    try:
+        with EvaluatorProcess.start() as process:
+            caught = failure(process, "import threading\nthreading.Thread(target=print).start()")
+    finally:
+        end.set()
+        for thread in threads:
+            thread.join()
+    assert type(caught) is errors.EvaluatorLate
 
 
 @pytest.mark.parametrize(
