@@ -6,6 +6,7 @@ events are taken one after another, those of different runs together.
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -77,6 +78,9 @@ class Notary:
 
     def told(self, run: str) -> RunOrder:
         """What the log says of a run."""
+        with self._lock:  # while an event is taken, its run is not among them
+            if run in self._runs:
+                return copy.deepcopy(self._runs[run].order)
         return self._load(run).order
 
     def _take(self, events: Sequence[Event]) -> int:

@@ -44,6 +44,7 @@ def test_decode():
     assert found["decode"][0]["batch"] == 4
 
 
+@pytest.mark.full
 def test_enclave_start():
     found = document("enclave_start", "--pairs", "1", ends=(0, 1))
     assert found["guarded_s"] > 0 < found["believing_s"]

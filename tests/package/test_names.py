@@ -53,7 +53,8 @@ STARTS = {
     ("command", "code"),
     [
         (["status", "--state", "{state}"], None),
-        (["releaser", "measure"], None),
+        # It compiles all libraries anew.
+        pytest.param(["releaser", "measure"], None, marks=pytest.mark.full),
         (["policy", "show", "{state}"], "SR-POLICY-003"),
         (["run", "run.yaml", "--state", "{state}"], "SR-RUN-001"),
         (["wait", "nobody-1", "--state", "{state}"], "SR-RUN-203"),

@@ -8,17 +8,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from strongroom.pipeline.embedded import stack
 from support.family import Process, alive, below, broker_of, enclave_of
 from support.small_job import SLOW
 
 
+@pytest.mark.parametrize(
+    "run",
+    ["without-enclave-and-releaser", pytest.param("without-brokers", marks=pytest.mark.full)],
+)
 def test_whoever_dies_the_run_says_so_and_goes_on(
-    strongroom: Any, auditor: Any, lone_job: Any, until: Any, whole: Any
+    strongroom: Any, auditor: Any, lone_job: Any, until: Any, whole: Any, run: str
 ) -> None:
-    """Enclave, data broker, log broker, releaser: killed one after the other in one run."""
-    run = "battered"
-    run_file = lone_job.run_file("battered", **SLOW)
+    """Killed one after the other: enclave and releaser, or data broker and log broker."""
+    run_file = lone_job.run_file(run, **SLOW)
 
     def fails(command: tuple[str | Path, ...], kill: Callable[[int], object]) -> Any:
         process = strongroom.start(*command)
@@ -42,11 +47,11 @@ def test_whoever_dies_the_run_says_so_and_goes_on(
         found.kill()
 
     def kill_data_broker(controller: int) -> None:
-        until(auditor.wrote(run, "checkpoints/000004/manifest.json"))
+        until(auditor.wrote(run, "checkpoints/000002/manifest.json"))
         broker_of(controller, data=True).kill()
 
     def kill_log_broker(controller: int) -> None:
-        until(auditor.wrote(run, "checkpoints/000006/manifest.json"))
+        until(auditor.wrote(run, "checkpoints/000004/manifest.json"))
         broker_of(controller, data=False).kill()
 
     def kill_releaser(_controller: int) -> None:
@@ -56,22 +61,24 @@ def test_whoever_dies_the_run_says_so_and_goes_on(
         assert process is not None
         os.kill(process.pid, signal.SIGKILL)
 
-    first = fails(("run", run_file, "--id", run), kill_enclave)
-    assert (first.code, first.codes) == (1, ["SR-CHANNEL-003"])
-    assert first.errors[0]["actual"] == "SIGKILL"
-    assert auditor.types(run)[-1] == "run.failed"
-    second = fails(("resume", run), kill_data_broker)
-    assert (second.code, second.codes) == (1, ["SR-PROC-001"])
-    assert auditor.types(run)[-1] == "run.failed"
-    third = fails(("resume", run), kill_log_broker)
-    assert (third.code, third.codes) == (1, ["SR-PROC-001"])
-    try:
-        fourth = fails(("resume", run), kill_releaser)
-        assert (fourth.code, fourth.codes) == (4, ["SR-RELEASE-001"])
-        refused = strongroom("resume", run)
-        assert (refused.code, refused.codes) == (4, ["SR-RELEASE-001"])
-    finally:
-        assert strongroom("stack", "up").code == 0
+    if run == "without-brokers":
+        first = fails(("run", run_file, "--id", run), kill_data_broker)
+        assert (first.code, first.codes) == (1, ["SR-PROC-001"])
+        assert auditor.types(run)[-1] == "run.failed"
+        second = fails(("resume", run), kill_log_broker)
+        assert (second.code, second.codes) == (1, ["SR-PROC-001"])
+    else:
+        first = fails(("run", run_file, "--id", run), kill_enclave)
+        assert (first.code, first.codes) == (1, ["SR-CHANNEL-003"])
+        assert first.errors[0]["actual"] == "SIGKILL"
+        assert auditor.types(run)[-1] == "run.failed"
+        try:
+            second = fails(("resume", run), kill_releaser)
+            assert (second.code, second.codes) == (4, ["SR-RELEASE-001"])
+            refused = strongroom("resume", run)
+            assert (refused.code, refused.codes) == (4, ["SR-RELEASE-001"])
+        finally:
+            assert strongroom("stack", "up").code == 0
     last = strongroom("resume", run)
     assert last.code == 0, last.out
     assert last.data["adapter_sha256"] == whole["adapter_sha256"]
