@@ -17,12 +17,12 @@ from support.small_job import SLOW
 
 @pytest.mark.parametrize(
     "run",
-    ["without-enclave-and-releaser", pytest.param("without-brokers", marks=pytest.mark.full)],
+    ["its-own", pytest.param("the-releaser", marks=pytest.mark.full)],
 )
 def test_whoever_dies_the_run_says_so_and_goes_on(
     strongroom: Any, auditor: Any, lone_job: Any, until: Any, whole: Any, run: str
 ) -> None:
-    """Killed one after the other: enclave and releaser, or data broker and log broker."""
+    """Enclave, data broker and log broker, one after the other; or the releaser, which is awaited."""
     run_file = lone_job.run_file(run, **SLOW)
 
     def fails(command: tuple[str | Path, ...], kill: Callable[[int], object]) -> Any:
@@ -47,11 +47,11 @@ def test_whoever_dies_the_run_says_so_and_goes_on(
         found.kill()
 
     def kill_data_broker(controller: int) -> None:
-        until(auditor.wrote(run, "checkpoints/000002/manifest.json"))
+        until(auditor.wrote(run, "checkpoints/000004/manifest.json"))
         broker_of(controller, data=True).kill()
 
     def kill_log_broker(controller: int) -> None:
-        until(auditor.wrote(run, "checkpoints/000004/manifest.json"))
+        until(auditor.wrote(run, "checkpoints/000006/manifest.json"))
         broker_of(controller, data=False).kill()
 
     def kill_releaser(_controller: int) -> None:
@@ -61,20 +61,20 @@ def test_whoever_dies_the_run_says_so_and_goes_on(
         assert process is not None
         os.kill(process.pid, signal.SIGKILL)
 
-    if run == "without-brokers":
-        first = fails(("run", run_file, "--id", run), kill_data_broker)
-        assert (first.code, first.codes) == (1, ["SR-PROC-001"])
-        assert auditor.types(run)[-1] == "run.failed"
-        second = fails(("resume", run), kill_log_broker)
-        assert (second.code, second.codes) == (1, ["SR-PROC-001"])
-    else:
+    if run == "its-own":
         first = fails(("run", run_file, "--id", run), kill_enclave)
         assert (first.code, first.codes) == (1, ["SR-CHANNEL-003"])
         assert first.errors[0]["actual"] == "SIGKILL"
         assert auditor.types(run)[-1] == "run.failed"
+        second = fails(("resume", run), kill_data_broker)
+        assert (second.code, second.codes) == (1, ["SR-PROC-001"])
+        assert auditor.types(run)[-1] == "run.failed"
+        third = fails(("resume", run), kill_log_broker)
+        assert (third.code, third.codes) == (1, ["SR-PROC-001"])
+    else:
         try:
-            second = fails(("resume", run), kill_releaser)
-            assert (second.code, second.codes) == (4, ["SR-RELEASE-001"])
+            first = fails(("run", run_file, "--id", run), kill_releaser)
+            assert (first.code, first.codes) == (4, ["SR-RELEASE-001"])
             refused = strongroom("resume", run)
             assert (refused.code, refused.codes) == (4, ["SR-RELEASE-001"])
         finally:
