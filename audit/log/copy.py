@@ -7,6 +7,7 @@ the log is held against. One SQLite file; each :meth:`LogCopy.add` is one durabl
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -97,36 +98,33 @@ class LogCopy:
         first = after.size - len(entries)
         rows = [(first + i, *entry_key(entry), entry) for i, entry in enumerate(entries)]
         with self._lock:
-            try:
-                self._db.execute("BEGIN IMMEDIATE")
-                try:
-                    (size,) = self._db.execute("SELECT count(*) FROM entry").fetchone()
-                    if size != first:
-                        self._db.execute("ROLLBACK")
-                        self._edge = None
-                        return False
-                    self._db.executemany("INSERT INTO entry VALUES (?, ?, ?, ?)", rows)
-                    self._db.execute("DELETE FROM tile")
-                    self._db.executemany("INSERT INTO tile VALUES (?, ?)", enumerate(after.tiles))
-                    self._db.executemany(
-                        "INSERT OR REPLACE INTO fact VALUES (?, ?)", (facts or {}).items()
-                    )
-                    self._db.execute("COMMIT")
-                except BaseException:
-                    self._db.execute("ROLLBACK")
-                    raise
-            except sqlite3.Error as error:
-                raise self._damaged(error) from None
+            with self._changing():
+                (size,) = self._db.execute("SELECT count(*) FROM entry").fetchone()
+                if size != first:
+                    self._edge = None
+                    return False
+                self._db.executemany("INSERT INTO entry VALUES (?, ?, ?, ?)", rows)
+                self._db.execute("DELETE FROM tile")
+                self._db.executemany("INSERT INTO tile VALUES (?, ?)", enumerate(after.tiles))
+                self._db.executemany(
+                    "INSERT OR REPLACE INTO fact VALUES (?, ?)", (facts or {}).items()
+                )
             self._edge = after
             return True
 
-    def clear(self) -> None:
-        """Drop everything: the copy is of another log."""
-        with self._lock:
-            self._run(
-                "DELETE FROM entry; DELETE FROM tile; DELETE FROM fact; DELETE FROM checkpoint;"
-            )
-            self._edge = None
+    def hold_for(self, name: str, value: bytes) -> None:
+        """Drop everything, unless this fact has this value; from now on it has.
+
+        At once: others that share the file see all of it or nothing.
+        """
+        if self.fact(name) == value:
+            return
+        with self._lock, self._changing():
+            if self.fact(name) != value:
+                for table in ("entry", "tile", "fact", "checkpoint"):
+                    self._db.execute(f"DELETE FROM {table}")  # noqa: S608 - names of ours
+                self._db.execute("INSERT INTO fact VALUES (?, ?)", (name, value))
+                self._edge = None
 
     def fact(self, name: str) -> bytes | None:
         """A fact that was kept with the entries."""
@@ -215,9 +213,17 @@ class LogCopy:
             except sqlite3.Error as error:
                 raise self._damaged(error) from None
 
-    def _run(self, script: str) -> None:
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[None]:
+        """All that is done inside happens at once and durably, or, after an exception, not."""
         try:
-            self._db.executescript(script)
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
         except sqlite3.Error as error:
             raise self._damaged(error) from None
 

@@ -84,10 +84,7 @@ def read_log(reader: LogReader, vkey: str, origin: str, copy: LogCopy | None = N
 
 def hold_for(copy: LogCopy, key: LogKey) -> None:
     """Drop what the copy has, unless it is of the log with this key."""
-    vkey = key.vkey().encode()
-    if copy.fact(_KEY) != vkey:
-        copy.clear()
-        copy.set_fact(_KEY, vkey)
+    copy.hold_for(_KEY, key.vkey().encode())
 
 
 def read_head(

@@ -118,9 +118,12 @@ def _give_back_stacks() -> None:
 
     It does so whenever a thread ends, and aborts where it cannot, as later in the last stage.
     """
-    threading.Thread(target=int).start()
-    while len(list(Path("/proc/self/task").iterdir())) > 1:
-        time.sleep(0.0005)
+    thread = threading.Thread(target=int)
+    thread.start()
+    with contextlib.suppress(ProcessLookupError):
+        while thread.native_id is not None:
+            syscalls.call("tgkill", os.getpid(), thread.native_id, 0)
+            time.sleep(0.0005)
 
 
 @cache

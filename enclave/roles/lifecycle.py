@@ -20,6 +20,7 @@ left out, and the evidence says so.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -29,6 +30,7 @@ from strongroom.enclave.attest import Attested, attest, warm_up_primitives
 from strongroom.enclave.channel.framing import Channel
 from strongroom.enclave.evidence import Role
 from strongroom.enclave.measurement import measure
+from strongroom.enclave.sandbox import landlock
 from strongroom.enclave.sandbox.filters import trainer
 from strongroom.enclave.sandbox.lockdown import (
     keep_files,
@@ -116,6 +118,10 @@ class Lifecycle:
             limit_memory(needs.memory_bytes or memory_in_use() + MORE_BYTES)
             mute()
             known["mapped_files"] = keep_files()
+            if needs.engine:
+                # It reads its own folder from now on. Threads that there are keep the wider layer.
+                with contextlib.suppress(OSError):  # the probes tell
+                    landlock.restrict((MOUNT_POINT,))
             lock_system_calls(trainer(executable=needs.executable, engine=needs.engine))
         return probe(
             known,

@@ -11,6 +11,7 @@ values are weaknesses that another layer covers at A1; they must be named as war
 * ``title`` open: code inside can write to the command line that ``ps`` shows;
 * ``executable_memory`` allowed: bfloat16 on a CPU compiles kernels; never for an evaluator;
 * what an engine that reads files needs, as ``engine``: it is code of the plan, and not customers';
+  a further Landlock layer leaves it nothing but its private folder;
 * ``mapped_files`` unsealed: the kernel (before 6.10) lets libraries be unmapped, which is seen;
 * ``host_root`` trusted: root on the host can always read an A1 enclave's memory.
 """
@@ -47,7 +48,7 @@ LAST = frozenset(
     {
         *("look_up.stat", "look_up.newfstatat", "look_up.statx", "look_up.access"),
         *("look_up.faccessat", "look_up.readlink", "look_up.readlinkat", "look_up.statfs"),
-        *("look_up.open", "look_up.path", "list_folder", "write.null"),
+        *("look_up.open", "look_up.path", "look_up.library", "list_folder", "write.null"),
         *("thread", "signal_mask", "signal_mask.ppoll", "signal_handler", "signal_self", "timer"),
         *("descriptor", "shared_futex", "lock_memory", "advise_memory", "move_memory"),
         *("shared_memory", "map_file", "replace_memory"),
@@ -55,7 +56,7 @@ LAST = frozenset(
 )
 """What a process in its last stage cannot do, as it could be observed from outside."""
 
-ENGINE = LAST - {"write.null", "signal_self", "lock_memory"}
+ENGINE = LAST - {"look_up.library", "write.null", "signal_self", "lock_memory"}
 """Those of them that an engine which reads files does in the process that trains."""
 
 TRIED = ATTEMPTS | LAST | {f"files.{name}" for name in FILE_ATTEMPTS}

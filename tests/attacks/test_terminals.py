@@ -292,7 +292,7 @@ console.text = lambda *parts: Text.from_markup("".join(getattr(p, "text", p) for
 def test_a_defect_of_the_verifier_is_no_verdict(
     raised: str, form: list[str], tmp_path: Path, strongroom: Commands
 ) -> None:
-    defect = f"\ndef fail(*_): raise {raised}\nverify.verify_run = denials.denials = fail\n"
+    defect = f"\ndef fail(*_): raise {raised}\nverify.verify = denials.denials = fail\n"
     state = {"STRONGROOM_STATE": str(tmp_path)}
     code, shown = strongroom("verify", "r", *form, before=RUN + defect, **state)
     assert (code, b"SR-PROC-002" in shown, b"Traceback" in shown) == (5, True, False)

@@ -207,6 +207,23 @@ def test_two_readers_with_one_copy_raise_no_alarm(maker, memory, tmp_path):
         growing.result()
 
 
+def test_readers_that_begin_one_copy_at_once_raise_no_alarm(maker, memory, tmp_path):
+    log = maker.sequencer(memory)
+    log.append(batch(300))
+    readers = 6
+    together = threading.Barrier(readers)
+
+    def begin(path):
+        copy = LogCopy(path)
+        together.wait()
+        assert read(maker, memory, copy).size == 300
+        assert LogCopy(path).edge.size == 300
+
+    with ThreadPoolExecutor(readers) as pool:
+        for turn in range(15):
+            list(pool.map(begin, [tmp_path / f"copy-{turn}"] * readers))
+
+
 def look_often(folder, vkey, origin, copy):
     for _ in range(20):
         read_log(DirectoryStore(folder), vkey, origin, LogCopy(copy))

@@ -22,7 +22,7 @@ from support.small_job import SLOW
 def test_whoever_dies_the_run_says_so_and_goes_on(
     strongroom: Any, auditor: Any, lone_job: Any, until: Any, whole: Any, run: str
 ) -> None:
-    """Enclave, data broker and log broker, one after the other; or the releaser, which is awaited."""
+    """Enclave, data broker, log broker, one after the other; or the releaser, which is awaited."""
     run_file = lone_job.run_file(run, **SLOW)
 
     def fails(command: tuple[str | Path, ...], kill: Callable[[int], object]) -> Any:
