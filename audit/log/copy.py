@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -66,10 +67,24 @@ class LogCopy:
             )
             if alone:  # has an effect only before the file is first used
                 self._db.execute("PRAGMA locking_mode=EXCLUSIVE")
-            self._db.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;" + _SCHEMA)
+            self._begin()
         except sqlite3.Error as error:
             raise self._damaged(error) from None
         self._edge: Edge | None = None
+
+    def _begin(self) -> None:
+        """SQLite itself waits for others, but not where several make the file at once."""
+        until = time.monotonic() + _BUSY_S
+        script = "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;" + _SCHEMA
+        while True:
+            try:
+                self._db.executescript(script)
+                return
+            except sqlite3.OperationalError as error:
+                busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+                if not busy or time.monotonic() > until:
+                    raise
+            time.sleep(0.01)
 
     def close(self) -> None:
         """Close the file."""

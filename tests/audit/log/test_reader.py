@@ -214,9 +214,8 @@ def test_readers_that_begin_one_copy_at_once_raise_no_alarm(maker, memory, tmp_p
     together = threading.Barrier(readers)
 
     def begin(path):
-        copy = LogCopy(path)
         together.wait()
-        assert read(maker, memory, copy).size == 300
+        assert read(maker, memory, LogCopy(path)).size == 300
         assert LogCopy(path).edge.size == 300
 
     with ThreadPoolExecutor(readers) as pool:
