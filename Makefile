@@ -18,9 +18,9 @@ $(VENV)/installed: pyproject.toml
 quickstart: $(VENV)/installed
 	$(BIN)/strongroom quickstart
 
-# Three workers share two cores, since a run waits for much of its time; torch's threads must not
+# Four workers share two cores, since a run waits for much of its time; torch's threads must not
 # spin while they wait.
-TESTS := OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest --numprocesses=3 --dist=loadgroup --no-loadscope-reorder \
+TESTS := OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest --numprocesses=4 --dist=loadgroup --no-loadscope-reorder \
 	--durations=60 --durations-min=3
 
 test: $(VENV)/installed

@@ -39,6 +39,7 @@ def test_decrypt():
     assert document("decrypt", "--mib", "2", "--pairs", "3", ends=(0, 1))["ratio"] > 0
 
 
+@pytest.mark.full
 def test_decode():
     found = document("decode", "--rounds", "1", "--max-tokens", "3", "--samples", "1")
     assert found["decode"][0]["batch"] == 4

@@ -44,7 +44,7 @@ MOMENTS = {
     "moment",
     [
         pytest.param("verifying", marks=pytest.mark.full),
-        "training",
+        pytest.param("training", marks=pytest.mark.full),
         pytest.param("trained", marks=pytest.mark.full),
     ],
 )

@@ -23,6 +23,7 @@ def train(sign: str) -> dict[str, Any]:
     return dict(json.loads(text))
 
 
+@pytest.mark.full
 def test_the_reward_of_the_last_turn_rises_and_falls_with_its_sign():
     """The control is the same training for the opposite: what rises with one falls with it."""
     for sign, rises in (("1", True), ("-1", False)):
