@@ -8,6 +8,8 @@ import subprocess
 import sys
 from typing import Any
 
+import pytest
+
 from support import PROGRAMS, PYTHONPATH
 
 
