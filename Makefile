@@ -23,11 +23,18 @@ quickstart: $(VENV)/installed
 TESTS := OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest --numprocesses=4 --dist=loadgroup --no-loadscope-reorder \
 	--durations=60 --durations-min=3
 
+# These fork evaluators, each of which locks its memory and so copies all that its parent has loaded:
+# they have a session of their own, whose workers load little.
+FORKING := $(addprefix tests/,attacks/test_last_stage.py \
+	$(addprefix enclave/evaluator/test_,episodes.py eval_protocol.py process.py))
+
 test: $(VENV)/installed
-	$(TESTS) -m "not full"
+	$(TESTS) -m "not full" $(FORKING)
+	$(TESTS) -m "not full" $(FORKING:%=--ignore=%)
 
 test-full: $(VENV)/installed
-	$(TESTS) $(RECORD)
+	$(TESTS) $(RECORD) $(FORKING)
+	$(TESTS) $(RECORD) $(FORKING:%=--ignore=%)
 
 # vLLM in an environment of its own, since it pins other versions. What it brings for pictures and
 # sound goes away again: built for other processors, it keeps transformers from being imported.

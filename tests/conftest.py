@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
@@ -15,8 +15,9 @@ from support import order
 from support.counts import counts_by_folder
 from support.leftovers import Leftovers
 from support.shared import Guardian, Shared
-from support.small_job import SmallJob
-from support.tiny_folder import save_tiny_model
+
+if TYPE_CHECKING:
+    from support.small_job import SmallJob
 
 # Arrow's own allocator keeps a gigabyte mapped, which each fork that locks its memory would fill.
 os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"
@@ -131,6 +132,8 @@ def shared(pytestconfig: pytest.Config) -> Shared:
 def tiny_model(shared: Shared) -> Path:
     """A model folder for whole runs."""
 
+    from support.tiny_folder import save_tiny_model
+
     def save(folder: Path) -> str:
         save_tiny_model(folder / "tiny")
         return str(folder / "tiny")
@@ -143,6 +146,8 @@ def job_on(
     shared: Shared, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[str], SmallJob]:
     """A small sealed job on the stack of a name."""
+    from support.small_job import SmallJob
+
     return lambda name: SmallJob.shared(shared, name, tiny_model, tmp_path_factory.mktemp(name))
 
 
