@@ -29,7 +29,7 @@ from strongroom.isolated import boot
 INSIDE = ("errors", "isolated", "crypto", "trainer", "enclave")
 """The packages of ours that run in an enclave; no other of ours can even be read there."""
 
-_CODE = re.compile(r".*\.py|.*\.so(?:\.[0-9.]+)?")
+_CODE = re.compile(r".*\.py|.*\.so(?:\.[0-9][\w.+-]*)?")
 _PINNED = re.compile(r"(?P<name>.+),sha256=(?P<digest>[\w-]{43}),\d*")
 _NOTES = re.compile(r"\.dist-info/(INSTALLER|REQUESTED|RECORD|direct_url\.json),|\.pyc,|^\.\.")
 _NOT_RUN = frozenset(("site-packages", "dist-packages", "test", "tests", "idlelib", "__pycache__"))

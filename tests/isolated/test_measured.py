@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from strongroom.isolated.measured import _Found, measured_set
+from strongroom.isolated.measured import _CODE, _Found, measured_set
 from support import PYTHONPATH
 
 
@@ -112,3 +112,20 @@ def test_two_distributions_with_one_file(tmp_path):
     made.add_distribution(record(tmp_path, "two", shared__a=b"2"))
     digests = made.files["site/shared/a.py"]
     assert digests == hashlib.sha256(b"1").digest() + hashlib.sha256(b"2").digest()
+
+
+@pytest.mark.parametrize(
+    ("name", "runs"),
+    [
+        ("a/b.py", True),
+        ("a/b.so", True),
+        ("a.libs/libz-d13a2644.so.1.2.3", True),
+        ("a.libs/libcrypto-5409cd36.so.1.1.1k", True),
+        ("a/libPlugin.so.24.0git", True),
+        ("a/b.pyc", False),
+        ("a/v0.7.1.some-named-index.parquet", False),
+        ("a/b.so.txt", False),
+    ],
+)
+def test_which_files_of_a_distribution_may_run(name: str, runs: bool) -> None:
+    assert bool(_CODE.fullmatch(name)) is runs

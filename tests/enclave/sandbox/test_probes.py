@@ -87,6 +87,7 @@ def test_what_an_engine_needs_is_told_as_such(inside):
     assert {"look_up.open", "look_up.stat", "thread"} <= engine <= probe_names.ENGINE
     assert engine <= set(warnings)
     assert not any(found[name] == "open" for name in probe_names.LAST)
+    assert found["inherited_fds"] == "0", "the probes leave none"
     found, _ = inside(ENGINE, "AB")  # the control: not told, it is an open wall
     assert {found[name] for name in engine} == {"open"}
 
