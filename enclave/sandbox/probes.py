@@ -307,6 +307,7 @@ _LAST: dict[str, Callable[[], object]] = {
     "look_up.statfs": _look_up("statfs", _PATH, _ROOM),
     "look_up.open": _look_up("openat", _AT_FDCWD, _PATH, 0),
     "look_up.path": _look_up("openat", _AT_FDCWD, _PATH, _O_PATH),
+    "look_up.library": _open(__file__, os.O_RDONLY),
     "list_folder": _call("getdents64", -1, 0, 0),
     "thread": _call("clone", _CLONE_THREAD | _CLONE_SIGHAND, 0, 0, 0, 0),  # EINVAL without CLONE_VM
     "signal_mask": _call("rt_sigprocmask", 0, 0, 0, 8),
