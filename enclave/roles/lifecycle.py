@@ -121,7 +121,7 @@ class Lifecycle:
             if needs.engine:
                 # It reads its own folder from now on. Threads that there are keep the wider layer.
                 with contextlib.suppress(OSError):  # the probes tell
-                    landlock.restrict((MOUNT_POINT,))
+                    landlock.restrict((MOUNT_POINT,), scoped=False)  # it stops its evaluators
             lock_system_calls(trainer(executable=needs.executable, engine=needs.engine))
         return probe(
             known,

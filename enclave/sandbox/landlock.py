@@ -44,18 +44,22 @@ def in_force() -> int:
     return _in_force
 
 
-def restrict(read_only: Sequence[Path]) -> int:
+def restrict(read_only: Sequence[Path], *, scoped: bool = True) -> int:
     """Allow reading below ``read_only`` and writing to ``/dev/null``; deny the rest for good.
 
-    Paths that do not exist are skipped. Needs ``no_new_privs``. Returns the ABI in force;
-    raises ``OSError`` where Landlock is missing.
+    ``scoped`` forbids signals to processes that do not have this layer, too, children from before
+    among them. Paths that do not exist are skipped. Needs ``no_new_privs``. Returns the ABI in
+    force; raises ``OSError`` where Landlock is missing.
     """
     version = abi()
     rights = 0
     for since, bits in _FILE_RIGHTS.items():
         rights |= bits if version >= since else 0
     attributes = struct.pack(
-        "QQQ", rights, _NET_RIGHTS if version >= 4 else 0, _SCOPES if version >= 6 else 0
+        "QQQ",
+        rights,
+        _NET_RIGHTS if version >= 4 else 0,
+        _SCOPES if version >= 6 and scoped else 0,
     )[: 24 if version >= 6 else 16 if version >= 4 else 8]
     buffer = ctypes.create_string_buffer(attributes, len(attributes))
     ruleset = syscalls.call("landlock_create_ruleset", buffer, len(attributes), 0)

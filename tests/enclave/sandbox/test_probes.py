@@ -73,7 +73,7 @@ def test_files_stay_closed_where_only_the_filter_is_missing(inside):
     assert {found[name] for name in ("look_up.stat", "look_up.path", "thread")} == {"open"}
 
 
-LAYER = "lockdown.landlock.restrict((lockdown.own_root.PRIVATE_FOLDER,))"
+LAYER = "lockdown.landlock.restrict((lockdown.own_root.PRIVATE_FOLDER,), scoped=False)"
 ENGINE = CODE.replace(
     "lockdown.lock_system_calls()",
     f"{LAYER}\n    lockdown.lock_system_calls(lockdown.filters.trainer(engine=True))",
