@@ -72,7 +72,7 @@ def test_a_log_of_three_levels(python, maker, tmp_path):
     assert found["included"] == found["looked_up"] > 50
 
 
-@pytest.mark.parametrize("name", ["checkpoint", "tile/0/000", "tile/1/000", "tile/entries/000"])
+@pytest.mark.parametrize("name", ["checkpoint", "tile/0/000", "tile/1/000.p/2", "tile/entries/000"])
 def test_it_notices_a_byte_that_differs(python, maker, log, name):
     folder, _ = log
     path = folder / name
