@@ -30,8 +30,8 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     input: str
 
 
-class Reason(msgspec.Struct, frozen=True, kw_only=True):
-    """One denial as a rule gives it."""
+class Denial(msgspec.Struct, frozen=True, kw_only=True):
+    """Why one rule does not pass. ``path`` is a path in the run file: ``spec.access.0.ttl``."""
 
     rule: str
     control: str
@@ -55,7 +55,7 @@ class Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     passed: tuple[str, ...] = ()
     explained: tuple[str, ...] = ()
     waived: tuple[int, ...] = ()
-    denied: tuple[Reason, ...] = ()
+    denied: tuple[Denial, ...] = ()
     refused_waivers: tuple[Refusal, ...] = ()
     error: str = ""
 

@@ -18,7 +18,7 @@ import msgspec
 
 from strongroom.crypto.digests import Sha256
 from strongroom.policies import asking
-from strongroom.policies.asking import Answer, Request
+from strongroom.policies.asking import Answer, Denial, Request
 from strongroom.policies.bundle import (
     Bundle,
     Rule,
@@ -46,17 +46,6 @@ __all__ = [
     "shipped_digest",
     "write_bundle",
 ]
-
-
-class Denial(msgspec.Struct, frozen=True, kw_only=True):
-    """Why one rule does not pass. ``path`` is a path in the run file: ``spec.access.0.ttl``."""
-
-    rule: str
-    control: str
-    path: str
-    expected: str
-    actual: str
-    fix: str
 
 
 class Waived(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,9 +120,7 @@ def decide(
 def _decision(bundle: Bundle, plan: Mapping[str, Any], answer: Answer) -> Decision:
     rules = {rule.id: rule for rule in bundle.rules}
     passed = set(answer.passed) & set(rules)
-    reasons = [
-        Denial(**msgspec.structs.asdict(reason)) for reason in answer.denied if reason.rule in rules
-    ]
+    reasons = [reason for reason in answer.denied if reason.rule in rules]
     waived = _waived(plan, answer, reasons) if answer.waived else ()
     exempt = {exception.rule for exception in waived if rules[exception.rule].waivable}
     refused = {refusal.rule: refusal.reason for refusal in answer.refused_waivers}

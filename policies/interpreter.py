@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from regopy import Interpreter, LogLevel, RegoError
 
-from strongroom.policies.asking import TIMEOUT_S, Answer, Reason, Refusal, Request
+from strongroom.policies.asking import TIMEOUT_S, Answer, Denial, Refusal, Request
 
 _ADMISSION = "strongroom/admission"
 _QUESTIONS = ("verdict", "denied", "refused_waivers")
@@ -56,7 +56,7 @@ class Rules:
             return Answer(error=_place(self._modules, str(error)) or type(error).__name__)
         return msgspec.structs.replace(
             decided,
-            denied=self._texts("denied", Reason),
+            denied=self._texts("denied", Denial),
             refused_waivers=self._texts("refused_waivers", Refusal),
         )
 

@@ -148,11 +148,7 @@ class LogCopy:
 
     def set_fact(self, name: str, value: bytes) -> None:
         """Keep a fact."""
-        with self._lock:
-            try:
-                self._db.execute("INSERT OR REPLACE INTO fact VALUES (?, ?)", (name, value))
-            except sqlite3.Error as error:
-                raise self._damaged(error) from None
+        self._rows("INSERT OR REPLACE INTO fact VALUES (?, ?)", name, value)
 
     def drop_fact(self, name: str) -> None:
         """Forget a fact."""
@@ -165,13 +161,8 @@ class LogCopy:
 
     def add_checkpoints(self, sizes: Mapping[str, int]) -> None:
         """Keep that these versions are of this copy's history."""
-        with self._lock:
-            try:
-                self._db.executemany(
-                    "INSERT OR IGNORE INTO checkpoint VALUES (?, ?)", sizes.items()
-                )
-            except sqlite3.Error as error:
-                raise self._damaged(error) from None
+        with self._lock, self._changing():
+            self._db.executemany("INSERT OR IGNORE INTO checkpoint VALUES (?, ?)", sizes.items())
 
     def entries(self, first: int = 0, end: int | None = None) -> Iterator[bytes]:
         """Entries from ``first`` on, in order, up to ``end`` (exclusive)."""
